@@ -1,0 +1,1 @@
+//! Everything of nattrace that touches a live host.

@@ -1,0 +1,1 @@
+//! Cases that nattrace is tested on, and their loader.

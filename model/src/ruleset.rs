@@ -1,0 +1,213 @@
+//! Chains, rules, and where they come from.
+
+use std::sync::Arc;
+
+use nattrace_parser::span::Span;
+use nattrace_parser::syntax::{Backend, Counters, Family, Policy, TableName};
+
+use crate::condition::Condition;
+use crate::hook::{self, Hook};
+use crate::target::Target;
+
+/// A chain of a [`Ruleset`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainId(pub u32);
+
+/// A rule of a [`Ruleset`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RuleId {
+    /// The chain it stands in.
+    pub chain: ChainId,
+    /// Its index in the chain, counted from 0.
+    pub index: u32,
+}
+
+impl RuleId {
+    /// The number that `iptables -L --line-numbers` shows.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.index + 1
+    }
+}
+
+/// A text that rules were read from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The name of the snapshot's part or of the file.
+    pub name: String,
+    /// The text.
+    pub text: Arc<str>,
+}
+
+/// Where a rule was read.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Index into [`Ruleset::sources`].
+    pub source: u16,
+    /// The line, counted from 1.
+    pub line: u32,
+    /// Its text in the source.
+    pub span: Span,
+    /// The rule as iptables-save prints it, where the source's own text is no such line.
+    pub printed: Option<Box<str>>,
+}
+
+/// One rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+    /// What happens then.
+    pub target: Target,
+    /// Where it was read.
+    pub origin: Origin,
+    /// Its counters, where the source shows them.
+    pub counters: Option<Counters>,
+}
+
+/// A built-in chain's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Base {
+    /// The hook it sits on.
+    pub hook: Hook,
+    /// The order among the chains of the hook; lower runs first.
+    pub priority: i32,
+    /// What happens to a packet that reaches its end.
+    pub policy: Policy,
+}
+
+/// One chain.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// The backend it was loaded through.
+    pub backend: Backend,
+    /// The family of its packets.
+    pub family: Family,
+    /// Its table.
+    pub table: TableName,
+    /// Its name.
+    pub name: Box<str>,
+    /// Set for built-in chains.
+    pub base: Option<Base>,
+    /// Its rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// Every chain of a host, of both families and both backends.
+///
+/// INVARIANT (resolved): every [`ChainId`] in a target is a chain of the same backend, family and
+/// table, and jumps and gotos form no cycle; lowering refuses rules that break this.
+#[derive(Clone, Debug, Default)]
+pub struct Ruleset {
+    /// The texts that rules came from.
+    pub sources: Vec<Source>,
+    /// The chains.
+    pub chains: Vec<Chain>,
+    /// Base chains for each family and hook, by priority.
+    hooks: [[Vec<ChainId>; 5]; 2],
+    /// Whether anything in the rules of a family makes the kernel track connections.
+    conntrack: [bool; 2],
+}
+
+fn family_index(family: Family) -> usize {
+    match family {
+        Family::Ipv4 => 0,
+        Family::Ipv6 => 1,
+    }
+}
+
+impl Ruleset {
+    /// Sorts the base chains into the hooks; `conntrack` tells, for IPv4 and IPv6, whether
+    /// connections are tracked at all (kernel-facts A4).
+    #[must_use]
+    pub fn new(sources: Vec<Source>, chains: Vec<Chain>, conntrack: [bool; 2]) -> Self {
+        let mut hooks: [[Vec<ChainId>; 5]; 2] = Default::default();
+        for (index, chain) in (0u32..).zip(&chains) {
+            let Some(base) = chain.base else { continue };
+            let per_family = hooks.get_mut(family_index(chain.family));
+            if let Some(at) = per_family.and_then(|hooks| hooks.get_mut(base.hook as usize)) {
+                at.push(ChainId(index));
+            }
+        }
+        let priority = |id: &ChainId| {
+            chains.get(id.0 as usize).and_then(|chain| chain.base).map_or(0, |base| base.priority)
+        };
+        for at in hooks.iter_mut().flatten() {
+            at.sort_by_key(priority);
+        }
+        Self { sources, chains, hooks, conntrack }
+    }
+
+    /// The base chains at a hook in the order in which the kernel visits them.
+    #[must_use]
+    pub fn base_chains(&self, family: Family, hook: Hook) -> &[ChainId] {
+        self.hooks
+            .get(family_index(family))
+            .and_then(|hooks| hooks.get(hook as usize))
+            .map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the kernel tracks connections of this family (kernel-facts A4).
+    #[must_use]
+    pub fn tracks_connections(&self, family: Family) -> bool {
+        self.conntrack.get(family_index(family)).copied().unwrap_or(false)
+    }
+
+    /// A chain by its identity.
+    #[must_use]
+    pub fn chain(&self, id: ChainId) -> Option<&Chain> {
+        self.chains.get(id.0 as usize)
+    }
+
+    /// A rule by its identity.
+    #[must_use]
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.chain(id.chain)?.rules.get(id.index as usize)
+    }
+
+    /// A chain by its names.
+    #[must_use]
+    pub fn find_chain(
+        &self,
+        backend: Backend,
+        family: Family,
+        table: TableName,
+        name: &str,
+    ) -> Option<ChainId> {
+        let found = (0u32..).zip(&self.chains).find(|(_, chain)| {
+            chain.backend == backend
+                && chain.family == family
+                && chain.table == table
+                && *chain.name == *name
+        });
+        found.map(|(index, _)| ChainId(index))
+    }
+
+    /// The text of a rule: as its source has it, or as iptables-save would print it where the
+    /// source is a listing.
+    #[must_use]
+    pub fn text<'a>(&'a self, rule: &'a Rule) -> &'a str {
+        if let Some(printed) = &rule.origin.printed {
+            return printed;
+        }
+        let source = self.sources.get(usize::from(rule.origin.source));
+        source.map_or("", |source| rule.origin.span.slice(&source.text))
+    }
+
+    /// Where a rule was read, as `iptables-save:14`.
+    #[must_use]
+    pub fn place(&self, rule: &Rule) -> String {
+        let source = self.sources.get(usize::from(rule.origin.source));
+        format!("{}:{}", source.map_or("?", |source| source.name.as_str()), rule.origin.line)
+    }
+}
+
+/// The place of a built-in chain, or `None` for a user chain.
+#[must_use]
+pub fn base_of(backend: Backend, table: TableName, name: &str, policy: Policy) -> Option<Base> {
+    if !table.builtin_chains().contains(&name) {
+        return None;
+    }
+    let hook = Hook::of_chain(name)?;
+    Some(Base { hook, priority: hook::priority(backend, table, hook), policy })
+}

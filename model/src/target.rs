@@ -1,0 +1,152 @@
+//! What a rule does with a packet that it matches.
+
+use std::net::IpAddr;
+
+use nattrace_parser::syntax::{NatRange, SetDirection};
+
+use crate::address::Prefix;
+use crate::ruleset::ChainId;
+
+/// How `REJECT` answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RejectWith {
+    /// A TCP reset.
+    TcpReset,
+    /// An ICMP or ICMPv6 error of this type and code.
+    Icmp {
+        /// The type: 3 for ICMP, 1 for ICMPv6.
+        kind: u8,
+        /// The code.
+        code: u8,
+    },
+}
+
+/// What `CONNMARK` does (kernel-facts G14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ConnmarkAction {
+    /// `--set-xmark`: ct = (ct & ~mask) ^ value.
+    Set {
+        /// The value.
+        value: u32,
+        /// The bits that are cleared first.
+        mask: u32,
+    },
+    /// `--save-mark`: ct = (ct & ~ctmask) ^ (nf & nfmask).
+    Save {
+        /// The mask of the packet mark.
+        nfmask: u32,
+        /// The mask of the connection mark.
+        ctmask: u32,
+    },
+    /// `--restore-mark`: nf = (nf & ~nfmask) ^ (ct & ctmask).
+    Restore {
+        /// The mask of the packet mark.
+        nfmask: u32,
+        /// The mask of the connection mark.
+        ctmask: u32,
+    },
+}
+
+/// How TTL or hop limit is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TtlAction {
+    /// Set to a value.
+    Set(u8),
+    /// Raised by a value, at most to 255.
+    Increase(u8),
+    /// Lowered by a value, at least to 0.
+    Decrease(u8),
+}
+
+/// How a NAT target picks ports and addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct NatOptions {
+    /// `--random` or `--random-fully`: the source port is always picked anew (kernel-facts B12).
+    pub random: bool,
+    /// `--persistent`: the same client gets the same address of a range for every destination.
+    pub persistent: bool,
+}
+
+/// What happens to a matching packet. Closed on purpose: a new target must be thought about
+/// wherever targets are looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// No target: counted, and on to the next rule.
+    None,
+    /// Accepted by this table at this hook.
+    Accept,
+    /// Dropped for good.
+    Drop,
+    /// Back to the calling chain, or to the policy.
+    Return,
+    /// On in a chain, and back behind this rule.
+    Jump(ChainId),
+    /// On in a chain, and back to where this chain's caller goes on (kernel-facts G2).
+    Goto(ChainId),
+    /// Dropped, with an answer to the sender.
+    Reject(RejectWith),
+    /// Written to a log (`LOG`, `NFLOG`, `ULOG`).
+    Log,
+    /// mark = (mark & ~mask) ^ value.
+    Mark {
+        /// The value.
+        value: u32,
+        /// The bits that are cleared first.
+        mask: u32,
+    },
+    /// Connection mark and packet mark.
+    Connmark(ConnmarkAction),
+    /// `CT --notrack` and `NOTRACK`: the packet gets no connection.
+    Notrack,
+    /// `CT` with a zone; replies are looked up in their own zone (kernel-facts F13).
+    Zone(u16),
+    /// `CT` with options that change nothing for the traced packet (helper, timeout, events).
+    ConntrackOptions,
+    /// Source address and port are rewritten.
+    Snat(Box<NatRange>, NatOptions),
+    /// Destination address and port are rewritten.
+    Dnat(Box<NatRange>, NatOptions),
+    /// The source becomes an address of the outgoing interface.
+    Masquerade(Option<(u16, u16)>, NatOptions),
+    /// The destination becomes an address of the incoming interface, or loopback.
+    Redirect(Option<(u16, u16)>, NatOptions),
+    /// The network part of an address is exchanged.
+    Netmap(Prefix),
+    /// Handed to a local socket without a change of the destination.
+    Tproxy {
+        /// The port; 0 keeps the packet's own.
+        port: u16,
+        /// The address; absent or unspecified for the incoming interface's.
+        address: Option<IpAddr>,
+        /// The mark's value.
+        value: u32,
+        /// The bits of the mark that are cleared first.
+        mask: u32,
+    },
+    /// Handed to a program, which decides.
+    Queue {
+        /// `--queue-bypass`: accepted where no program listens.
+        bypass: bool,
+    },
+    /// Adds to or deletes from an ipset; goes on.
+    Set {
+        /// The set's name.
+        name: Box<str>,
+        /// One direction for each dimension.
+        directions: Box<[SetDirection]>,
+    },
+    /// TTL or hop limit.
+    Ttl(TtlAction),
+    /// tos = (tos & ~mask) ^ value; DSCP too.
+    Tos {
+        /// The value.
+        value: u8,
+        /// The bits that are cleared first.
+        mask: u8,
+    },
+    /// Goes on, and changes nothing that decides about a packet; with its name in lower case
+    /// (`TCPMSS`, `CHECKSUM`, `CLASSIFY`, `TRACE`, `AUDIT`, `TEE`, …).
+    Continue(&'static str),
+    /// Not modelled: anything may happen to the packet.
+    Unsupported(Box<str>),
+}

@@ -1,0 +1,16 @@
+//! Text into syntax, and syntax back into text.
+//!
+//! Reads iptables rules in every form that people paste, and what describes the host around them
+//! (addresses, routes, bridges, sysctls, sockets, sets, containers), into trees whose nodes keep
+//! their byte span. Nothing here knows what a rule *means*, and nothing does I/O.
+//!
+//! Parsing never stops at the first fault and never drops a line: what is not understood is kept
+//! as [`syntax::Unsupported`] and reported as a [`Diagnostic`].
+
+pub mod diagnostic;
+pub mod extension;
+pub mod span;
+pub mod syntax;
+
+pub use diagnostic::{Diagnostic, Severity};
+pub use span::{Lines, Span};

@@ -1,0 +1,182 @@
+//! A rule line cut into words, as iptables-restore cuts it.
+//!
+//! Only double quotes quote; inside of them a backslash keeps the next character (kernel-facts I6,
+//! H7). What a web page or a word processor did to a pasted rule is undone, with a note: long
+//! dashes for `--`, typographic quotes for `"`.
+
+use std::borrow::Cow;
+
+use crate::diagnostic::Diagnostic;
+use crate::span::Span;
+
+/// One word of a rule line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Word<'a> {
+    /// The word without its quotes.
+    pub(crate) text: Cow<'a, str>,
+    /// Its place, with its quotes.
+    pub(crate) span: Span,
+    /// Whether any of it stood in quotes; a quoted word is never an option.
+    pub(crate) quoted: bool,
+}
+
+impl Word<'_> {
+    /// Whether this is an option or a negation rather than an argument.
+    pub(crate) fn is_option(&self) -> bool {
+        !self.quoted && (self.text.starts_with('-') && self.text.len() > 1 || self.text == "!")
+    }
+}
+
+/// Appends the words of `line`, which starts at byte `offset` of its text, to `words`.
+pub(crate) fn split_words<'a>(
+    line: &'a str,
+    offset: usize,
+    words: &mut Vec<Word<'a>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let bytes = line.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte.is_ascii_whitespace() {
+            at += 1;
+            continue;
+        }
+        let start = at;
+        let plain = bytes
+            .get(start..)
+            .unwrap_or_default()
+            .iter()
+            .position(|&byte| byte <= b' ' || byte == b'"' || byte >= 0x80)
+            .map_or(bytes.len(), |length| start + length);
+        at = plain;
+        match bytes.get(plain) {
+            None | Some(b' ' | b'\t' | b'\r' | 0x0b | 0x0c) => words.push(Word {
+                text: Cow::Borrowed(line.get(start..plain).unwrap_or_default()),
+                span: Span::new(offset + start, offset + plain),
+                quoted: false,
+            }),
+            Some(_) => at = odd_word(line, start, offset, words, diagnostics),
+        }
+    }
+}
+
+/// Reads a word with quotes or with characters beyond ASCII; returns where it ends.
+fn odd_word<'a>(
+    line: &'a str,
+    start: usize,
+    offset: usize,
+    words: &mut Vec<Word<'a>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> usize {
+    let rest = line.get(start..).unwrap_or_default();
+    if let Some(end) = simple_quoted(rest) {
+        words.push(Word {
+            text: Cow::Borrowed(rest.get(1..end - 1).unwrap_or_default()),
+            span: Span::new(offset + start, offset + start + end),
+            quoted: true,
+        });
+        return start + end;
+    }
+
+    let mut text = String::new();
+    let mut quoted = false;
+    let mut inside = false;
+    let mut repaired = None;
+    let mut end = rest.len();
+    let mut chars = rest.char_indices();
+    while let Some((index, char)) = chars.next() {
+        match char {
+            '"' => {
+                inside = !inside;
+                quoted = true;
+            }
+            // Typographic quotes only count at the ends of a word, so that a comment may hold them.
+            '“' | '”' if !inside && index == 0 => {
+                inside = true;
+                quoted = true;
+                repaired = Some("typographic quotes");
+            }
+            '”' | '“' if inside && repaired.is_some() => inside = false,
+            '\\' if inside => text.extend(chars.next().map(|(_, escaped)| escaped)),
+            _ if !inside && char.is_whitespace() => {
+                end = index;
+                break;
+            }
+            '–' | '—' | '−' if index == 0 => {
+                let single = rest.chars().nth(2).is_none_or(char::is_whitespace);
+                text.push_str(if single || char == '−' { "-" } else { "--" });
+                repaired = Some("a long dash");
+            }
+            _ => text.push(char),
+        }
+    }
+    let span = Span::new(offset + start, offset + start + end);
+    if let Some(what) = repaired {
+        diagnostics.push(
+            Diagnostic::note("repaired-text", format!("{what} read as ASCII"), span)
+                .label(format!("read as `{}`", clip(&text))),
+        );
+    }
+    words.push(Word { text: Cow::Owned(text), span, quoted });
+    start + end
+}
+
+/// The length of a word that is one quoted string without escapes, the usual comment.
+fn simple_quoted(rest: &str) -> Option<usize> {
+    let inner = rest.strip_prefix('"')?.as_bytes();
+    let close = memchr::memchr2(b'"', b'\\', inner)?;
+    let ends = inner.get(close + 1).is_none_or(u8::is_ascii_whitespace);
+    (inner.get(close) == Some(&b'"') && ends).then_some(close + 2)
+}
+
+/// A user's word, cut so that a message stays one readable line.
+pub(crate) fn clip(text: &str) -> Cow<'_, str> {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
+        None => Cow::Borrowed(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, expected: &[&str]) {
+        let mut words = Vec::new();
+        split_words(line, 0, &mut words, &mut Vec::new());
+        let found: Vec<&str> = words.iter().map(|word| word.text.as_ref()).collect();
+        assert_eq!(found, expected, "{line}");
+    }
+
+    #[test]
+    fn words_are_cut_as_by_iptables_restore() {
+        check("-A  FORWARD\t-j ACCEPT ", &["-A", "FORWARD", "-j", "ACCEPT"]);
+        check(r#"--comment "a b" x"#, &["--comment", "a b", "x"]);
+        check(r#"--comment "it\'s \"x\"" x"#, &["--comment", "it's \"x\"", "x"]);
+        check(r#"--comment "" x"#, &["--comment", "", "x"]);
+        check(r#"--comment "open end"#, &["--comment", "open end"]);
+        check(r"--comment 'a b'", &["--comment", "'a", "b'"]);
+        check("--comment grüße x", &["--comment", "grüße", "x"]);
+    }
+
+    #[test]
+    fn typography_is_repaired_with_a_note() {
+        let mut words = Vec::new();
+        let mut diagnostics = Vec::new();
+        split_words("–A INPUT –dport 80 —comment “a b” -j X", 0, &mut words, &mut diagnostics);
+        let found: Vec<&str> = words.iter().map(|word| word.text.as_ref()).collect();
+        assert_eq!(found, ["-A", "INPUT", "--dport", "80", "--comment", "a b", "-j", "X"]);
+        assert_eq!(diagnostics.len(), 4);
+    }
+
+    #[test]
+    fn spans_hold_the_quotes() {
+        let line = r#"x "a b" y"#;
+        let mut words = Vec::new();
+        split_words(line, 0, &mut words, &mut Vec::new());
+        assert_eq!(words[1].span.slice(line), r#""a b""#);
+        assert!(words[1].quoted);
+    }
+}

@@ -1,0 +1,1 @@
+//! Answers for every packet at once.
