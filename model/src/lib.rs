@@ -5,8 +5,23 @@
 //! answers.
 
 pub mod address;
+pub mod answer;
 pub mod condition;
+pub mod flow;
 pub mod hook;
+pub mod host;
 pub mod packet;
 pub mod ruleset;
 pub mod target;
+
+use host::Host;
+use ruleset::Ruleset;
+
+/// A host with its rules: everything that an answer is computed from.
+#[derive(Clone, Debug, Default)]
+pub struct System {
+    /// What the kernel and the inventory know.
+    pub host: Host,
+    /// The rules of both families and both backends.
+    pub rules: Ruleset,
+}

@@ -1,0 +1,127 @@
+//! Containers and their networks, as `docker inspect` tells. A way to refer to addresses and to
+//! know who answers behind them; never a source of meaning for rules.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::address::Prefix;
+use crate::host::SocketProtocol;
+
+/// A container network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Its identifier.
+    pub id: String,
+    /// The driver (`bridge`, `host`, `macvlan`, …).
+    pub driver: String,
+    /// The interface of the host that it hangs on; empty where there is none.
+    pub bridge: String,
+    /// Its subnets.
+    pub subnets: Vec<Prefix>,
+    /// The gateways that its containers use.
+    pub gateways: Vec<IpAddr>,
+    /// Whether its containers have no way out (`--internal`): they have no default route.
+    pub internal: bool,
+}
+
+/// A container's attachment to a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The network's name.
+    pub network: String,
+    /// The addresses with the lengths of their on-link prefixes.
+    pub addresses: Vec<(IpAddr, u8)>,
+    /// The default gateways it hands out, one a family at most.
+    pub gateways: Vec<IpAddr>,
+    /// The hardware address.
+    pub mac: Option<[u8; 6]>,
+}
+
+/// A port that docker publishes for a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedPort {
+    /// The protocol.
+    pub protocol: SocketProtocol,
+    /// The address of the host; `None` for every address of either family.
+    pub host_address: Option<IpAddr>,
+    /// The port of the host.
+    pub host_port: u16,
+    /// The port of the container.
+    pub container_port: u16,
+}
+
+/// A container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Container {
+    /// Its name, without the leading slash.
+    pub name: String,
+    /// Its identifier.
+    pub id: String,
+    /// Its host name.
+    pub hostname: String,
+    /// Whether it runs.
+    pub running: bool,
+    /// Whether it shares the network of the host.
+    pub host_network: bool,
+    /// Its attachments, sorted by network name. The default route is by the first whose network
+    /// is not internal, unless [`Container::default_network`] says otherwise.
+    pub endpoints: Vec<Endpoint>,
+    /// The network by which its default route goes, where it is known.
+    pub default_network: Option<String>,
+    /// Its published ports.
+    pub published: Vec<PublishedPort>,
+}
+
+/// Every container and network that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inventory {
+    /// The networks.
+    pub networks: Vec<Network>,
+    /// The containers.
+    pub containers: Vec<Container>,
+}
+
+impl Inventory {
+    /// A network by its name.
+    #[must_use]
+    pub fn network(&self, name: &str) -> Option<&Network> {
+        self.networks.iter().find(|network| network.name == name)
+    }
+
+    /// The running container that has an address, and by which attachment.
+    #[must_use]
+    pub fn owner(&self, address: IpAddr) -> Option<(&Container, &Endpoint)> {
+        self.containers.iter().filter(|container| container.running).find_map(|container| {
+            let has = |endpoint: &&Endpoint| endpoint.addresses.iter().any(|(a, _)| *a == address);
+            container.endpoints.iter().find(has).map(|endpoint| (container, endpoint))
+        })
+    }
+
+    /// The container socket behind a published port of the host, for the family that the proxy
+    /// connects to: the container's IPv4 address where it has one.
+    #[must_use]
+    pub fn published(
+        &self,
+        protocol: SocketProtocol,
+        address: IpAddr,
+        port: u16,
+    ) -> Option<(&Container, SocketAddr)> {
+        self.containers.iter().filter(|container| container.running).find_map(|container| {
+            let published = container.published.iter().find(|published| {
+                published.protocol == protocol
+                    && published.host_port == port
+                    && published.host_address.is_none_or(|bound| {
+                        bound == address
+                            || (bound.is_unspecified() && bound.is_ipv4() == address.is_ipv4())
+                    })
+            })?;
+            // docker-proxy is started with the address of the family it listens on, or with the
+            // IPv4 address where the container has no IPv6 one.
+            let addresses = || container.endpoints.iter().flat_map(|e| e.addresses.iter());
+            let same_family = addresses().find(|(a, _)| a.is_ipv4() == address.is_ipv4());
+            let (target, _) = same_family.or_else(|| addresses().next())?;
+            Some((container, SocketAddr::new(*target, published.container_port)))
+        })
+    }
+}
