@@ -7,10 +7,18 @@
 //! Parsing never stops at the first fault and never drops a line: what is not understood is kept
 //! as [`syntax::Unsupported`] and reported as a [`Diagnostic`].
 
+mod arguments;
 pub mod diagnostic;
 pub mod extension;
+pub mod host;
+pub mod matches;
+pub mod protocols;
+mod rule;
+pub mod services;
 pub mod span;
 pub mod syntax;
+pub mod targets;
+mod words;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use span::{Lines, Span};

@@ -1,0 +1,71 @@
+//! Words of a closed vocabulary, alone or as a list of bits.
+
+use std::borrow::Cow;
+
+use super::Fault;
+use crate::diagnostic::nearest;
+use crate::syntax::Value;
+use crate::words::clip;
+
+/// One of some words, as its canonical spelling. Case does not count.
+pub(crate) fn keyword(
+    text: &str,
+    table: &'static [&'static [&'static str]],
+) -> Result<Value<'static>, Fault> {
+    table
+        .iter()
+        .find(|row| row.iter().any(|name| name.eq_ignore_ascii_case(text)))
+        .and_then(|row| row.first())
+        .map(|name| Value::Text(Cow::Borrowed(name)))
+        .ok_or_else(|| unknown(text, table.iter().copied().flatten().copied()))
+}
+
+/// A list of names, each of which stands for some bits. Case does not count.
+pub(crate) fn bits(
+    text: &str,
+    table: &'static [(&'static str, u32)],
+) -> Result<Value<'static>, Fault> {
+    let mut bits = 0;
+    for item in text.split(',') {
+        let (_, bit) = table
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(item))
+            .ok_or_else(|| unknown(item, table.iter().map(|(name, _)| *name)))?;
+        bits |= bit;
+    }
+    Ok(Value::Bits(bits))
+}
+
+/// The fault of a word outside of its vocabulary.
+pub(crate) fn unknown<'t>(text: &str, known: impl Iterator<Item = &'t str> + Clone) -> Fault {
+    let fault = Fault::new("unknown-value", format!("unknown value `{}`", clip(text)));
+    let upper = text.to_uppercase();
+    let near = (text.len() <= 60)
+        .then(|| nearest(text, known.clone()).or_else(|| nearest(&upper, known.clone())))
+        .flatten();
+    match near {
+        Some(name) => fault.help(format!("did you mean `{name}`?")),
+        None => fault.help(format!("expected {}", known.collect::<Vec<_>>().join(", "))),
+    }
+}
+
+/// Prints the names of bits in the order of the table; a name of several bits needs all of them.
+pub(crate) fn print_bits(bits: u32, table: &[(&str, u32)], out: &mut String) {
+    let mut rest = bits;
+    let mut first = true;
+    for (name, bit) in table {
+        let zero = *bit == 0 && bits == 0;
+        if !(zero || *bit != 0 && rest & bit == *bit) {
+            continue;
+        }
+        if !first {
+            out.push(',');
+        }
+        first = false;
+        out.push_str(name);
+        rest &= !bit;
+        if zero {
+            return;
+        }
+    }
+}

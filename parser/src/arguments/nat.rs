@@ -1,0 +1,106 @@
+//! What a NAT target rewrites to: addresses and ports.
+
+use std::net::IpAddr;
+
+use super::{Context, Fault, address, number, port};
+use crate::syntax::{NatRange, Value};
+use crate::words::clip;
+
+/// `[ADDRESS[-ADDRESS]][:PORT[-PORT[/BASE]]]`; an IPv6 address with ports stands in brackets.
+pub(crate) fn nat(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    let (addresses, ports) = split(text);
+    let mut range = NatRange::default();
+    if let Some(ports) = ports {
+        (range.ports, range.base_port) = parse_ports(ports, context)?;
+    }
+    if !addresses.is_empty() {
+        let (first, last) = addresses.split_once('-').unwrap_or((addresses, addresses));
+        let one = |part: &str| {
+            let bare = part.strip_prefix('[').and_then(|part| part.strip_suffix(']'));
+            let found = bare.unwrap_or(part).parse::<IpAddr>().map_err(|_| {
+                Fault::expected("invalid-address", "an address to translate to", part)
+            })?;
+            address::of_family(found, context.family, part)
+        };
+        range.addresses = Some((one(first)?, one(last)?));
+    } else if range.ports.is_none() {
+        return Err(Fault::expected("invalid-address", "an address to translate to", text));
+    }
+    Ok(Value::Nat(range))
+}
+
+/// Divides addresses from ports.
+fn split(text: &str) -> (&str, Option<&str>) {
+    let colons = memchr::memchr_iter(b':', text.as_bytes()).take(2).count();
+    match text.rsplit_once(':') {
+        Some((addresses, ports)) if colons == 1 => (addresses, Some(ports)),
+        Some((addresses, ports)) if text.starts_with('[') && !ports.contains(']') => {
+            let inside = addresses.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+            // `[a]-[b]` keeps its brackets, which are taken off one by one.
+            (inside.filter(|inside| !inside.contains(']')).unwrap_or(addresses), Some(ports))
+        }
+        _ => (text, None),
+    }
+}
+
+type Ports = (Option<(u16, u16)>, Option<u16>);
+
+fn parse_ports(text: &str, context: &Context) -> Result<Ports, Fault> {
+    let (ports, base) = match text.split_once('/') {
+        Some((ports, base)) => (ports, Some(port::port(base, context)?)),
+        None => (text, None),
+    };
+    let dashed =
+        ports.split_once('-').filter(|_| crate::services::port(ports, context.protocol).is_none());
+    let (low, high) = dashed.unwrap_or((ports, ports));
+    let (low, high) = (port::port(low, context)?, port::port(high, context)?);
+    if low == 0 {
+        return Err(Fault::expected("invalid-port", "a port from 1 to 65535", ports));
+    }
+    if low > high {
+        let message = format!("the port range `{}` is empty", clip(ports));
+        return Err(Fault::new("invalid-range", message).help("write the lower port first"));
+    }
+    Ok((Some((low, high)), base))
+}
+
+/// `PORT[-PORT]`.
+pub(crate) fn ports_only(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    let (ports, base_port) = parse_ports(text, context)?;
+    match base_port {
+        None => Ok(Value::Nat(NatRange { addresses: None, ports, base_port })),
+        Some(_) => Err(Fault::expected("invalid-port", "a port or a range of ports", text)),
+    }
+}
+
+pub(crate) fn print(range: &NatRange, out: &mut String) {
+    if let Some((first, last)) = range.addresses {
+        let brackets = first.is_ipv6() && range.ports.is_some();
+        if brackets {
+            out.push('[');
+        }
+        address::print_ip(first, out);
+        if last != first {
+            out.push('-');
+            address::print_ip(last, out);
+        }
+        if brackets {
+            out.push(']');
+        }
+    }
+    if range.ports.is_some() {
+        out.push(':');
+    }
+    print_ports(range, out);
+}
+
+/// Prints the ports alone, as behind `--to-ports`.
+pub(crate) fn print_ports(range: &NatRange, out: &mut String) {
+    if let Some((low, high)) = range.ports {
+        number::print_range(u64::from(low), u64::from(high), '-', out);
+    }
+    if let Some(base) = range.base_port {
+        out.push('/');
+        number::print(u64::from(base), out);
+    }
+}

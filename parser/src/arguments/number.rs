@@ -1,0 +1,76 @@
+//! Numbers and ranges of numbers, as strtoul(3) with base 0 reads them.
+
+use std::fmt::Write as _;
+
+use super::Fault;
+use crate::syntax::Value;
+
+/// A number in decimal, octal (`010`) or hexadecimal (`0x10`), or `None`.
+pub(crate) fn parse(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', ..] => (text.get(2..)?, 16),
+        [b'0', _, ..] => (text.get(1..)?, 8),
+        _ => (text, 10),
+    };
+    // from_str_radix takes a sign, strtoul's callers refuse one.
+    digits.as_bytes().first().filter(|byte| byte.is_ascii_hexdigit())?;
+    u64::from_str_radix(digits, radix).ok()
+}
+
+/// A number up to `max`.
+pub(crate) fn number(text: &str, max: u64) -> Result<u64, Fault> {
+    parse(text).filter(|&number| number <= max).ok_or_else(|| {
+        Fault::expected("invalid-number", &format!("a number from 0 to {max}"), text)
+    })
+}
+
+/// `N`, `LOW<separator>HIGH`, or a range with an open end.
+pub(crate) fn range(text: &str, separator: char, max: u64) -> Result<Value<'static>, Fault> {
+    let Some((low, high)) = text.split_once(separator) else {
+        let number = number(text, max)?;
+        return Ok(Value::Range(number, number));
+    };
+    let low = if low.is_empty() { 0 } else { number(low, max)? };
+    let high = if high.is_empty() { max } else { number(high, max)? };
+    if low > high {
+        return Err(Fault::new("invalid-range", format!("the range `{text}` is empty"))
+            .help("write the lower end first"));
+    }
+    Ok(Value::Range(low, high))
+}
+
+pub(crate) fn print(number: u64, out: &mut String) {
+    let _ = write!(out, "{number}");
+}
+
+pub(crate) fn print_hex(number: u64, out: &mut String) {
+    let _ = write!(out, "{number:#x}");
+}
+
+pub(crate) fn print_wide_hex(number: u64, out: &mut String) {
+    let _ = write!(out, "{number:#010x}");
+}
+
+pub(crate) fn print_range(low: u64, high: u64, separator: char, out: &mut String) {
+    print(low, out);
+    if low != high {
+        out.push(separator);
+        print(high, out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_as_by_strtoul() {
+        assert_eq!(parse("80"), Some(80));
+        assert_eq!(parse("0x50"), Some(80));
+        assert_eq!(parse("010"), Some(8));
+        assert_eq!(parse("0"), Some(0));
+        for bad in ["080", "+1", "-1", "", "0x", "1 ", "0x+1"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

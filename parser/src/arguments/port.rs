@@ -1,0 +1,90 @@
+//! Ports: one, a range, a list; in numbers or by service name.
+
+use super::{Context, Fault, number};
+use crate::services;
+use crate::syntax::Value;
+
+/// The most ports that one `-m multiport` holds; a range takes two (kernel-facts G11).
+const SLOTS: usize = 15;
+
+/// One port. The name of a service must be known for the protocol.
+pub(crate) fn port(text: &str, context: &Context) -> Result<u16, Fault> {
+    if let Some(number) = number::parse(text) {
+        return u16::try_from(number).map_err(|_| invalid(text));
+    }
+    if let Some(port) = services::port(text, context.protocol) {
+        return Ok(port);
+    }
+    if text.is_empty() || !text.as_bytes().iter().any(u8::is_ascii_alphabetic) {
+        return Err(invalid(text));
+    }
+    let fault = Fault::expected("unknown-service", "a port or the name of a service", text);
+    Err(match crate::words::clip(text) {
+        short if short == text => match services::nearest(text) {
+            Some(name) => fault.help(format!("did you mean `{name}`?")),
+            None => fault,
+        },
+        _ => fault,
+    })
+}
+
+fn invalid(text: &str) -> Fault {
+    let fault = Fault::expected("invalid-port", "a port from 0 to 65535", text);
+    match text {
+        "!" => fault.help("write `!` before the option"),
+        _ => fault,
+    }
+}
+
+/// `PORT`, `LOW:HIGH`, or a range with an open end (kernel-facts H5).
+pub(crate) fn range(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    let Some((low, high)) = text.split_once(':') else {
+        let port = u64::from(port(text, context)?);
+        return Ok(Value::Range(port, port));
+    };
+    let low = if low.is_empty() { 0 } else { port(low, context)? };
+    let high = if high.is_empty() { u16::MAX } else { port(high, context)? };
+    if low > high {
+        return Err(Fault::new("invalid-range", format!("the port range `{text}` is empty"))
+            .help("write the lower port first"));
+    }
+    Ok(Value::Range(u64::from(low), u64::from(high)))
+}
+
+/// `PORT,LOW:HIGH,…` of multiport; no open ranges there (kernel-facts G11).
+pub(crate) fn list(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    let mut ranges = Vec::with_capacity(1 + memchr::memchr_iter(b',', text.as_bytes()).count());
+    let mut slots = 0;
+    for item in text.split(',') {
+        let (low, high) = match item.split_once(':') {
+            Some((low, high)) => (port(low, context)?, port(high, context)?),
+            None => {
+                let port = port(item, context)?;
+                (port, port)
+            }
+        };
+        slots += if item.contains(':') { 2 } else { 1 };
+        if item.contains(':') && low >= high {
+            return Err(Fault::new("invalid-range", format!("the port range `{item}` is empty"))
+                .help("write the lower port first"));
+        }
+        if slots > SLOTS {
+            return Err(Fault::new(
+                "too-many-ports",
+                format!("more than {SLOTS} ports in one multiport (a range counts as 2)"),
+            )
+            .help("split the list over several rules"));
+        }
+        ranges.push((low, high));
+    }
+    Ok(Value::Ranges(ranges))
+}
+
+pub(crate) fn print_list(ranges: &[(u16, u16)], out: &mut String) {
+    for (index, &(low, high)) in ranges.iter().enumerate() {
+        if index > 0 {
+            out.push(',');
+        }
+        number::print_range(u64::from(low), u64::from(high), ':', out);
+    }
+}

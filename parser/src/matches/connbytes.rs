@@ -1,0 +1,45 @@
+//! `-m connbytes`: how much a connection has carried.
+//!
+//! | option | value |
+//! |---|---|
+//! | `[!] --connbytes` | `Range`; an open end is `u64::MAX` |
+//! | `--connbytes-mode` | `Text`: `packets`, `bytes` or `avgpkt` |
+//! | `--connbytes-dir` | `Text`: `original`, `reply` or `both` |
+
+use crate::arguments::{Argument, Context, Custom, Fault, number};
+use crate::extension::{Extension, OptionDecl, Requirement};
+use crate::syntax::Value;
+use crate::words::Word;
+
+pub(super) static EXTENSION: Extension = Extension::of_match("connbytes", OPTIONS).requires(&[
+    Requirement::OneOf(&["connbytes"]),
+    Requirement::OneOf(&["connbytes-mode"]),
+    Requirement::OneOf(&["connbytes-dir"]),
+]);
+
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("connbytes", Argument::Custom(&AMOUNT)).negatable(),
+    OptionDecl::new("connbytes-mode", Argument::Keyword(&[&["packets"], &["bytes"], &["avgpkt"]])),
+    OptionDecl::new("connbytes-dir", Argument::Keyword(&[&["original"], &["reply"], &["both"]])),
+];
+
+static AMOUNT: Custom = Custom { words: 1, parse: amount, print };
+
+/// `FROM[:[TO]]`; without `TO` there is no end, colon or not (kernel-facts H6).
+fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
+    let text = words.first().map_or("", |word| word.text.as_ref());
+    match text.split_once(':') {
+        None => number::number(text, u64::MAX).map(|from| Value::Range(from, u64::MAX)),
+        Some(_) => number::range(text, ':', u64::MAX),
+    }
+}
+
+fn print(value: &Value<'_>, out: &mut String) {
+    let Value::Range(from, to) = value else { return };
+    out.push(' ');
+    number::print(*from, out);
+    if *to != u64::MAX {
+        out.push(':');
+        number::print(*to, out);
+    }
+}

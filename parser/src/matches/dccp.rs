@@ -1,0 +1,47 @@
+//! `-m dccp`: ports, packet types and options of DCCP.
+//!
+//! | option | value |
+//! |---|---|
+//! | `[!] --sport` | `Range` |
+//! | `[!] --dport` | `Range` |
+//! | `[!] --dccp-types` | `Bits` by type number |
+//! | `[!] --dccp-option` | `Number` |
+
+use crate::arguments::Argument;
+use crate::extension::{Alias, Extension, OptionDecl};
+use crate::protocols;
+use crate::syntax::Value;
+
+pub(super) static EXTENSION: Extension =
+    Extension::of_match("dccp", OPTIONS).protocols(&[protocols::DCCP]);
+
+/// Every port, which iptables-save leaves out (kernel-facts H5).
+const ANY_PORT: &Value<'static> = &Value::Range(0, 65_535);
+
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("sport", Argument::PortRange)
+        .negatable()
+        .aliases(&[Alias::new("source-port")])
+        .omitted(ANY_PORT),
+    OptionDecl::new("dport", Argument::PortRange)
+        .negatable()
+        .aliases(&[Alias::new("destination-port")])
+        .omitted(ANY_PORT),
+    OptionDecl::new("dccp-types", Argument::Bits(TYPES)).negatable(),
+    OptionDecl::new("dccp-option", Argument::Number(255)).negatable(),
+];
+
+/// The types of packets; a bit each.
+const TYPES: &[(&str, u32)] = &[
+    ("REQUEST", 1),
+    ("RESPONSE", 1 << 1),
+    ("DATA", 1 << 2),
+    ("ACK", 1 << 3),
+    ("DATAACK", 1 << 4),
+    ("CLOSEREQ", 1 << 5),
+    ("CLOSE", 1 << 6),
+    ("RESET", 1 << 7),
+    ("SYNC", 1 << 8),
+    ("SYNCACK", 1 << 9),
+    ("INVALID", 1 << 10),
+];

@@ -1,0 +1,101 @@
+//! `-m hashlimit`: a token bucket for each address.
+//!
+//! | option | value |
+//! |---|---|
+//! | `--hashlimit-upto, --hashlimit-above` | `Rate`, or `Text` in bytes |
+//! | `--hashlimit-burst` | `Number`, or `Text` in bytes |
+//! | `--hashlimit-mode` | `Bits`: srcip 2, srcport 8, dstip 1, dstport 4 |
+//! | `--hashlimit-name` | `Text` |
+//! | `--hashlimit-htable-size, -max, -gcinterval, -expire` | `Number` |
+//! | `--hashlimit-srcmask, --hashlimit-dstmask` | `Number`, a prefix length |
+//! | `--hashlimit-rate-match` | `Flag` |
+//! | `--hashlimit-rate-interval` | `Number` of seconds |
+
+use crate::arguments::{Argument, Context, Custom, Fault, number, rate};
+use crate::extension::{Alias, Completion, Extension, OptionDecl, Requirement};
+use crate::syntax::{Family, Value};
+use crate::words::Word;
+
+pub(super) static EXTENSION: Extension = Extension::of_match("hashlimit", OPTIONS)
+    .requires(&[
+        Requirement::OneOf(&["hashlimit-upto", "hashlimit-above"]),
+        Requirement::AtMostOneOf(&["hashlimit-upto", "hashlimit-above"]),
+        Requirement::OneOf(&["hashlimit-name"]),
+    ])
+    .complete(complete);
+
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("hashlimit-upto", Argument::Custom(&AMOUNT))
+        .aliases(&[Alias::new("hashlimit")]),
+    OptionDecl::new("hashlimit-above", Argument::Custom(&AMOUNT)),
+    OptionDecl::new("hashlimit-burst", Argument::Custom(&BURST)),
+    OptionDecl::new("hashlimit-mode", Argument::Bits(MODES)),
+    OptionDecl::new("hashlimit-name", Argument::Bare(254)),
+    OptionDecl::new("hashlimit-htable-size", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hashlimit-htable-max", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hashlimit-htable-gcinterval", Argument::Number(u32::MAX as u64))
+        .omitted(&Value::Number(1_000)),
+    OptionDecl::new("hashlimit-htable-expire", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hashlimit-srcmask", Argument::Number(128)),
+    OptionDecl::new("hashlimit-dstmask", Argument::Number(128)),
+    OptionDecl::flag("hashlimit-rate-match"),
+    OptionDecl::new("hashlimit-rate-interval", Argument::Number(u32::MAX as u64)),
+];
+
+/// What a bucket is kept for (xt_hashlimit.h).
+const MODES: &[(&str, u32)] = &[("srcip", 2), ("srcport", 8), ("dstip", 1), ("dstport", 4)];
+
+/// The kernel's units per second (xt_hashlimit.h, `XT_HASHLIMIT_SCALE_v2`).
+const SCALE: u64 = 1_000_000;
+
+static AMOUNT: Custom = Custom { words: 1, parse: amount, print };
+static BURST: Custom = Custom { words: 1, parse: burst, print };
+
+/// `COUNT/UNIT` of packets, or `COUNT[k|m]b/s` of bytes, which is kept as written.
+fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
+    let Some(word) = words.first() else { return Ok(Value::Flag) };
+    let text = word.text.as_ref();
+    if text.strip_suffix("b/s").is_some_and(is_amount) {
+        return Ok(Value::Text(word.text.clone()));
+    }
+    rate::scaled(text, SCALE).ok_or_else(|| {
+        Fault::expected("invalid-rate", "a rate such as `10/sec` or `512kb/s`", text)
+    })
+}
+
+fn burst<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
+    let Some(word) = words.first() else { return Ok(Value::Flag) };
+    if word.text.strip_suffix('b').is_some_and(is_amount) {
+        return Ok(Value::Text(word.text.clone()));
+    }
+    number::number(&word.text, 1_000_000).map(Value::Number)
+}
+
+/// Digits and perhaps `k` or `m`.
+fn is_amount(text: &str) -> bool {
+    let digits = text.strip_suffix(['k', 'm']).unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn print(value: &Value<'_>, out: &mut String) {
+    out.push(' ');
+    match value {
+        Value::Rate { count, seconds } => rate::print_rate(*count, *seconds, out),
+        Value::Number(number) => number::print(*number, out),
+        Value::Text(text) => out.push_str(text),
+        _ => {}
+    }
+}
+
+/// A burst of packets is always printed; full masks never are.
+fn complete(completion: &mut Completion<'_, '_>) {
+    let rate = completion.value("hashlimit-upto").or(completion.value("hashlimit-above"));
+    if matches!(rate, Some(Value::Rate { .. })) {
+        completion.fill("hashlimit-burst", Value::Number(5));
+    }
+    let full = if completion.family() == Family::Ipv4 { 32 } else { 128 };
+    let masks = ["hashlimit-srcmask", "hashlimit-dstmask"];
+    completion.options.retain(|option| {
+        !(masks.contains(&option.option.name) && option.value == Value::Number(full))
+    });
+}

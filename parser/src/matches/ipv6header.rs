@@ -1,0 +1,36 @@
+//! `-m ipv6header`: which extension headers there are.
+//!
+//! | option | value |
+//! |---|---|
+//! | `[!] --header` | `Bits` of [`HEADERS`] |
+//! | `--soft` | `Flag` |
+
+use crate::arguments::Argument;
+use crate::extension::{Extension, OptionDecl, Requirement};
+use crate::syntax::Family;
+
+pub(super) static EXTENSION: Extension = Extension::of_match("ipv6header", OPTIONS)
+    .family(Family::Ipv6)
+    .requires(&[Requirement::OneOf(&["header"])]);
+
+const OPTIONS: &[OptionDecl] =
+    &[OptionDecl::new("header", Argument::Bits(HEADERS)).negatable(), OptionDecl::flag("soft")];
+
+/// The headers; the bits are those of the kernel (ip6t_ipv6header.h).
+pub const HEADERS: &[(&str, u32)] = &[
+    ("hop-by-hop", 128),
+    ("ipv6-opts", 64),
+    ("ipv6-route", 32),
+    ("ipv6-frag", 16),
+    ("ah", 8),
+    ("esp", 4),
+    ("ipv6-nonxt", 2),
+    ("protocol", 1),
+    ("hop", 128),
+    ("dst", 64),
+    ("route", 32),
+    ("frag", 16),
+    ("auth", 8),
+    ("none", 2),
+    ("prot", 1),
+];

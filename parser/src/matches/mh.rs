@@ -1,0 +1,15 @@
+//! `-m mh`: the mobility header of IPv6.
+//!
+//! | option | value |
+//! |---|---|
+//! | `[!] --mh-type` | `Range` |
+
+use crate::arguments::Argument;
+use crate::extension::{Extension, OptionDecl};
+use crate::protocols;
+use crate::syntax::Family;
+
+pub(super) static EXTENSION: Extension =
+    Extension::of_match("mh", OPTIONS).family(Family::Ipv6).protocols(&[protocols::MOBILITY]);
+
+const OPTIONS: &[OptionDecl] = &[OptionDecl::new("mh-type", Argument::Range(255)).negatable()];

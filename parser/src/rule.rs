@@ -1,0 +1,329 @@
+//! One rule from its words.
+//!
+//! Takes what iptables-restore takes: long options may be abbreviated, options of a protocol's
+//! match load that match, and the order of options is free (kernel-facts H2, H12). A fault never
+//! ends the rule: what was not understood is kept in [`Rule::unsupported`].
+
+mod basic;
+mod extended;
+mod finish;
+
+use std::borrow::Cow;
+
+use crate::diagnostic::Diagnostic;
+use crate::extension::Extension;
+use crate::span::Span;
+use crate::syntax::{
+    AddressMask, Backend, Counters, Family, Interfaces, Negatable, OptionUse, Placement, Rule,
+    TableName, Target, Unsupported,
+};
+use crate::words::{Word, clip};
+
+pub(crate) use basic::check_chain_name;
+
+/// What surrounds a rule.
+#[derive(Clone, Copy, Debug)]
+pub struct RuleContext {
+    /// The table it stands in.
+    pub table: TableName,
+    /// The family, where it is known.
+    pub family: Option<Family>,
+    /// The backend, where it is known.
+    pub backend: Option<Backend>,
+    /// Where it goes in its chain.
+    pub placement: Placement,
+    /// Its text.
+    pub span: Span,
+    /// Its line, counted from 1.
+    pub line: u32,
+    /// Its counters, where they stand outside of its words.
+    pub counters: Option<Counters>,
+    /// Whether a missing `-i` or `-o` means any interface.
+    pub interfaces: Interfaces,
+    /// Whether the words are exactly one line that means just this rule.
+    pub verbatim: bool,
+}
+
+/// Buffers that are used again for every rule.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch<'a> {
+    uses: Vec<Pending>,
+    options: Vec<(usize, OptionUse<'a>)>,
+}
+
+/// An extension that the rule uses and whose options are still being read.
+#[derive(Debug)]
+struct Pending {
+    extension: &'static Extension,
+    span: Span,
+    /// A bit for each option that was given.
+    seen: u64,
+    /// Whether an option of it was not understood, so that nothing can be said of missing ones.
+    faulty: bool,
+}
+
+/// The rules of one line: `words` are what stands behind `-A CHAIN`.
+///
+/// A list such as `-s a,b` makes several rules, in the order in which iptables adds them.
+pub(crate) fn rule_from_words<'a>(
+    context: &RuleContext,
+    chain: Cow<'a, str>,
+    words: &[Word<'a>],
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Rule<'a>> {
+    let mut rules = Vec::with_capacity(1);
+    let mut more = Vec::new();
+    rules.push(read_rule(context, chain, words, &mut Scratch::default(), &mut more, diagnostics));
+    rules.append(&mut more);
+    rules
+}
+
+/// The first rule of one line; the others of a list go to `more`.
+pub(crate) fn read_rule<'a>(
+    context: &RuleContext,
+    chain: Cow<'a, str>,
+    words: &[Word<'a>],
+    scratch: &mut Scratch<'a>,
+    more: &mut Vec<Rule<'a>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Rule<'a> {
+    scratch.uses.clear();
+    scratch.options.clear();
+    let mut reader = Reader {
+        context,
+        chain: &chain,
+        words,
+        at: 0,
+        negation: None,
+        source: Addresses::default(),
+        destination: Addresses::default(),
+        in_interface: None,
+        out_interface: None,
+        protocol: None,
+        fragment: None,
+        counters: context.counters,
+        target: Target::None,
+        target_use: None,
+        target_span: Span::default(),
+        given: 0,
+        implied: false,
+        foreign: false,
+        unsupported: Vec::new(),
+        scratch,
+        diagnostics,
+    };
+    reader.read();
+    let rest = reader.finish();
+    expand(context, chain, rest, more)
+}
+
+/// The addresses of `-s` or `-d`: nearly always one.
+#[derive(Debug, Default)]
+struct Addresses {
+    first: Option<Negatable<AddressMask>>,
+    more: Vec<Option<AddressMask>>,
+}
+
+/// A rule before its address lists are expanded.
+struct Read<'a> {
+    rule: Rule<'a>,
+    sources: Vec<Option<AddressMask>>,
+    destinations: Vec<Option<AddressMask>>,
+}
+
+/// Makes the rules of an address list: for each source every destination (kernel-facts G10).
+fn expand<'a>(
+    context: &RuleContext,
+    chain: Cow<'a, str>,
+    read: Read<'a>,
+    more: &mut Vec<Rule<'a>>,
+) -> Rule<'a> {
+    let Read { mut rule, sources, destinations } = read;
+    rule.chain = chain;
+    if sources.is_empty() && destinations.is_empty() {
+        rule.verbatim = context.verbatim;
+        return rule;
+    }
+    rule.verbatim = false;
+    let positive =
+        |value: Option<AddressMask>| value.map(|value| Negatable { negated: false, value });
+    let all = |first: Option<Negatable<AddressMask>>, rest: Vec<Option<AddressMask>>| {
+        let mut all = vec![first];
+        all.extend(rest.into_iter().map(positive));
+        all
+    };
+    let sources = all(rule.source, sources);
+    let destinations = all(rule.destination, destinations);
+    for (outer, source) in sources.iter().enumerate() {
+        for (inner, destination) in destinations.iter().enumerate() {
+            if outer + inner > 0 {
+                more.push(Rule { source: *source, destination: *destination, ..rule.clone() });
+            }
+        }
+    }
+    rule
+}
+
+/// The reading of one rule.
+struct Reader<'r, 'a> {
+    context: &'r RuleContext,
+    chain: &'r str,
+    words: &'r [Word<'a>],
+    at: usize,
+    /// The place of a `!` that waits for its option.
+    negation: Option<Span>,
+    source: Addresses,
+    destination: Addresses,
+    in_interface: Option<Negatable<Cow<'a, str>>>,
+    out_interface: Option<Negatable<Cow<'a, str>>>,
+    protocol: Option<Negatable<u8>>,
+    fragment: Option<Negatable<()>>,
+    counters: Option<Counters>,
+    target: Target<'a>,
+    /// The number of the target among the uses, if it is an extension.
+    target_use: Option<usize>,
+    target_span: Span,
+    /// A bit for each basic option that was given.
+    given: u16,
+    /// Whether the match of the protocol was looked for.
+    implied: bool,
+    /// Whether an unknown extension was loaded, whose options can't be known.
+    foreign: bool,
+    unsupported: Vec<Unsupported<'a>>,
+    scratch: &'r mut Scratch<'a>,
+    diagnostics: &'r mut Vec<Diagnostic>,
+}
+
+impl<'r, 'a> Reader<'r, 'a> {
+    fn read(&mut self) {
+        while let Some(word) = self.words.get(self.at) {
+            let start = self.at;
+            self.at += 1;
+            if word.quoted {
+                self.stray(start);
+                continue;
+            }
+            match word.text.as_bytes() {
+                [b'-', b'-', _, ..] => self.long_option(start, word),
+                [b'-', short] => self.short_option(start, word, *short),
+                [b'-', short, _, ..] => self.attached(start, word, *short),
+                b"!" => {
+                    if self.negation.replace(word.span).is_some() {
+                        self.error("double-negation", "`!` is given twice".to_owned(), word.span);
+                    }
+                    continue;
+                }
+                _ => self.stray(start),
+            }
+            self.negation = None;
+        }
+        if let Some(span) = self.negation.take() {
+            self.error("stray-negation", "`!` has no option behind it".to_owned(), span);
+        }
+    }
+
+    /// A word that belongs to no option.
+    fn stray(&mut self, start: usize) {
+        if self.foreign {
+            self.keep(start);
+            return;
+        }
+        if let Some(word) = self.words.get(start) {
+            let message = format!("expected an option, found `{}`", clip(&word.text));
+            self.error("unexpected-word", message, word.span);
+        }
+        self.keep(start);
+    }
+
+    /// Takes the argument words of the option at `start`; `None`, and a message, if they lack.
+    fn arguments(&mut self, start: usize, count: usize, any_text: bool) -> Option<&'r [Word<'a>]> {
+        let words: &'r [Word<'a>] = self.words;
+        let from = self.at;
+        let found = words.get(from..from + count).unwrap_or_default();
+        let missing = found.len() < count
+            || !any_text && found.iter().any(|word| word.is_option() && word.text != "--");
+        if !missing {
+            self.at += count;
+            return Some(found);
+        }
+        let option = words.get(start)?;
+        let next = words.get(from);
+        if let Some(negation) = next.filter(|word| word.text == "!") {
+            // `--dport ! 80`, as old versions had it (kernel-facts H3).
+            let message = format!("`!` must stand before `{}`", clip(&option.text));
+            self.error("misplaced-negation", message, negation.span);
+            self.at = (from + 1 + count).min(words.len());
+        } else {
+            let message = format!("`{}` needs an argument", clip(&option.text));
+            self.error("missing-argument", message, option.span);
+        }
+        self.keep(start);
+        None
+    }
+
+    /// Keeps the words from `start` to here as not understood.
+    fn keep(&mut self, start: usize) {
+        let words = self.words.get(start..self.at).unwrap_or_default();
+        let Some(unsupported) = raw(words, self.negation.take()) else { return };
+        if let Some(last) = self.unsupported.last_mut()
+            && self.foreign
+        {
+            last.raw = Cow::Owned(format!("{} {}", last.raw, unsupported.raw));
+            last.span = last.span.cover(unsupported.span);
+            return;
+        }
+        self.unsupported.push(unsupported);
+    }
+
+    fn error(&mut self, code: &'static str, message: String, span: Span) {
+        self.diagnostics.push(Diagnostic::error(code, message, span));
+    }
+
+    /// Says that `!` may not stand before this option.
+    fn refuse_negation(&mut self, name: &str) {
+        if let Some(span) = self.negation.take() {
+            let message = format!("`!` can't stand before `{}`", clip(name));
+            self.error("not-negatable", message, span);
+            if let Some(unsupported) = raw(&[], Some(span)) {
+                self.unsupported.push(unsupported);
+            }
+        }
+    }
+
+    /// Takes note that a basic option is given; false, and a message, if it was before.
+    fn once(&mut self, bit: u16, word: &Word<'a>) -> bool {
+        let first = self.given & bit == 0;
+        self.given |= bit;
+        if !first {
+            let message = format!("`{}` is given more than once", clip(&word.text));
+            self.error("duplicate-option", message, word.span);
+        }
+        first
+    }
+}
+
+/// Words as one piece of text, with a `!` before them.
+fn raw<'a>(words: &[Word<'a>], negation: Option<Span>) -> Option<Unsupported<'a>> {
+    let first = words.first().map(|word| word.span).or(negation)?;
+    let span = words.last().map_or(first, |last| first.cover(last.span));
+    let span = negation.map_or(span, |negation| negation.cover(span));
+    let raw = match words {
+        [word] if negation.is_none() && !word.quoted => word.text.clone(),
+        _ => {
+            let mut text = String::new();
+            for word in words {
+                text.push_str(if text.is_empty() { "" } else { " " });
+                if word.quoted {
+                    crate::arguments::text::print_quoted(&word.text, &mut text);
+                } else {
+                    text.push_str(&word.text);
+                }
+            }
+            if negation.is_some() {
+                text.insert_str(0, if text.is_empty() { "!" } else { "! " });
+            }
+            Cow::Owned(text)
+        }
+    };
+    Some(Unsupported { raw, span })
+}

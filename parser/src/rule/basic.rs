@@ -1,0 +1,424 @@
+//! The options that every rule has: addresses, interfaces, protocol, target.
+
+use std::borrow::Cow;
+
+use super::{Addresses, Reader};
+use crate::arguments::{Fault, address, number};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::extension::{ExtensionKind, find};
+use crate::protocols;
+use crate::span::Span;
+use crate::syntax::{AddressMask, Backend, Counters, Family, Negatable, Target};
+use crate::words::{Word, clip};
+
+/// The longest name of an interface (if.h, `IFNAMSIZ` without its NUL).
+const LONGEST_INTERFACE: usize = 15;
+
+/// The longest name of a chain (kernel-facts G7).
+const LONGEST_CHAIN: usize = 28;
+
+/// Targets of xtables-addons, which may well exist on a host.
+const FOREIGN_TARGETS: &[&str] = &[
+    "ACCOUNT",
+    "CHAOS",
+    "DELUDE",
+    "DHCPMAC",
+    "DNETMAP",
+    "ECHO",
+    "IPMARK",
+    "LOGMARK",
+    "PROTO",
+    "QUEUE",
+    "SYSRQ",
+    "TARPIT",
+    "FULLCONENAT",
+    "WOL",
+    "IMQ",
+    "ROUTE",
+    "NETFLOW",
+];
+
+/// A basic option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Basic {
+    Source,
+    Destination,
+    Protocol,
+    In,
+    Out,
+    Jump,
+    Goto,
+    Match,
+    Fragment,
+    Counters,
+    Ipv4,
+    Ipv6,
+    Wait,
+    Quiet,
+}
+
+/// The long names of basic options.
+pub(super) const LONG: &[(&str, Basic)] = &[
+    ("--source", Basic::Source),
+    ("--src", Basic::Source),
+    ("--destination", Basic::Destination),
+    ("--dst", Basic::Destination),
+    ("--protocol", Basic::Protocol),
+    ("--proto", Basic::Protocol),
+    ("--in-interface", Basic::In),
+    ("--out-interface", Basic::Out),
+    ("--jump", Basic::Jump),
+    ("--goto", Basic::Goto),
+    ("--match", Basic::Match),
+    ("--fragments", Basic::Fragment),
+    ("--set-counters", Basic::Counters),
+    ("--ipv4", Basic::Ipv4),
+    ("--ipv6", Basic::Ipv6),
+    ("--wait", Basic::Wait),
+    ("--verbose", Basic::Quiet),
+    ("--modprobe", Basic::Quiet),
+];
+
+impl Basic {
+    fn of_short(short: u8) -> Option<Self> {
+        Some(match short {
+            b's' => Self::Source,
+            b'd' => Self::Destination,
+            b'p' => Self::Protocol,
+            b'i' => Self::In,
+            b'o' => Self::Out,
+            b'j' => Self::Jump,
+            b'g' => Self::Goto,
+            b'm' => Self::Match,
+            b'f' => Self::Fragment,
+            b'c' => Self::Counters,
+            b'4' => Self::Ipv4,
+            b'6' => Self::Ipv6,
+            b'w' => Self::Wait,
+            b'v' => Self::Quiet,
+            _ => return None,
+        })
+    }
+}
+
+impl<'a> Reader<'_, 'a> {
+    /// `-x`.
+    pub(super) fn short_option(&mut self, start: usize, word: &Word<'a>, short: u8) {
+        match Basic::of_short(short) {
+            Some(basic) => self.basic(start, word, basic),
+            None => self.unknown_option(start, word),
+        }
+    }
+
+    /// `-xVALUE`, which iptables 1.8.9 takes from `-m` only (kernel-facts H12).
+    pub(super) fn attached(&mut self, start: usize, word: &Word<'a>, short: u8) {
+        match (Basic::of_short(short), word.text.get(2..)) {
+            (Some(Basic::Match), Some(name)) => {
+                let name = Word { text: Cow::Owned(name.to_owned()), ..word.clone() };
+                self.load_match(start, &name);
+            }
+            (Some(Basic::Wait | Basic::Quiet), _) => {}
+            (Some(_), Some(value)) => {
+                let option = word.text.get(..2).unwrap_or_default();
+                self.diagnostics.push(
+                    Diagnostic::error(
+                        "attached-value",
+                        format!("`{option}` needs its argument as a word of its own"),
+                        word.span,
+                    )
+                    .help(format!("write `{option} {}`", clip(value))),
+                );
+                self.keep(start);
+            }
+            _ => self.unknown_option(start, word),
+        }
+    }
+
+    /// Reads one basic option.
+    pub(super) fn basic(&mut self, start: usize, word: &Word<'a>, basic: Basic) {
+        match basic {
+            Basic::Source => self.address(start, word, 1),
+            Basic::Destination => self.address(start, word, 2),
+            Basic::Protocol => self.protocol(start, word),
+            Basic::In => self.interface(start, word, 4),
+            Basic::Out => self.interface(start, word, 8),
+            Basic::Jump => self.jump(start, word, false),
+            Basic::Goto => self.jump(start, word, true),
+            Basic::Match => {
+                self.refuse_negation(&word.text);
+                if let Some([name]) = self.arguments(start, 1, false) {
+                    self.load_match(start, name);
+                }
+            }
+            Basic::Fragment => self.fragment(start, word),
+            Basic::Counters => self.counters(start),
+            Basic::Ipv4 | Basic::Ipv6 => self.family(start, word, basic),
+            Basic::Wait => {
+                let number = self.words.get(self.at).and_then(|word| number::parse(&word.text));
+                self.at += usize::from(number.is_some());
+            }
+            Basic::Quiet => {}
+        }
+    }
+
+    /// Reports a fault at a word and keeps the option's words.
+    pub(super) fn fault(&mut self, start: usize, span: Span, fault: Fault) {
+        self.diagnostics.push(Diagnostic {
+            severity: fault.severity,
+            code: fault.code,
+            message: fault.message,
+            span,
+            label: None,
+            help: fault.help,
+        });
+        self.keep(start);
+    }
+
+    fn address(&mut self, start: usize, word: &Word<'a>, bit: u16) {
+        let first = self.once(bit, word);
+        let negation = self.negation;
+        let Some([argument]) = self.arguments(start, 1, false) else { return };
+        if !first {
+            self.keep(start);
+            return;
+        }
+        let family = self.context.family;
+        let mut found = Addresses::default();
+        if argument.text.contains(',') {
+            if let Some(span) = negation {
+                let message = "`!` can't stand before a list of addresses";
+                self.error("not-negatable", message.to_owned(), span);
+                self.keep(start);
+                return;
+            }
+            for (index, item) in argument.text.split(',').enumerate() {
+                match address::network(item.trim(), family) {
+                    Ok(address) if index == 0 => {
+                        found.first = significant(address, false);
+                    }
+                    Ok(address) => {
+                        found.more.push(significant(address, false).map(|found| found.value));
+                    }
+                    Err(fault) => return self.fault(start, argument.span, fault),
+                }
+            }
+        } else {
+            match address::network(&argument.text, family) {
+                Ok(address) => found.first = significant(address, negation.is_some()),
+                Err(fault) => return self.fault(start, argument.span, fault),
+            }
+            if negation.is_some()
+                && matches!(
+                    found.first,
+                    Some(Negatable { value: AddressMask::V4(_, 0) | AddressMask::V6(_, 0), .. })
+                )
+                && self.context.backend != Some(Backend::Legacy)
+            {
+                // kernel-facts H1: iptables-nft refuses what can never match.
+                let message = format!("`! {}` matches no address at all", clip(&argument.text));
+                let fault = Fault::new("never-matches", message);
+                return self.fault(start, argument.span, fault);
+            }
+        }
+        match bit {
+            1 => self.source = found,
+            _ => self.destination = found,
+        }
+    }
+
+    fn protocol(&mut self, start: usize, word: &Word<'a>) {
+        let first = self.once(16, word);
+        let negated = self.negation.is_some();
+        let Some([argument]) = self.arguments(start, 1, false) else { return };
+        if !first {
+            self.keep(start);
+            return;
+        }
+        let number = match number::parse(&argument.text) {
+            Some(number) => u8::try_from(number).ok(),
+            None => protocols::number(&argument.text),
+        };
+        match number {
+            Some(0) if negated => {
+                let fault = Fault::new("never-matches", "`! -p all` matches no packet at all");
+                self.fault(start, argument.span, fault);
+            }
+            Some(0) => {}
+            Some(value) => self.protocol = Some(Negatable { negated, value }),
+            None => {
+                let name = clip(&argument.text);
+                let fault = Fault::new("unknown-protocol", format!("unknown protocol `{name}`"));
+                let fault = match nearest(&name, protocols::names()) {
+                    Some(near) => fault.help(format!("did you mean `{near}`?")),
+                    None => fault,
+                };
+                self.fault(start, argument.span, fault);
+            }
+        }
+    }
+
+    fn interface(&mut self, start: usize, word: &Word<'a>, bit: u16) {
+        let first = self.once(bit, word);
+        let negated = self.negation.is_some();
+        let Some([argument]) = self.arguments(start, 1, false) else { return };
+        if !first {
+            self.keep(start);
+            return;
+        }
+        let input = bit == 4;
+        let refused = match self.chain {
+            "INPUT" | "PREROUTING" => !input,
+            "OUTPUT" | "POSTROUTING" => input,
+            _ => false,
+        };
+        if refused {
+            // kernel-facts G8: refused by the name of the chain, in every table.
+            let (option, which) = if input { ("-i", "incoming") } else { ("-o", "outgoing") };
+            let message = format!(
+                "`{option}` can't be used in {}, where no {which} interface is known",
+                self.chain
+            );
+            return self.fault(start, word.span, Fault::new("interface-in-chain", message));
+        }
+        if let Some(fault) = bad_interface(&argument.text) {
+            return self.fault(start, argument.span, fault);
+        }
+        if argument.text == "+" && !negated {
+            return;
+        }
+        let interface = Some(Negatable { negated, value: argument.text.clone() });
+        match input {
+            true => self.in_interface = interface,
+            false => self.out_interface = interface,
+        }
+    }
+
+    fn fragment(&mut self, start: usize, word: &Word<'a>) {
+        let negated = self.negation.is_some();
+        if self.context.family == Some(Family::Ipv6) {
+            let message = "`-f` does not exist in ip6tables";
+            let fault = Fault::new("wrong-family", message).help("use `-m frag`");
+            return self.fault(start, word.span, fault);
+        }
+        if self.once(32, word) {
+            self.fragment = Some(Negatable { negated, value: () });
+        }
+    }
+
+    fn counters(&mut self, start: usize) {
+        self.refuse_negation("-c");
+        let Some([packets, bytes]) = self.arguments(start, 2, false) else { return };
+        match (packets.text.parse(), bytes.text.parse()) {
+            (Ok(packets), Ok(bytes)) => self.counters = Some(Counters { packets, bytes }),
+            _ => {
+                let fault =
+                    Fault::new("invalid-counters", "expected packets and bytes behind `-c`");
+                self.fault(start, packets.span.cover(bytes.span), fault);
+            }
+        }
+    }
+
+    fn family(&mut self, start: usize, word: &Word<'a>, basic: Basic) {
+        let wrong = match self.context.family {
+            Some(Family::Ipv4) | None => basic == Basic::Ipv6,
+            Some(Family::Ipv6) => basic == Basic::Ipv4,
+        };
+        if wrong {
+            let message = format!("`{}` makes this a rule of the other family", word.text);
+            self.fault(start, word.span, Fault::new("wrong-family", message));
+        }
+    }
+
+    fn jump(&mut self, start: usize, word: &Word<'a>, goto: bool) {
+        self.refuse_negation(&word.text);
+        let first = self.once(64, word);
+        let Some([name]) = self.arguments(start, 1, false) else { return };
+        if !first {
+            self.keep(start);
+            return;
+        }
+        self.target_span = word.span.cover(name.span);
+        self.target = match name.text.as_ref() {
+            _ if goto => Target::Goto(name.text.clone(), name.span),
+            "ACCEPT" => Target::Accept,
+            "DROP" => Target::Drop,
+            "RETURN" => Target::Return,
+            text => match find(ExtensionKind::Target, text) {
+                Some(extension) => {
+                    self.target_use = Some(self.scratch.uses.len());
+                    self.load(extension, name.span);
+                    Target::None
+                }
+                None if FOREIGN_TARGETS.contains(&text) => self.foreign_target(start, name),
+                None => Target::Jump(name.text.clone(), name.span),
+            },
+        };
+        if let Target::Jump(text, span) | Target::Goto(text, span) = &self.target
+            && let Some(fault) = bad_chain_name(text)
+        {
+            let span = *span;
+            self.fault(start, span, fault);
+        }
+    }
+
+    fn foreign_target(&mut self, start: usize, name: &Word<'a>) -> Target<'a> {
+        let message = format!("target `{}` is not known", clip(&name.text));
+        self.diagnostics.push(
+            Diagnostic::warning("unknown-target", message, name.span)
+                .help("the rule is kept, but what it does can't be said"),
+        );
+        self.foreign = true;
+        let words = self.words.get(start..self.at).unwrap_or_default();
+        super::raw(words, None).map_or(Target::None, Target::Unsupported)
+    }
+}
+
+/// The address unless it is any address (kernel-facts H3).
+fn significant(address: AddressMask, negated: bool) -> Option<Negatable<AddressMask>> {
+    let any = matches!(address, AddressMask::V4(_, 0) | AddressMask::V6(_, 0));
+    (negated || !any).then_some(Negatable { negated, value: address })
+}
+
+/// What is wrong with the name of an interface (kernel-facts G8).
+pub(crate) fn bad_interface(name: &str) -> Option<Fault> {
+    if name.is_empty() {
+        return Some(Fault::new("invalid-interface", "the name of the interface is empty"));
+    }
+    (name.len() > LONGEST_INTERFACE).then(|| {
+        let message = format!(
+            "interface name `{}` is too long: at most {LONGEST_INTERFACE} characters, these are {}",
+            clip(name),
+            name.len()
+        );
+        Fault::new("invalid-interface", message)
+    })
+}
+
+/// What is wrong with the name of a chain (kernel-facts G7).
+pub(crate) fn bad_chain_name(name: &str) -> Option<Fault> {
+    if name.is_empty() || name.starts_with(['-', '!']) {
+        let message = format!("expected the name of a chain, found `{}`", clip(name));
+        return Some(Fault::new("invalid-chain-name", message));
+    }
+    if name.len() > LONGEST_CHAIN {
+        let message = format!(
+            "chain name `{}` is too long: at most {LONGEST_CHAIN} characters, these are {}",
+            clip(name),
+            name.len()
+        );
+        return Some(Fault::new("invalid-chain-name", message));
+    }
+    None
+}
+
+/// Reports what is wrong with the name of a chain that is declared.
+pub(crate) fn check_chain_name(name: &str, span: Span, diagnostics: &mut Vec<Diagnostic>) {
+    if let Some(fault) = bad_chain_name(name) {
+        diagnostics.push(Diagnostic::error(fault.code, fault.message, span));
+    } else if matches!(name, "ACCEPT" | "DROP" | "RETURN")
+        || find(ExtensionKind::Target, name).is_some()
+    {
+        let message = format!("chain name `{name}` is the name of a target");
+        diagnostics.push(Diagnostic::error("invalid-chain-name", message, span));
+    }
+}

@@ -1,0 +1,296 @@
+//! The options of extensions: finding the extension that an option belongs to.
+
+use std::borrow::Cow;
+
+use super::basic::{Basic, LONG};
+use super::{Pending, Reader};
+use crate::arguments::{Argument, Context};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::extension::{EXTENSIONS, Extension, ExtensionKind, Repetition, find};
+use crate::protocols;
+use crate::span::Span;
+use crate::syntax::{Negatable, OptionUse};
+use crate::words::{Word, clip};
+
+/// The names under which ip6tables and iptables know the same match by another name.
+const MATCH_ALIASES: &[(&str, &str)] =
+    &[("icmpv6", "icmp6"), ("ipv6-icmp", "icmp6"), ("mobility-header", "mh")];
+
+/// What an option turned out to be.
+enum Found {
+    /// An option of the use of this number, with its index.
+    Extended(usize, usize, Argument),
+    Basic(Basic),
+    Ambiguous(&'static str, &'static str),
+    Nothing,
+}
+
+impl<'a> Reader<'_, 'a> {
+    /// `-m NAME`.
+    pub(super) fn load_match(&mut self, start: usize, name: &Word<'a>) {
+        let alias = MATCH_ALIASES.iter().find(|(alias, _)| *alias == name.text);
+        let known = alias.map_or(name.text.as_ref(), |(_, canonical)| *canonical);
+        match find(ExtensionKind::Match, known) {
+            Some(extension) => self.load(extension, name.span),
+            None => {
+                let known = EXTENSIONS[0].iter().map(|extension| extension.name);
+                let near = (name.text.len() < 40).then(|| nearest(&name.text, known)).flatten();
+                let help = match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "the rule is kept, but whether it matches can't be said".to_owned(),
+                };
+                let message = format!("match `{}` is not known", clip(&name.text));
+                self.diagnostics
+                    .push(Diagnostic::warning("unknown-match", message, name.span).help(help));
+                self.keep(start);
+                self.foreign = true;
+            }
+        }
+    }
+
+    /// Adds a use of an extension.
+    pub(super) fn load(&mut self, extension: &'static Extension, span: Span) {
+        self.scratch.uses.push(Pending { extension, span, seen: 0, faulty: false });
+    }
+
+    /// `--name` of whatever is loaded.
+    pub(super) fn long_option(&mut self, start: usize, word: &Word<'a>) {
+        let text = word.text.as_ref();
+        match self.look_up(text) {
+            Found::Nothing => {}
+            found => return self.found(start, word, found, None),
+        }
+        // `--dport=80` (kernel-facts H12).
+        if let Some((name, value)) = text.split_once('=') {
+            let value = Word { text: Cow::Owned(value.to_owned()), ..word.clone() };
+            match self.look_up(name) {
+                Found::Nothing => {}
+                found => return self.found(start, word, found, Some(value)),
+            }
+        }
+        self.unknown_option(start, word);
+    }
+
+    /// Finds an option in what is loaded, then in the match of the protocol.
+    fn look_up(&mut self, text: &str) -> Found {
+        match self.look_up_loaded(text) {
+            Found::Nothing => {}
+            found => return found,
+        }
+        if self.implied {
+            return Found::Nothing;
+        }
+        let Some(Negatable { value: protocol, .. }) = self.protocol else { return Found::Nothing };
+        let Some(extension) = match_of_protocol(protocol) else { return Found::Nothing };
+        let name = text.strip_prefix("--").unwrap_or(text);
+        if !extension.spellings().any(|(spelling, ..)| spelling.starts_with(name)) {
+            return Found::Nothing;
+        }
+        self.implied = true;
+        let span = self.words.get(self.at - 1).map_or(self.context.span, |word| word.span);
+        self.load(extension, span);
+        self.look_up_loaded(text)
+    }
+
+    fn look_up_loaded(&self, text: &str) -> Found {
+        let Some(name) = text.strip_prefix("--") else { return Found::Nothing };
+        for (number, pending) in self.scratch.uses.iter().enumerate().rev() {
+            if let Some((index, argument)) = pending.extension.option_named(name) {
+                return Found::Extended(number, index, argument);
+            }
+        }
+        if let Some((_, basic)) = LONG.iter().find(|(long, _)| *long == text) {
+            return Found::Basic(*basic);
+        }
+        self.look_up_abbreviated(text, name)
+    }
+
+    /// The one option that begins like this.
+    fn look_up_abbreviated(&self, text: &str, name: &str) -> Found {
+        let mut found = Found::Nothing;
+        let mut found_name = "";
+        for (long, basic) in LONG.iter().filter(|(long, _)| long.starts_with(text)) {
+            match found {
+                Found::Basic(other) if other == *basic => {}
+                Found::Nothing => (found, found_name) = (Found::Basic(*basic), *long),
+                _ => return Found::Ambiguous(found_name, long),
+            }
+        }
+        for (number, pending) in self.scratch.uses.iter().enumerate().rev() {
+            for (spelling, index, argument) in pending.extension.spellings() {
+                if !spelling.starts_with(name) {
+                    continue;
+                }
+                match found {
+                    Found::Nothing => {
+                        (found, found_name) = (Found::Extended(number, index, argument), spelling);
+                    }
+                    // The same extension twice, or two spellings of one option.
+                    Found::Extended(_, other, _) if found_name == spelling || other == index => {}
+                    _ => return Found::Ambiguous(found_name, spelling),
+                }
+            }
+        }
+        found
+    }
+
+    fn found(&mut self, start: usize, word: &Word<'a>, found: Found, value: Option<Word<'a>>) {
+        match (found, value) {
+            (Found::Extended(number, index, argument), value) => {
+                self.extended(start, word, (number, index, argument), value);
+            }
+            (Found::Basic(basic), None) => self.basic(start, word, basic),
+            (Found::Basic(Basic::Match), Some(value)) => self.load_match(start, &value),
+            (Found::Basic(_), Some(_)) => {
+                let message =
+                    format!("`{}` needs its argument as a word of its own", clip(&word.text));
+                self.diagnostics.push(
+                    Diagnostic::error("attached-value", message, word.span)
+                        .help("write a blank instead of `=`"),
+                );
+                self.keep(start);
+            }
+            (Found::Ambiguous(one, other), _) => {
+                let dashes = |name: &str| name.trim_start_matches('-').to_owned();
+                let message = format!(
+                    "option `{}` is ambiguous: `--{}` or `--{}`",
+                    clip(&word.text),
+                    dashes(one),
+                    dashes(other)
+                );
+                self.error("ambiguous-option", message, word.span);
+                self.keep(start);
+            }
+            (Found::Nothing, _) => self.unknown_option(start, word),
+        }
+    }
+
+    /// Reads one option of an extension.
+    fn extended(
+        &mut self,
+        start: usize,
+        word: &Word<'a>,
+        (number, index, argument): (usize, usize, Argument),
+        value: Option<Word<'a>>,
+    ) {
+        let Some(pending) = self.scratch.uses.get_mut(number) else { return };
+        let extension = pending.extension;
+        let Some(option) = extension.options.get(index) else { return };
+        let bit = 1_u64 << index.min(63);
+        let duplicate = pending.seen & bit != 0 && extension.repetition == Repetition::Refused;
+        pending.seen |= bit;
+        if self.negation.is_some() && !option.negatable {
+            self.refuse_negation(&word.text);
+        }
+        let negation = self.negation;
+
+        let any_text = matches!(argument, Argument::Text(_) | Argument::Bare(_));
+        let count = argument.words();
+        let storage;
+        let words = match value {
+            Some(value) if count == 1 => {
+                storage = [value];
+                &storage[..]
+            }
+            _ => match self.arguments(start, count, any_text) {
+                Some(words) => words,
+                None => {
+                    if let Some(pending) = self.scratch.uses.get_mut(number) {
+                        pending.faulty = true;
+                    }
+                    return;
+                }
+            },
+        };
+        if duplicate {
+            let message = format!("`{}` is given more than once", clip(&word.text));
+            self.error("duplicate-option", message, word.span);
+            self.keep(start);
+            return;
+        }
+        let protocol = match extension.protocols {
+            [only] => Some(*only),
+            _ => self.protocol.map(|protocol| protocol.value),
+        };
+        let context = Context { family: self.context.family, protocol };
+        match argument.parse(words, &context) {
+            Ok(value) => {
+                let end = words.last().map_or(word.span, |last| last.span);
+                let span = negation.unwrap_or(word.span).cover(end);
+                let negated = negation.is_some();
+                self.scratch.options.push((number, OptionUse { option, negated, value, span }));
+                self.negation = None;
+            }
+            Err(fault) => {
+                if let Some(pending) = self.scratch.uses.get_mut(number) {
+                    pending.faulty = true;
+                }
+                let span = words.first().map_or(word.span, |first| first.span);
+                let span = words.last().map_or(span, |last| span.cover(last.span));
+                self.fault(start, span, fault);
+            }
+        }
+    }
+
+    /// An option that nothing loaded knows.
+    pub(super) fn unknown_option(&mut self, start: usize, word: &Word<'a>) {
+        while self.words.get(self.at).is_some_and(|next| !next.is_option()) {
+            self.at += 1;
+        }
+        if !self.foreign {
+            let message = format!("unknown option `{}`", clip(&word.text));
+            let mut diagnostic = Diagnostic::error("unknown-option", message, word.span);
+            diagnostic.help = self.advice(&word.text);
+            self.diagnostics.push(diagnostic);
+        }
+        self.keep(start);
+    }
+
+    /// What was probably meant by an unknown option.
+    fn advice(&self, text: &str) -> Option<String> {
+        let name = text.split('=').next()?.strip_prefix("--")?;
+        let all = || EXTENSIONS.iter().copied().flatten();
+        if ["dport", "sport", "destination-port", "source-port"].contains(&name) {
+            return Some(match self.protocol {
+                None => "ports need a protocol: write `-p tcp` or `-p udp` before it".to_owned(),
+                Some(_) => "only a protocol with ports has them: tcp, udp, sctp, dccp".to_owned(),
+            });
+        }
+        if let Some(owner) = all().find(|extension| extension.option_named(name).is_some()) {
+            return Some(match owner.kind {
+                ExtensionKind::Match => format!("it belongs to `-m {}`", owner.name),
+                ExtensionKind::Target => format!("it belongs to `-j {}`", owner.name),
+            });
+        }
+        if name.len() > 40 {
+            return None;
+        }
+        let protocol = self.protocol.and_then(|protocol| match_of_protocol(protocol.value));
+        let loaded = self.scratch.uses.iter().map(|pending| pending.extension).chain(protocol);
+        let near = loaded.flat_map(Extension::spellings).map(|(spelling, ..)| spelling);
+        let basic = LONG.iter().map(|(long, _)| long.trim_start_matches('-'));
+        nearest(name, near.chain(basic))
+            .or_else(|| nearest(name, all().flat_map(|one| one.spellings()).map(|(name, ..)| name)))
+            .map(|near| format!("did you mean `--{near}`?"))
+    }
+}
+
+/// The match that options without `-m` belong to.
+fn match_of_protocol(protocol: u8) -> Option<&'static Extension> {
+    let name = match protocol {
+        protocols::TCP => "tcp",
+        protocols::UDP => "udp",
+        protocols::ICMP => "icmp",
+        protocols::ICMPV6 => "icmp6",
+        protocols::SCTP => "sctp",
+        protocols::DCCP => "dccp",
+        protocols::ESP => "esp",
+        protocols::AH => "ah",
+        protocols::IPCOMP => "ipcomp",
+        protocols::MOBILITY => "mh",
+        // iptables has the options of udplite in its udp match.
+        protocols::UDPLITE => "udplite",
+        _ => return None,
+    };
+    find(ExtensionKind::Match, name)
+}

@@ -1,0 +1,239 @@
+//! The end of a rule: its uses of extensions are completed and checked against what the kernel
+//! allows (kernel-facts B18, G4, G17).
+
+use super::{Pending, Read, Reader};
+use crate::diagnostic::Diagnostic;
+use crate::extension::{Completion, Extension, ExtensionKind, Requirement};
+use crate::span::Span;
+use crate::syntax::{ExtensionUse, Family, Negatable, OptionUse, Rule, TableName, Target};
+
+/// The built-in chains of all tables.
+const BUILTIN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
+
+impl<'a> Reader<'_, 'a> {
+    /// The rule, without its chain.
+    pub(super) fn finish(mut self) -> Read<'a> {
+        let mut matches = Vec::new();
+        self.uses(&mut matches);
+        if matches!(self.target, Target::Drop) && self.context.table == TableName::Nat {
+            // kernel-facts G4.
+            self.error(
+                "drop-in-nat",
+                "DROP can't be used in the nat table, which is not for filtering".to_owned(),
+                self.target_span,
+            );
+        }
+        if self.foreign
+            && let (Target::Unsupported(target), Some(last)) =
+                (&mut self.target, self.unsupported.last())
+            && last.span.start > target.span.start
+        {
+            target.raw = std::borrow::Cow::Owned(format!("{} {}", target.raw, last.raw));
+            target.span = target.span.cover(last.span);
+            self.unsupported.pop();
+        }
+        let rule = Rule {
+            chain: std::borrow::Cow::Borrowed(""),
+            placement: self.context.placement,
+            span: self.context.span,
+            line: self.context.line,
+            counters: self.counters,
+            source: self.source.first,
+            destination: self.destination.first,
+            in_interface: self.in_interface,
+            out_interface: self.out_interface,
+            interfaces: self.context.interfaces,
+            protocol: self.protocol,
+            fragment: self.fragment,
+            matches,
+            target: self.target,
+            unsupported: self.unsupported,
+            verbatim: self.context.verbatim,
+        };
+        Read { rule, sources: self.source.more, destinations: self.destination.more }
+    }
+
+    /// Divides the options among the uses they belong to.
+    fn uses(&mut self, matches: &mut Vec<ExtensionUse<'a>>) {
+        let count = self.scratch.uses.len();
+        if count == 0 {
+            return;
+        }
+        matches.reserve_exact(count - usize::from(self.target_use.is_some()));
+        let place = |(number, used): &(usize, OptionUse<'a>)| {
+            let options =
+                self.scratch.uses.get(*number).map_or(&[][..], |one| one.extension.options);
+            (*number, option_index(options, used))
+        };
+        if !self.scratch.options.is_sorted_by_key(place) {
+            self.scratch.options.sort_by_key(place);
+        }
+        let mut target = None;
+        for number in 0..count {
+            let Some(pending) = self.scratch.uses.get(number) else { break };
+            let taken = self.scratch.options.iter().take_while(|(of, _)| *of == number).count();
+            let mut options = Vec::with_capacity(taken);
+            options.extend(self.scratch.options.drain(..taken).map(|(_, option)| option));
+            let (extension, faulty) = (pending.extension, pending.faulty);
+            let span = options.iter().fold(pending.span, |span, option| span.cover(option.span));
+            let one = Use { extension, span, faulty };
+            if extension.fills {
+                self.fill(&one, &mut options);
+            }
+            self.check(&one, &mut options, matches);
+            let used = ExtensionUse { extension, options, span };
+            match self.target_use == Some(number) {
+                true => target = Some(used),
+                false => matches.push(used),
+            }
+        }
+        if let Some(used) = target {
+            self.target = Target::Extension(used);
+        }
+    }
+
+    /// Adds the values of options that are not given but printed.
+    fn fill(&mut self, used: &Use, options: &mut Vec<OptionUse<'a>>) {
+        let family = self.context.family.unwrap_or(Family::Ipv4);
+        for (index, option) in used.extension.options.iter().enumerate() {
+            let Some(value) = option.filled else { continue };
+            if options.iter().any(|given| std::ptr::eq(given.option, option)) {
+                continue;
+            }
+            let at = options
+                .partition_point(|given| option_index(used.extension.options, given) < index);
+            let value = value(family);
+            options.insert(at, OptionUse { option, negated: false, value, span: used.span });
+        }
+    }
+
+    /// Checks one use against its declaration.
+    fn check(
+        &mut self,
+        used: &Use,
+        options: &mut Vec<OptionUse<'a>>,
+        matches: &[ExtensionUse<'a>],
+    ) {
+        let extension = used.extension;
+        self.check_place(used);
+        if !extension.protocols.is_empty() {
+            self.check_protocol(used);
+        }
+        if used.faulty {
+            return;
+        }
+        for requirement in extension.requirements {
+            if let Some(message) = unmet(extension, requirement, options) {
+                self.error("missing-option", message, used.span);
+            }
+        }
+        if let Some(complete) = extension.complete {
+            complete(&mut Completion {
+                extension,
+                options,
+                context: self.context,
+                chain: self.chain,
+                protocol: self.protocol,
+                matches,
+                span: used.span,
+                diagnostics: self.diagnostics,
+            });
+        }
+    }
+
+    fn check_place(&mut self, used: &Use) {
+        let extension = used.extension;
+        let what = match extension.kind {
+            ExtensionKind::Match => "match",
+            ExtensionKind::Target => "target",
+        };
+        if !extension.tables.is_empty() && !extension.tables.contains(&self.context.table) {
+            let tables: Vec<&str> = extension.tables.iter().map(|table| table.as_str()).collect();
+            let message = format!(
+                "{what} `{}` can't be used in the {} table, only in {}",
+                extension.name,
+                self.context.table.as_str(),
+                tables.join(" and ")
+            );
+            self.error("wrong-table", message, used.span);
+        } else if !extension.chains.is_empty()
+            && BUILTIN.contains(&self.chain)
+            && !extension.chains.contains(&self.chain)
+        {
+            let message = format!(
+                "{what} `{}` can't be used in {}, only in {}",
+                extension.name,
+                self.chain,
+                extension.chains.join(" and ")
+            );
+            self.error("wrong-chain", message, used.span);
+        }
+        if let (Some(only), Some(family)) = (extension.family, self.context.family)
+            && only != family
+        {
+            let program = if only == Family::Ipv4 { "iptables" } else { "ip6tables" };
+            let message = format!("{what} `{}` exists in {program} only", extension.name);
+            self.error("wrong-family", message, used.span);
+        }
+    }
+
+    fn check_protocol(&mut self, used: &Use) {
+        let extension = used.extension;
+        let named = matches!(self.protocol, Some(Negatable { negated: false, value })
+            if extension.protocols.contains(&value));
+        if named || self.given & 16 != 0 && self.protocol.is_none() && !self.unsupported.is_empty()
+        {
+            return;
+        }
+        let names: Vec<String> = extension
+            .protocols
+            .iter()
+            .filter_map(|protocol| crate::protocols::name(*protocol))
+            .map(|name| format!("`-p {name}`"))
+            .collect();
+        let message = format!("`{}` needs {} in the rule", extension.name, names.join(" or "));
+        self.diagnostics.push(Diagnostic::error("missing-protocol", message, used.span));
+    }
+}
+
+/// What is checked of one use.
+struct Use {
+    extension: &'static Extension,
+    span: Span,
+    faulty: bool,
+}
+
+impl Pending {}
+
+/// The place of an option in its declaration; all the same where the order of the rule counts.
+fn option_index(options: &[crate::extension::OptionDecl], used: &OptionUse<'_>) -> usize {
+    options.iter().position(|option| std::ptr::eq(option, used.option)).unwrap_or(usize::MAX)
+}
+
+/// What is said of a requirement that does not hold.
+fn unmet(
+    extension: &Extension,
+    requirement: &Requirement,
+    options: &[OptionUse<'_>],
+) -> Option<String> {
+    let has = |name: &&&str| options.iter().any(|option| option.option.name == **name);
+    let list = |names: &[&str], word: &str| {
+        let names: Vec<String> = names.iter().map(|name| format!("`--{name}`")).collect();
+        names.join(word)
+    };
+    let name = extension.name;
+    match requirement {
+        Requirement::AnyOption => {
+            options.is_empty().then(|| format!("`{name}` needs at least one option"))
+        }
+        Requirement::OneOf(names) => (!names.iter().any(|name| has(&name)))
+            .then(|| format!("`{name}` needs {}", list(names, " or "))),
+        Requirement::AtMostOneOf(names) => {
+            let given: Vec<&str> = names.iter().filter(has).copied().collect();
+            (given.len() > 1).then(|| format!("{} can't stand together", list(&given, " and ")))
+        }
+        Requirement::Needs(one, other) => {
+            (has(&one) && !has(&other)).then(|| format!("`--{one}` of `{name}` needs `--{other}`"))
+        }
+    }
+}

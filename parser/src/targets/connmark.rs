@@ -1,0 +1,50 @@
+//! `-j CONNMARK`: changes the mark of the connection, or copies it (kernel-facts G14).
+//!
+//! | option | value |
+//! |---|---|
+//! | `--set-xmark, --set-mark, --and-mark, --or-mark, --xor-mark` | `Masked`: clear the mask, then xor the value |
+//! | `--save-mark, --restore-mark` | `Flag` |
+//! | `--nfmask, --ctmask` | `Number`; both always there with the flags |
+
+use crate::arguments::Argument;
+use crate::arguments::mark::Operation;
+use crate::extension::{Alias, Completion, Extension, OptionDecl, Requirement};
+use crate::syntax::Value;
+
+pub(super) static EXTENSION: Extension = Extension::of_target("CONNMARK", OPTIONS)
+    .requires(&[
+        Requirement::OneOf(&["set-xmark", "save-mark", "restore-mark"]),
+        Requirement::AtMostOneOf(&["set-xmark", "save-mark", "restore-mark"]),
+        Requirement::AtMostOneOf(&["mask", "nfmask"]),
+        Requirement::AtMostOneOf(&["mask", "ctmask"]),
+        Requirement::AtMostOneOf(&["mask", "set-xmark"]),
+    ])
+    .complete(fill_masks);
+
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("set-xmark", Argument::MaskedMark).aliases(&[
+        Alias::reading("set-mark", Argument::MarkOperand(Operation::Set)),
+        Alias::reading("and-mark", Argument::MarkOperand(Operation::And)),
+        Alias::reading("or-mark", Argument::MarkOperand(Operation::Or)),
+        Alias::reading("xor-mark", Argument::MarkOperand(Operation::Xor)),
+    ]),
+    OptionDecl::flag("save-mark"),
+    OptionDecl::flag("restore-mark"),
+    OptionDecl::new("nfmask", Argument::Hex(u32::MAX as u64)),
+    OptionDecl::new("ctmask", Argument::Hex(u32::MAX as u64)),
+    OptionDecl::new("mask", Argument::Hex(u32::MAX as u64)),
+];
+
+/// `--mask` stands for both masks, and both are printed.
+fn fill_masks(completion: &mut Completion<'_, '_>) {
+    if completion.has("set-xmark") {
+        return;
+    }
+    let both = match completion.value("mask") {
+        Some(Value::Number(mask)) => *mask,
+        _ => u64::from(u32::MAX),
+    };
+    completion.options.retain(|option| option.option.name != "mask");
+    completion.fill("nfmask", Value::Number(both));
+    completion.fill("ctmask", Value::Number(both));
+}

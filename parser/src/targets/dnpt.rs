@@ -1,0 +1,17 @@
+//! `-j DNPT`: rewrites the prefix of the destination without state (kernel-facts J7).
+//!
+//! | option | value |
+//! |---|---|
+//! | `--src-pfx, --dst-pfx` | `Address` |
+
+use crate::arguments::Argument;
+use crate::extension::{Extension, OptionDecl, Requirement};
+use crate::syntax::{Family, TableName};
+
+pub(super) static EXTENSION: Extension = Extension::of_target("DNPT", OPTIONS)
+    .family(Family::Ipv6)
+    .tables(&[TableName::Mangle])
+    .requires(&[Requirement::OneOf(&["src-pfx"]), Requirement::OneOf(&["dst-pfx"])]);
+
+const OPTIONS: &[OptionDecl] =
+    &[OptionDecl::new("src-pfx", Argument::Network), OptionDecl::new("dst-pfx", Argument::Network)];

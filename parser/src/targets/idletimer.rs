@@ -1,0 +1,19 @@
+//! `-j IDLETIMER`: tells when an interface is idle, and goes on.
+//!
+//! | option | value |
+//! |---|---|
+//! | `--timeout` | `Number` |
+//! | `--label` | `Text` |
+//! | `--alarm` | `Flag` |
+
+use crate::arguments::Argument;
+use crate::extension::{Extension, OptionDecl, Requirement};
+
+pub(super) static EXTENSION: Extension = Extension::of_target("IDLETIMER", OPTIONS)
+    .requires(&[Requirement::OneOf(&["timeout"]), Requirement::OneOf(&["label"])]);
+
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("label", Argument::Bare(27)),
+    OptionDecl::flag("alarm"),
+];

@@ -1,0 +1,64 @@
+//! `-j LOG`: logs and goes on.
+//!
+//! | option | value |
+//! |---|---|
+//! | `--log-prefix` | `Text` |
+//! | `--log-level` | `Number`; 4 if not there |
+//! | `--log-tcp-sequence, --log-tcp-options, --log-ip-options, --log-uid, --log-macdecode` | `Flag` |
+
+use std::borrow::Cow;
+
+use crate::arguments::{Argument, Context, Custom, Fault, names, number};
+use crate::extension::{Extension, OptionDecl};
+use crate::syntax::Value;
+use crate::words::Word;
+
+pub(super) static EXTENSION: Extension = Extension::of_target("LOG", OPTIONS);
+
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("log-prefix", Argument::Text(29)).omitted(&Value::Text(Cow::Borrowed(""))),
+    OptionDecl::new("log-level", Argument::Custom(&LEVEL)).omitted(&Value::Number(4)),
+    OptionDecl::flag("log-tcp-sequence"),
+    OptionDecl::flag("log-tcp-options"),
+    OptionDecl::flag("log-ip-options"),
+    OptionDecl::flag("log-uid"),
+    OptionDecl::flag("log-macdecode"),
+];
+
+/// The levels of syslog(3) by name.
+const LEVELS: &[(&str, u64)] = &[
+    ("emerg", 0),
+    ("panic", 0),
+    ("alert", 1),
+    ("crit", 2),
+    ("err", 3),
+    ("error", 3),
+    ("warning", 4),
+    ("warn", 4),
+    ("notice", 5),
+    ("info", 6),
+    ("debug", 7),
+];
+
+static LEVEL: Custom = Custom { words: 1, parse: level, print };
+
+fn level<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
+    let text = words.first().map_or("", |word| word.text.as_ref());
+    if let Some(number) = number::parse(text).filter(|&number| number < 8) {
+        return Ok(Value::Number(number));
+    }
+    let starts =
+        |name: &str| name.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
+    LEVELS
+        .iter()
+        .find(|(name, _)| !text.is_empty() && starts(name))
+        .map(|(_, level)| Value::Number(*level))
+        .ok_or_else(|| names::unknown(text, LEVELS.iter().map(|(name, _)| *name)))
+}
+
+fn print(value: &Value<'_>, out: &mut String) {
+    if let Value::Number(level) = value {
+        out.push(' ');
+        number::print(*level, out);
+    }
+}

@@ -1,0 +1,18 @@
+//! The check that NAT targets share: ports need a protocol that has ports.
+
+use crate::extension::Completion;
+use crate::protocols::{DCCP, ICMP, ICMPV6, SCTP, TCP, UDP};
+use crate::syntax::Value;
+
+/// Refuses ports without `-p` (kernel-facts B11; ICMP is let through there).
+pub(super) fn check_protocol(completion: &mut Completion<'_, '_>) {
+    let ports = |value: &Value<'_>| matches!(value, Value::Nat(range) if range.ports.is_some());
+    let Some(option) = completion.options.iter().find(|option| ports(&option.value)) else {
+        return;
+    };
+    let span = option.span;
+    if !matches!(completion.positive_protocol(), Some(TCP | UDP | SCTP | DCCP | ICMP | ICMPV6)) {
+        let message = "ports need `-p tcp`, `-p udp`, `-p sctp` or `-p dccp` in the rule";
+        completion.refuse("missing-protocol", message, span);
+    }
+}

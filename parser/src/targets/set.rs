@@ -1,0 +1,37 @@
+//! `-j SET`: changes an ipset, or maps with one.
+//!
+//! | option | value |
+//! |---|---|
+//! | `--add-set, --del-set, --map-set` | `Set` |
+//! | `--exist, --map-mark, --map-prio, --map-queue` | `Flag` |
+//! | `--timeout` | `Number` of seconds |
+
+use crate::arguments::Argument;
+use crate::extension::{Completion, Extension, OptionDecl, Requirement};
+
+pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
+    .requires(&[
+        Requirement::OneOf(&["add-set", "del-set", "map-set"]),
+        Requirement::AtMostOneOf(&["add-set", "map-set"]),
+        Requirement::AtMostOneOf(&["del-set", "map-set"]),
+    ])
+    .complete(check_map);
+
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("add-set", Argument::Set),
+    OptionDecl::flag("exist"),
+    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("del-set", Argument::Set),
+    OptionDecl::new("map-set", Argument::Set),
+    OptionDecl::flag("map-mark"),
+    OptionDecl::flag("map-prio"),
+    OptionDecl::flag("map-queue"),
+];
+
+fn check_map(completion: &mut Completion<'_, '_>) {
+    let what = ["map-mark", "map-prio", "map-queue"].iter().any(|name| completion.has(name));
+    if completion.has("map-set") && !what {
+        let message = "`--map-set` needs `--map-mark`, `--map-prio` or `--map-queue`";
+        completion.refuse("missing-option", message, completion.span);
+    }
+}
