@@ -1,0 +1,24 @@
+//! What describes a host around its rules: the output of ip(8), bridge(8), sysctl(8), ss(8),
+//! ipset(8), conntrack(8) and docker, and the zones file.
+//!
+//! Each module reads one part of a snapshot: text in, typed entries and diagnostics out. JSON and
+//! listings for people are told apart by their look. Every entry keeps its place. An entry that is
+//! not understood is reported as a warning at least, and the other ones are read on; only text
+//! that is no listing at all (broken JSON, something else) is an error.
+
+pub mod address;
+pub mod bridge;
+pub mod docker;
+pub mod listener;
+pub mod route;
+pub mod rule;
+pub mod scope;
+pub mod sysctl;
+
+mod json;
+mod line;
+
+use crate::diagnostic::Diagnostic;
+
+/// What a reader made of a text, with everything it has to say about it.
+pub type Read<T> = (T, Vec<Diagnostic>);

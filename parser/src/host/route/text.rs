@@ -1,0 +1,182 @@
+//! `ip route` for people.
+
+use std::net::IpAddr;
+
+use super::{Draft, NextHop, Route, RouteKind, Table, parse_prefix, parse_tos};
+use crate::diagnostic::Diagnostic;
+use crate::host::line::{Line, Word, Words, lines};
+use crate::span::Span;
+use crate::syntax::Family;
+
+/// The routes of a listing.
+pub(super) fn routes(
+    text: &str,
+    family: Option<Family>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Route> {
+    let mut drafts: Vec<Draft> = Vec::new();
+    let mut prose: Option<Span> = None;
+    for line in lines(text).filter(|line| !line.is_blank()) {
+        let result = match line.first_word() {
+            "nexthop" => match drafts.last_mut() {
+                Some(draft) => next_hops(draft, &line),
+                None => Err(line.not_understood("a route before its next hops")),
+            },
+            // What a `nhid` stands for; the route repeats it. Lifetimes of cached routes.
+            "nh_info" | "cache" => Ok(()),
+            _ if is_route(&line) => route(&line, diagnostics).map(|draft| drafts.push(draft)),
+            _ if line.words().any(|word| matches!(word.text, "via" | "dev")) => {
+                Err(line.not_understood("a route, as `ip route` prints"))
+            }
+            _ => {
+                prose = Some(prose.map_or(line.span, |known| known.cover(line.span)));
+                Ok(())
+            }
+        };
+        diagnostics.extend(result.err());
+    }
+    if let Some(span) = prose {
+        diagnostics.push(if drafts.is_empty() {
+            Diagnostic::error("no-route", "expected routes, as `ip route` prints, found none", span)
+        } else {
+            Diagnostic::note("text-around", "the text around the listing is not read", span)
+        });
+    }
+    unnamed_table(&drafts, diagnostics);
+    drafts.into_iter().map(|draft| draft.finish(family)).collect()
+}
+
+/// Warns where the listing seems to be one of another table than `main`, which `ip route show
+/// table NAME` does not name.
+fn unnamed_table(drafts: &[Draft], diagnostics: &mut Vec<Diagnostic>) {
+    if drafts.iter().any(|draft| draft.table.is_some()) {
+        return;
+    }
+    let local = |draft: &&Draft| matches!(draft.kind, RouteKind::Local | RouteKind::Broadcast);
+    if let Some(draft) = drafts.iter().find(local) {
+        let message = "this listing names no tables; its routes are taken to stand in `main`";
+        let help = "list all tables with their names: `ip route show table all`";
+        diagnostics.push(Diagnostic::warning("unnamed-table", message, draft.span).help(help));
+    }
+}
+
+/// Whether a line starts as a route does.
+fn is_route(line: &Line<'_>) -> bool {
+    let mut words = line.words();
+    let Some(first) = words.next() else { return false };
+    let prefix = |word: Word<'_>| parse_prefix(word.text).is_ok();
+    match first.text.parse::<RouteKind>() {
+        Ok(_) => words.next().is_some_and(prefix),
+        Err(()) => prefix(first),
+    }
+}
+
+/// One route.
+fn route(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Result<Draft, Diagnostic> {
+    let mut words = line.words();
+    let mut draft = Draft { span: line.span, ..Draft::default() };
+    if let Some(kind) = words.peek().and_then(|word| word.text.parse().ok()) {
+        draft.kind = kind;
+        words.next();
+    }
+    let destination = words.expect("a prefix")?;
+    draft.destination =
+        parse_prefix(destination.text).map_err(|()| destination.unexpected("a prefix"))?;
+    while let Some(word) = words.next() {
+        if word.text == "nexthop" {
+            let mut rest = vec![next_hop(&mut words, &mut draft)?];
+            while words.accept("nexthop").is_some() {
+                rest.push(next_hop(&mut words, &mut draft)?);
+            }
+            draft.next_hops.append(&mut rest);
+        } else if !attribute(&mut draft, word, &mut words)? {
+            let rest = words.by_ref().fold(word.span, |span, word| span.cover(word.span));
+            let start = line.span.start;
+            let raw = Span { start: rest.start - start, end: rest.end - start }.slice(line.text);
+            let message = format!("`{}` of a route is not supported", word.text);
+            diagnostics.push(Diagnostic::warning("unsupported-route", message, rest));
+            draft.unsupported.push(raw.to_owned());
+        }
+    }
+    Ok(draft)
+}
+
+/// The next hops on a line below their route.
+fn next_hops(draft: &mut Draft, line: &Line<'_>) -> Result<(), Diagnostic> {
+    let mut words = line.words();
+    while words.accept("nexthop").is_some() {
+        let hop = next_hop(&mut words, draft)?;
+        draft.next_hops.push(hop);
+    }
+    draft.span = draft.span.cover(line.span);
+    Ok(())
+}
+
+/// What follows `nexthop`.
+fn next_hop(words: &mut Words<'_>, draft: &mut Draft) -> Result<NextHop, Diagnostic> {
+    let mut hop = NextHop { weight: 1, ..NextHop::default() };
+    while let Some(word) = words.peek().filter(|word| word.text != "nexthop") {
+        words.next();
+        match word.text {
+            "via" => gateway(&mut hop, words, &mut draft.via)?,
+            "dev" => hop.device = Some(words.expect("an interface")?.text.to_owned()),
+            "weight" => hop.weight = words.parse("a weight")?,
+            "realm" | "realms" => {
+                words.expect("a realm")?;
+            }
+            flag if hop.set_flag(flag) => {}
+            other => {
+                draft.unsupported.push(other.to_owned());
+                return Err(word.unexpected("a word of a next hop"));
+            }
+        }
+    }
+    Ok(hop)
+}
+
+/// What follows `via`.
+fn gateway(hop: &mut NextHop, words: &mut Words<'_>, via: &mut bool) -> Result<(), Diagnostic> {
+    if words.accept("inet6").or_else(|| words.accept("inet")).is_some() {
+        *via = true;
+    }
+    hop.gateway = Some(words.parse::<IpAddr>("the address of a gateway")?);
+    Ok(())
+}
+
+/// One word of a route with its value; false if it is not known.
+fn attribute(draft: &mut Draft, word: Word<'_>, words: &mut Words<'_>) -> Result<bool, Diagnostic> {
+    match word.text {
+        "via" => gateway(&mut draft.next_hop, words, &mut draft.via)?,
+        "dev" => draft.next_hop.device = Some(words.expect("an interface")?.text.to_owned()),
+        "from" => {
+            let value = words.expect("a prefix")?;
+            draft.source = parse_prefix(value.text).map_err(|()| value.unexpected("a prefix"))?;
+        }
+        "tos" | "dsfield" => {
+            let value = words.expect("a TOS")?;
+            draft.tos = parse_tos(value.text).ok_or_else(|| value.unexpected("a TOS"))?;
+        }
+        "table" => draft.table = Some(words.parse::<Table>("a table")?),
+        "proto" | "protocol" => draft.protocol = Some(words.expect("a protocol")?.text.to_owned()),
+        "scope" => draft.scope = words.parse("a scope")?,
+        "src" => draft.preferred_source = Some(words.parse("an IP address")?),
+        "metric" => draft.metric = words.parse("a metric")?,
+        "nhid" => draft.next_hop_id = Some(words.parse("the number of a next hop")?),
+        "pref" => draft.preference = Some(words.parse("a preference")?),
+        "mtu" => {
+            words.accept("lock");
+            draft.mtu = Some(words.parse("an MTU")?);
+        }
+        // Realms, lifetimes and what only TCP looks at: nothing here depends on them.
+        "realm" | "realms" | "expires" | "error" | "hoplimit" | "advmss" | "window" | "rtt"
+        | "rttvar" | "ssthresh" | "cwnd" | "initcwnd" | "initrwnd" | "reordering" | "rto_min"
+        | "quickack" | "congctl" | "features" | "users" | "age" | "used" | "fastopen_no_cookie"
+        | "ttl-propagate" => {
+            words.accept("lock");
+            words.expect("a value")?;
+        }
+        "cache" | "notify" => {}
+        flag => return Ok(draft.next_hop.set_flag(flag)),
+    }
+    Ok(true)
+}
