@@ -157,6 +157,10 @@ pub enum ConnectionCondition {
     Port(TupleField, u16, u16),
     /// `--ctexpire` in seconds, both ends inclusive: history decides.
     Expire(u32, u32),
+    /// Holds for a packet without a connection, and else where the inner condition does: so the
+    /// other options count of a match whose `--ctstate` such a packet satisfies. Measured: `--ctstate
+    /// UNTRACKED --ctproto 6` matches an untracked UDP packet (`conntrack_mt`, no `ct`).
+    OrUntracked(Sense, Box<ConnectionCondition>),
 }
 
 /// How TTL or hop limit is compared.
