@@ -1,0 +1,66 @@
+//! From parsed rules to the model: names become chains, words become conditions and targets.
+//!
+//! Nothing is dropped. A match that is not modelled becomes [`Condition::Undecided`], a target that
+//! is not modelled [`Target::Unsupported`]; both keep their rule and its place. What can't be used
+//! at all (a jump to a chain that does not exist, a loop that packets can reach) is an error, and
+//! the ruleset that comes with it must not be used.
+//!
+//! [`Condition::Undecided`]: crate::condition::Condition::Undecided
+//! [`Target::Unsupported`]: crate::target::Target::Unsupported
+
+mod chain;
+mod conditions;
+mod link;
+mod matches;
+mod placement;
+mod rule;
+mod selection;
+mod targets;
+mod tracking;
+mod value;
+
+use std::sync::Arc;
+
+use nattrace_parser::diagnostic::Diagnostic;
+use nattrace_parser::syntax::{Backend, Family, Rules};
+
+use crate::ruleset::{Ruleset, Source};
+
+/// One text of rules, and what they were loaded with.
+#[derive(Clone, Copy, Debug)]
+pub struct RulesInput<'a> {
+    /// The name of the snapshot's part or of the file, as in `iptables-save:14`.
+    pub name: &'a str,
+    /// The text that the rules were parsed from.
+    pub text: &'a Arc<str>,
+    /// The rules.
+    pub rules: &'a Rules<'a>,
+    /// Their family.
+    pub family: Family,
+    /// The backend they are loaded through.
+    pub backend: Backend,
+}
+
+/// Lowers the rules of a host.
+///
+/// Where two inputs hold the same table of the same family and backend, the later one counts.
+/// Each diagnostic comes with the index of the input that it is about. If one of them is an error,
+/// the ruleset is incomplete and must not be used.
+#[must_use]
+pub fn lower(inputs: &[RulesInput<'_>]) -> (Ruleset, Vec<(usize, Diagnostic)>) {
+    let mut diagnostics = Vec::new();
+    let sections = selection::select(inputs, &mut diagnostics);
+    let tables = chain::tables(inputs, &sections, &mut diagnostics);
+    let mut lowered = rule::lower_rules(&tables, &mut diagnostics);
+    link::check(&mut lowered, &mut diagnostics);
+    // Chains are lowered side by side, so the order of findings is not that of the text yet.
+    diagnostics.sort_by(|(a, left), (b, right)| {
+        let key = |input: usize, found: &Diagnostic| (input, found.span, found.code);
+        key(*a, left).cmp(&key(*b, right)).then_with(|| left.message.cmp(&right.message))
+    });
+    let sources = inputs
+        .iter()
+        .map(|input| Source { name: input.name.to_owned(), text: Arc::clone(input.text) })
+        .collect();
+    (Ruleset::new(sources, lowered.chains, lowered.tracking), diagnostics)
+}

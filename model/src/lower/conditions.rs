@@ -1,0 +1,59 @@
+//! The list of what a rule asks, as it grows.
+
+use crate::condition::{Condition, Undecided};
+
+/// Conditions in the order in which they should be looked at.
+///
+/// What rules and packet decide comes first, in the order of the rule; what nobody can say comes
+/// last, so that a plain "no" is found before anything is in doubt.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    decided: Vec<Condition>,
+    undecided: Vec<Undecided>,
+}
+
+impl Conditions {
+    /// Adds a condition; what always holds is left out.
+    pub(super) fn push(&mut self, condition: Condition) {
+        match condition {
+            Condition::Constant(true) => {}
+            Condition::Undecided(why) => self.undecided(why),
+            condition => {
+                if self.decided.capacity() == 0 {
+                    self.decided.reserve_exact(4);
+                }
+                self.decided.push(condition);
+            }
+        }
+    }
+
+    /// Adds a condition, or that it is not modelled.
+    pub(super) fn push_or_unsupported(&mut self, condition: Option<Condition>) {
+        self.push(condition.unwrap_or(Condition::Undecided(Undecided::Unsupported)));
+    }
+
+    /// Adds that a part of the rule is not modelled.
+    pub(super) fn unsupported(&mut self) {
+        self.undecided(Undecided::Unsupported);
+    }
+
+    /// Adds something that nobody can say. Twice the same lack of knowledge is one.
+    pub(super) fn undecided(&mut self, why: Undecided) {
+        let chance = matches!(why, Undecided::Chance { .. });
+        if chance || !self.undecided.contains(&why) {
+            self.undecided.push(why);
+        }
+    }
+
+    /// Adds what chance or history decides.
+    pub(super) fn chance(&mut self, at_first: Option<bool>) {
+        self.undecided(Undecided::Chance { at_first });
+    }
+
+    /// All of them.
+    pub(super) fn finish(mut self) -> Vec<Condition> {
+        self.decided.extend(self.undecided.into_iter().map(Condition::Undecided));
+        self.decided.shrink_to_fit();
+        self.decided
+    }
+}
