@@ -9,11 +9,14 @@
 
 mod arguments;
 pub mod diagnostic;
+pub mod emit;
 pub mod extension;
 pub mod host;
 pub mod matches;
 pub mod protocols;
+pub mod recognize;
 mod rule;
+pub mod save;
 pub mod services;
 pub mod span;
 pub mod syntax;
@@ -21,4 +24,7 @@ pub mod targets;
 mod words;
 
 pub use diagnostic::{Diagnostic, Severity};
+pub use emit::{EmitOptions, RuleCounters, emit_rule, emit_rules};
+pub use recognize::recognize;
+pub use save::parse_rules;
 pub use span::{Lines, Span};

@@ -1,0 +1,190 @@
+//! Rules back into text, byte for byte as iptables-save 1.8.9 prints them (kernel-facts H1 to H8).
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::arguments::address;
+use crate::protocols;
+use crate::syntax::{
+    AddressMask, Chain, Counters, ExtensionUse, Negatable, Placement, Policy, Rule, Rules, Table,
+    Target, Value,
+};
+
+/// Whether the counters of rules are printed, as by `iptables-save -c`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RuleCounters {
+    /// They are, where the rule has them.
+    Shown,
+    /// They are not.
+    #[default]
+    Hidden,
+}
+
+/// How [`emit_rules`] prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmitOptions {
+    /// The counters before rules.
+    pub rule_counters: RuleCounters,
+}
+
+/// Prints one rule as `-A CHAIN …`, without counters and without a newline.
+pub fn emit_rule(rule: &Rule<'_>, out: &mut String) {
+    out.push_str("-A ");
+    out.push_str(&rule.chain);
+    emit_address("-s", rule.source, out);
+    emit_address("-d", rule.destination, out);
+    emit_name("-i", rule.in_interface.as_ref(), out);
+    emit_name("-o", rule.out_interface.as_ref(), out);
+    if let Some(Negatable { negated, value }) = rule.protocol {
+        emit_option("-p", negated, out);
+        match protocols::name(value) {
+            Some(name) => out.push_str(name),
+            None => {
+                let _ = write!(out, "{value}");
+            }
+        }
+    }
+    if let Some(Negatable { negated, .. }) = rule.fragment {
+        out.push_str(if negated { " ! -f" } else { " -f" });
+    }
+    for used in &rule.matches {
+        out.push_str(" -m ");
+        emit_use(used, out);
+    }
+    for unsupported in &rule.unsupported {
+        out.push(' ');
+        out.push_str(&unsupported.raw);
+    }
+    match &rule.target {
+        Target::None => {}
+        Target::Accept => out.push_str(" -j ACCEPT"),
+        Target::Drop => out.push_str(" -j DROP"),
+        Target::Return => out.push_str(" -j RETURN"),
+        Target::Jump(name, _) => {
+            out.push_str(" -j ");
+            out.push_str(name);
+        }
+        Target::Goto(name, _) => {
+            out.push_str(" -g ");
+            out.push_str(name);
+        }
+        Target::Extension(used) => {
+            out.push_str(" -j ");
+            emit_use(used, out);
+        }
+        Target::Unsupported(unsupported) => {
+            out.push(' ');
+            out.push_str(&unsupported.raw);
+        }
+    }
+}
+
+/// Prints all tables as iptables-save does, without its comments, which hold the time.
+///
+/// Tables keep their order, since it differs by backend (kernel-facts A12); chains and rules are
+/// put in the order of iptables-save.
+#[must_use]
+pub fn emit_rules(rules: &Rules<'_>, options: EmitOptions) -> String {
+    let mut out = String::new();
+    for table in &rules.tables {
+        emit_table(table, options, &mut out);
+    }
+    out
+}
+
+/// Prints one table from `*NAME` to `COMMIT`.
+fn emit_table(table: &Table<'_>, options: EmitOptions, out: &mut String) {
+    let _ = writeln!(out, "*{}", table.name.as_str());
+    let builtin = table.name.builtin_chains();
+    for name in builtin {
+        let declared = table.chains.iter().rev().find(|chain| chain.name == *name);
+        let policy = match declared.and_then(|chain| chain.policy) {
+            Some(Policy::Drop) => "DROP",
+            Some(Policy::Accept) | None => "ACCEPT",
+        };
+        let counters = declared.and_then(|chain| chain.counters).unwrap_or_default();
+        let _ = writeln!(out, ":{name} {policy} [{}:{}]", counters.packets, counters.bytes);
+    }
+    let names = user_chains(table);
+    for name in &names {
+        let _ = writeln!(out, ":{name} - [0:0]");
+    }
+    let order = builtin.iter().copied().chain(names.iter().copied());
+    let by_chain = placed(table);
+    for rule in order.filter_map(|name| by_chain.get(name)).flatten() {
+        if options.rule_counters == RuleCounters::Shown {
+            let Counters { packets, bytes } = rule.counters.unwrap_or_default();
+            let _ = write!(out, "[{packets}:{bytes}] ");
+        }
+        emit_rule(rule, out);
+        out.push('\n');
+    }
+    out.push_str("COMMIT\n");
+}
+
+/// The user chains of a table in byte order (kernel-facts H8).
+fn user_chains<'t>(table: &'t Table<'_>) -> Vec<&'t str> {
+    let builtin = table.name.builtin_chains();
+    let declared = table.chains.iter().map(|chain: &Chain<'_>| chain.name.as_ref());
+    let used = table.rules.iter().map(|rule| rule.chain.as_ref());
+    let mut names: Vec<&str> =
+        declared.chain(used).filter(|name| !builtin.contains(name)).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// The rules of each chain in the order that their placements make.
+fn placed<'t, 'a>(table: &'t Table<'a>) -> HashMap<&'t str, Vec<&'t Rule<'a>>> {
+    let mut chains: HashMap<&str, Vec<&Rule<'_>>> = HashMap::new();
+    for rule in &table.rules {
+        let chain = chains.entry(rule.chain.as_ref()).or_default();
+        match rule.placement {
+            Placement::Append => chain.push(rule),
+            Placement::Insert(position) => {
+                let index = usize::try_from(position).unwrap_or(usize::MAX).saturating_sub(1);
+                chain.insert(index.min(chain.len()), rule);
+            }
+        }
+    }
+    chains
+}
+
+/// Prints the name of an extension and its options.
+fn emit_use(used: &ExtensionUse<'_>, out: &mut String) {
+    out.push_str(used.extension.name);
+    for option in &used.options {
+        let omitted = option.option.omitted.is_some_and(|value| same(value, &option.value));
+        if omitted && !option.negated {
+            continue;
+        }
+        out.push_str(if option.negated { " ! --" } else { " --" });
+        out.push_str(option.option.name);
+        option.option.argument.print(&option.value, out);
+    }
+}
+
+/// Equality of values with different lifetimes.
+fn same(one: &Value<'_>, other: &Value<'_>) -> bool {
+    one == other
+}
+
+fn emit_option(option: &str, negated: bool, out: &mut String) {
+    out.push_str(if negated { " ! " } else { " " });
+    out.push_str(option);
+    out.push(' ');
+}
+
+fn emit_address(option: &str, address: Option<Negatable<AddressMask>>, out: &mut String) {
+    if let Some(Negatable { negated, value }) = address {
+        emit_option(option, negated, out);
+        address::print_network(value, out);
+    }
+}
+
+fn emit_name(option: &str, name: Option<&Negatable<std::borrow::Cow<'_, str>>>, out: &mut String) {
+    if let Some(Negatable { negated, value }) = name {
+        emit_option(option, *negated, out);
+        out.push_str(value);
+    }
+}

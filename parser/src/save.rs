@@ -1,0 +1,190 @@
+//! Rules in the form of iptables-save or of commands, as `iptables -S` prints them.
+//!
+//! [`parse_rules`] also hands listings of `iptables -L` to their own reader, so that it takes
+//! whatever people paste. The lines are read twice: once in order, for tables and chains; then
+//! the rules, side by side.
+
+mod chains;
+mod commands;
+mod rules;
+mod tables;
+
+use crate::diagnostic::Diagnostic;
+use crate::recognize::recognize;
+use crate::span::Span;
+use crate::syntax::{Backend, Family, Rules, RulesFormat, TableName};
+use crate::words::Word;
+
+/// One line of a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Line<'a> {
+    /// Without its line end and without blanks around it.
+    pub(crate) text: &'a str,
+    /// The byte where it starts.
+    pub(crate) start: usize,
+    /// Counted from 1.
+    pub(crate) number: u32,
+}
+
+impl Line<'_> {
+    pub(crate) fn span(&self) -> Span {
+        Span::new(self.start, self.start + self.text.len())
+    }
+}
+
+/// A line that holds a rule, and how its words are cut.
+#[derive(Clone, Copy, Debug)]
+struct RuleLine<'a> {
+    line: Line<'a>,
+    form: LineForm,
+}
+
+/// How the words of a rule line are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LineForm {
+    /// A line of iptables-save.
+    Save,
+    /// A line of `iptables -S`, which may name its table.
+    Command,
+    /// A line that was typed at a shell.
+    Shell,
+}
+
+/// A table whose rules are not read yet.
+#[derive(Debug)]
+struct Block<'a> {
+    name: TableName,
+    span: Span,
+    chains: Vec<crate::syntax::Chain<'a>>,
+    lines: Vec<RuleLine<'a>>,
+    /// Whether the chains are declared, so that a chain that is not does not exist.
+    declared: bool,
+}
+
+/// What a text says of itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Origin {
+    family: Option<Family>,
+    backend: Option<Backend>,
+}
+
+/// Reads rules in whatever form they come: iptables-save, `iptables -S`, or `iptables -L`.
+#[must_use]
+pub fn parse_rules(text: &str) -> (Rules<'_>, Vec<Diagnostic>) {
+    let format = recognize(text);
+    let mut diagnostics = Vec::new();
+    let nothing = Rules { family: None, backend: None, format, tables: Vec::new() };
+    if let Some(refused) = unreadable(text) {
+        return (nothing, vec![refused]);
+    }
+    let (mut origin, blocks) = match format {
+        RulesFormat::Save => tables::scan(text, &mut diagnostics),
+        RulesFormat::Commands => commands::scan(text, &mut diagnostics),
+        RulesFormat::Listing { .. } => (Origin::default(), Vec::new()),
+    };
+    if blocks.is_empty() && !diagnostics.iter().any(|one| one.severity == crate::Severity::Error) {
+        diagnostics.push(no_rules(text));
+    }
+    origin.family = origin.family.or_else(|| infer_family(&blocks));
+    let tables =
+        blocks.into_iter().map(|block| rules::read(block, origin, &mut diagnostics)).collect();
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+    (Rules { family: origin.family, backend: origin.backend, format, tables }, diagnostics)
+}
+
+/// Refuses what can't be a rules text.
+fn unreadable(text: &str) -> Option<Diagnostic> {
+    if u32::try_from(text.len()).is_err() {
+        let message = "the text is 4 GiB or more";
+        return Some(Diagnostic::error("too-large", message, Span::default()));
+    }
+    let nul = memchr::memchr(0, text.as_bytes())?;
+    let message = "expected a text, found a binary file";
+    Some(Diagnostic::error("binary", message, Span::new(nul, nul + 1)))
+}
+
+fn no_rules(text: &str) -> Diagnostic {
+    let span = Span::new(0, text.len().min(1));
+    if text.trim().is_empty() {
+        // iptables-save of a host without tables prints nothing (kernel-facts A11).
+        return Diagnostic::warning("no-rules", "the rules are empty", span);
+    }
+    Diagnostic::error("no-rules", "no iptables rules were found in this text", span)
+        .help("expected the output of iptables-save, `iptables -S` or `iptables -L`")
+}
+
+/// The lines of a text without blanks around them; blank ones are left out.
+fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+    let mut start = 0;
+    let mut number = 0;
+    let mut newlines = memchr::memchr_iter(b'\n', text.as_bytes());
+    std::iter::from_fn(move || {
+        loop {
+            if start > text.len() {
+                return None;
+            }
+            let end = newlines.next().unwrap_or(text.len());
+            let whole = text.get(start..end).unwrap_or_default();
+            let at = start;
+            start = end + 1;
+            number += 1;
+            let line = whole.trim_end();
+            let indent = line.len() - line.trim_start().len();
+            if indent < line.len() {
+                let text = line.get(indent..).unwrap_or_default();
+                return Some(Line { text, start: at + indent, number });
+            }
+        }
+    })
+}
+
+/// The family of the first rule that shows it by an address or by something of one family only.
+fn infer_family(blocks: &[Block<'_>]) -> Option<Family> {
+    let mut words: Vec<Word<'_>> = Vec::new();
+    for line in blocks.iter().flat_map(|block| &block.lines) {
+        words.clear();
+        crate::words::split_words(line.line.text, 0, &mut words, &mut Vec::new());
+        for pair in words.windows(2) {
+            let [option, value] = pair else { continue };
+            let found = match option.text.as_ref() {
+                "-4" | "--ipv4" => Some(Family::Ipv4),
+                "-6" | "--ipv6" => Some(Family::Ipv6),
+                "-s" | "-d" | "--source" | "--destination" | "--src" | "--dst" => {
+                    family_of_address(&value.text)
+                }
+                "--to-source" | "--to-destination" | "--to" | "--reject-with" => {
+                    family_of_target(&value.text)
+                }
+                "-p" | "--protocol" => {
+                    matches!(value.text.as_ref(), "icmpv6" | "ipv6-icmp").then_some(Family::Ipv6)
+                }
+                "--icmp-type" => Some(Family::Ipv4),
+                "--icmpv6-type" => Some(Family::Ipv6),
+                _ => None,
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+    None
+}
+
+fn family_of_address(text: &str) -> Option<Family> {
+    let host = text.split(['/', ',']).next()?;
+    if host.parse::<std::net::Ipv6Addr>().is_ok() {
+        return Some(Family::Ipv6);
+    }
+    host.parse::<std::net::Ipv4Addr>().ok().map(|_| Family::Ipv4)
+}
+
+fn family_of_target(text: &str) -> Option<Family> {
+    if text.starts_with('[') || text.starts_with("icmp6-") {
+        return Some(Family::Ipv6);
+    }
+    if text.starts_with("icmp-") {
+        return Some(Family::Ipv4);
+    }
+    let address = text.split('-').next()?;
+    family_of_address(address).or_else(|| family_of_address(address.split(':').next()?))
+}

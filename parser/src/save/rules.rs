@@ -1,0 +1,241 @@
+//! The rules of a table, from their lines.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+use rayon::prelude::*;
+
+use super::chains::{self, Declared};
+use super::{Block, Line, LineForm, Origin, RuleLine, commands, tables};
+use crate::diagnostic::Diagnostic;
+use crate::rule::{RuleContext, Scratch, read_rule};
+use crate::span::Span;
+use crate::syntax::{Counters, Interfaces, Placement, Rule, Table, TableName};
+use crate::words::{Word, clip, split_words};
+
+/// How many lines a thread should have at least.
+const LINES_A_THREAD: usize = 1_024;
+
+/// Reads the rules of one table.
+pub(super) fn read<'a>(
+    block: Block<'a>,
+    origin: Origin,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Table<'a> {
+    let mut declared = tables::declared(&block, diagnostics);
+    if !block.declared {
+        for line in &block.lines {
+            if let Some(name) = commands::chain_of(line.line.text) {
+                declared.add(name);
+            }
+        }
+    }
+    let reading = Reading {
+        table: block.name,
+        origin,
+        declared: &declared,
+        asides: Mutex::new(Asides::default()),
+    };
+    let mut rules = Vec::new();
+    if block.lines.len() < 2 * LINES_A_THREAD {
+        let mut buffers = Buffers::default();
+        rules.reserve_exact(block.lines.len());
+        rules.extend(
+            block
+                .lines
+                .iter()
+                .enumerate()
+                .map(|(index, line)| reading.line(index, line, &mut buffers)),
+        );
+    } else {
+        block
+            .lines
+            .par_iter()
+            .enumerate()
+            .with_min_len(LINES_A_THREAD)
+            .map_init(Buffers::default, |buffers, (index, line)| reading.line(index, line, buffers))
+            .collect_into_vec(&mut rules);
+    }
+    let mut asides = reading.asides.into_inner().unwrap_or_else(PoisonError::into_inner);
+    diagnostics.append(&mut asides.diagnostics);
+    if !asides.more.is_empty() || !asides.none.is_empty() {
+        rules = merge(rules, asides);
+    }
+    Table { name: block.name, span: block.span, chains: block.chains, rules }
+}
+
+/// Puts the further rules of lists where they belong, and takes out what is no rule.
+fn merge<'a>(rules: Vec<Rule<'a>>, mut asides: Asides<'a>) -> Vec<Rule<'a>> {
+    asides.more.sort_by_key(|(index, _)| *index);
+    asides.none.sort_unstable();
+    let mut more = asides.more.into_iter().peekable();
+    let mut merged = Vec::with_capacity(rules.len());
+    for (index, rule) in rules.into_iter().enumerate() {
+        if asides.none.binary_search(&index).is_err() {
+            merged.push(rule);
+        }
+        while let Some((_, rule)) = more.next_if(|(of, _)| *of == index) {
+            merged.push(rule);
+        }
+    }
+    merged
+}
+
+/// Buffers that are used again for every line of a thread.
+#[derive(Default)]
+struct Buffers<'a> {
+    words: Vec<Word<'a>>,
+    scratch: Scratch<'a>,
+    more: Vec<Rule<'a>>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// What few lines have: messages and further rules, with the number of their line.
+#[derive(Default)]
+struct Asides<'a> {
+    diagnostics: Vec<Diagnostic>,
+    more: Vec<(usize, Rule<'a>)>,
+    none: Vec<usize>,
+}
+
+/// The reading of the rules of one table.
+struct Reading<'b, 'a> {
+    table: TableName,
+    origin: Origin,
+    declared: &'b Declared<'b>,
+    asides: Mutex<Asides<'a>>,
+}
+
+impl<'a> Reading<'_, 'a> {
+    /// Reads one line; what is beside its rule goes to the asides.
+    fn line(&self, index: usize, line: &RuleLine<'a>, buffers: &mut Buffers<'a>) -> Rule<'a> {
+        let (rule, is_rule) = self.rule(line, buffers);
+        if !is_rule || !buffers.more.is_empty() || !buffers.diagnostics.is_empty() {
+            let mut asides = self.asides.lock().unwrap_or_else(PoisonError::into_inner);
+            asides.diagnostics.append(&mut buffers.diagnostics);
+            asides.more.extend(buffers.more.drain(..).map(|rule| (index, rule)));
+            if !is_rule {
+                asides.none.push(index);
+            }
+        }
+        rule
+    }
+
+    fn rule(&self, rule_line: &RuleLine<'a>, buffers: &mut Buffers<'a>) -> (Rule<'a>, bool) {
+        let Buffers { words, scratch, more, diagnostics } = buffers;
+        words.clear();
+        let (line, counters) = split_counters(rule_line.line, diagnostics);
+        split_words(line.text, line.start, words, diagnostics);
+        if rule_line.form != LineForm::Save {
+            commands::clean(rule_line.form, words, diagnostics);
+        }
+        let (placement, chain, used) = command(words, line, diagnostics);
+        let chain_span = words.get(1).map_or(line.span(), |word| word.span);
+        let context = RuleContext {
+            table: self.table,
+            family: self.origin.family,
+            backend: self.origin.backend,
+            placement: placement.unwrap_or(Placement::Append),
+            span: line.span(),
+            line: line.number,
+            counters,
+            interfaces: Interfaces::Given,
+            verbatim: rule_line.form != LineForm::Shell,
+        };
+        let rest = words.get(used..).unwrap_or_default();
+        let rest = if placement.is_some() { rest } else { &[] };
+        let mut rule = read_rule(&context, chain, rest, scratch, more, diagnostics);
+        if placement.is_none() {
+            return (rule, false);
+        }
+        if !self.declared.contains(&rule.chain) {
+            self.declared.check_home(&rule, chain_span, diagnostics);
+        }
+        self.declared.check_target(&mut rule, diagnostics);
+        for one in more.iter_mut() {
+            one.target = rule.target.clone();
+        }
+        (rule, true)
+    }
+}
+
+/// Takes the counters off the front of a line.
+fn split_counters<'a>(
+    line: Line<'a>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Line<'a>, Option<Counters>) {
+    if !line.text.starts_with('[') {
+        return (line, None);
+    }
+    let end = line.text.find(']').map_or(line.text.len(), |bracket| bracket + 1);
+    let (front, rest) = line.text.split_at_checked(end).unwrap_or((line.text, ""));
+    let counters = chains::counters(front);
+    if counters.is_none() {
+        let message = format!("expected `[PACKETS:BYTES]`, found `{}`", clip(front));
+        let span = Span::new(line.start, line.start + end);
+        diagnostics.push(Diagnostic::error("invalid-counters", message, span));
+    }
+    let rest_trimmed = rest.trim_start();
+    let start = line.start + line.text.len() - rest_trimmed.len();
+    (Line { text: rest_trimmed, start, ..line }, counters)
+}
+
+/// What a line does, its chain, and how many words that took; no placement if it adds no rule.
+fn command<'a>(
+    words: &[Word<'a>],
+    line: Line<'a>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Option<Placement>, Cow<'a, str>, usize) {
+    let none = (None, Cow::Borrowed(""), 0);
+    let Some(command) = words.first() else { return none };
+    let text = command.text.as_ref();
+    let insert = match text {
+        "-A" | "--append" => false,
+        "-I" | "--insert" => true,
+        // `-AFORWARD` (kernel-facts H12).
+        _ if text.starts_with("-A") || text.starts_with("-I") => {
+            let chain = Cow::Owned(text.get(2..).unwrap_or_default().to_owned());
+            let insert = text.starts_with("-I");
+            return place(insert, chain, words, 1, diagnostics);
+        }
+        _ => {
+            diagnostics.push(
+                Diagnostic::error(
+                    "unexpected-line",
+                    format!("expected `-A CHAIN …`, found `{}`", clip(text)),
+                    line.span(),
+                )
+                .help("if it is the rest of the line before, join the two"),
+            );
+            return none;
+        }
+    };
+    match words.get(1) {
+        Some(chain) => place(insert, chain.text.clone(), words, 2, diagnostics),
+        None => {
+            let message = format!("`{text}` needs the name of a chain");
+            diagnostics.push(Diagnostic::error("missing-argument", message, command.span));
+            none
+        }
+    }
+}
+
+fn place<'a>(
+    insert: bool,
+    chain: Cow<'a, str>,
+    words: &[Word<'a>],
+    used: usize,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> (Option<Placement>, Cow<'a, str>, usize) {
+    if !insert {
+        return (Some(Placement::Append), chain, used);
+    }
+    let number = words.get(used).filter(|word| word.text.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(number) = number else { return (Some(Placement::Insert(1)), chain, used) };
+    let position = number.text.parse().ok().filter(|&position| position > 0);
+    if position.is_none() {
+        let message = format!("expected a position from 1, found `{}`", clip(&number.text));
+        diagnostics.push(Diagnostic::error("invalid-position", message, number.span));
+    }
+    (Some(Placement::Insert(position.unwrap_or(1))), chain, used + 1)
+}
