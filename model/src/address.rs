@@ -159,7 +159,8 @@ mod tests {
         for internet in ["203.0.113.7", "1.1.1.1", "2001:db8::1", "2606:4700:4700::1111"] {
             assert!(is_internet(address(internet)), "{internet}");
         }
-        for local in ["10.1.2.3", "100.64.0.1", "169.254.1.1", "127.0.0.1", "224.0.0.1", "fd00::1"] {
+        for local in ["10.1.2.3", "100.64.0.1", "169.254.1.1", "127.0.0.1", "224.0.0.1", "fd00::1"]
+        {
             assert!(!is_internet(address(local)), "{local}");
         }
     }

@@ -14,6 +14,7 @@ pub mod host;
 pub mod lower;
 pub mod packet;
 pub mod ruleset;
+pub mod simulate;
 pub mod target;
 
 use host::Host;

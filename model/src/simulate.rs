@@ -1,0 +1,54 @@
+//! The simulator: one readable walk through the kernel's path, and the way back.
+//!
+//! ingress → (bridge) → PREROUTING → routing → INPUT | FORWARD → POSTROUTING; OUTPUT for local
+//! packets; the second pass for packets to oneself; connection tracking as a binding that yields
+//! one transform for each direction; and then the answer. Each step is recorded as it happens: the
+//! trace is the explanation. What the kernel does is cited as `kernel-facts`, the measurements that
+//! this rests on (docs/semantics.md).
+//!
+//! What the simulator takes for granted: the packet is whole, well-formed and alone (no other
+//! connection holds the ports that NAT would like), and its neighbours answer ARP.
+
+mod address_type;
+mod connection;
+mod decisions;
+mod exchange;
+mod matching;
+mod membership;
+mod merge;
+mod nat;
+mod oracle;
+mod outside;
+mod path;
+mod rewriting;
+pub(crate) mod routing;
+mod socket;
+mod trip;
+
+use crate::System;
+use crate::answer::Answer;
+use crate::flow::Flow;
+use oracle::Oracle;
+
+/// How many combinations of decisions are looked at before the answer is undetermined.
+const MOST_BRANCHES: usize = 64;
+
+/// Says what happens to a packet, and to the answer to it.
+///
+/// Where chance, history or something unknown decides, every combination is looked at; the answer
+/// has one branch for each, and its verdict and outcome are undetermined unless all agree.
+#[must_use]
+pub fn why(system: &System, flow: &Flow) -> Answer {
+    let mut oracle = Oracle::default();
+    let answer = exchange::answer(system, flow, &mut oracle);
+    let first = (oracle.decisions(), answer);
+    let mut others = Vec::new();
+    while oracle.advance() {
+        if others.len() + 1 == MOST_BRANCHES {
+            return merge::merge(first, others, merge::Coverage::Cut);
+        }
+        let answer = exchange::answer(system, flow, &mut oracle);
+        others.push((oracle.decisions(), answer));
+    }
+    merge::merge(first, others, merge::Coverage::Complete)
+}

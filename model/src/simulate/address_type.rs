@@ -1,0 +1,102 @@
+//! Types of addresses, as the addrtype match asks for them (kernel-facts C, J9).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use crate::condition::{TypeLimit, address_type};
+use crate::host::Host;
+use crate::host::route::{self, RouteKind};
+use crate::simulate::matching::{Ternary, View};
+use crate::simulate::routing::{self, Lookup, LookupResult};
+
+/// Whether an address is of one of the types.
+pub(crate) fn holds(view: &View<'_>, address: IpAddr, types: u16, limit: TypeLimit) -> Ternary {
+    let interface = match limit {
+        TypeLimit::None => None,
+        TypeLimit::InInterface => Some(view.in_interface),
+        TypeLimit::OutInterface => Some(view.out_interface),
+    };
+    let own = match address {
+        IpAddr::V4(address) => of_ipv4(view.host, address, interface),
+        IpAddr::V6(_) => of_ipv6(view, address, interface),
+    };
+    (own & types != 0).into()
+}
+
+/// Whether an address is a broadcast address.
+pub(crate) fn is_broadcast(host: &Host, address: Ipv4Addr) -> bool {
+    of_ipv4(host, address, None) == address_type::BROADCAST
+}
+
+/// `inet_dev_addr_type`: a lookup in table local alone (kernel-facts C1, C2), which a limit
+/// restricts to the routes of one interface (kernel-facts C3).
+fn of_ipv4(host: &Host, address: Ipv4Addr, interface: Option<&str>) -> u16 {
+    if address.is_unspecified() || address.is_broadcast() {
+        return address_type::BROADCAST;
+    }
+    if address.is_multicast() {
+        return address_type::MULTICAST;
+    }
+    let key = Lookup {
+        source: None,
+        destination: address.into(),
+        in_interface: "lo",
+        mark: 0,
+        tos: 0,
+        protocol: 0,
+        ports: None,
+    };
+    let Some(found) = routing::table_lookup(host, route::LOCAL, &key) else {
+        return address_type::UNICAST;
+    };
+    let elsewhere = interface
+        .is_some_and(|name| !found.route.next_hops.iter().any(|hop| hop.interface == name));
+    if elsewhere {
+        return address_type::UNICAST;
+    }
+    match found.route.kind {
+        RouteKind::Local => address_type::LOCAL,
+        RouteKind::Broadcast => address_type::BROADCAST,
+        RouteKind::Anycast => address_type::ANYCAST,
+        RouteKind::Multicast => address_type::MULTICAST,
+        RouteKind::Unicast => address_type::UNICAST,
+        RouteKind::Blackhole => address_type::BLACKHOLE,
+        RouteKind::Unreachable => address_type::UNREACHABLE,
+        RouteKind::Prohibit => address_type::PROHIBIT,
+        RouteKind::Throw => address_type::THROW,
+    }
+}
+
+/// `match_lookup_rt6` of xt_addrtype: a real route lookup; UNICAST and MULTICAST are tests of the
+/// address's form alone (kernel-facts J9), so an address may have several types.
+fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> u16 {
+    let IpAddr::V6(bits) = address else { return 0 };
+    let mut types = 0;
+    if bits.is_multicast() {
+        types |= address_type::MULTICAST;
+    } else if !bits.is_unspecified() {
+        types |= address_type::UNICAST;
+    }
+    let own_limit = |name: &str| interface.is_none_or(|interface| interface == name);
+    let own = view.host.interfaces.iter().any(|candidate| {
+        own_limit(&candidate.name) && candidate.addresses.iter().any(|a| a.local == address)
+    });
+    let key = Lookup { source: None, destination: address, ..Lookup::of(view.packet, "lo") };
+    match routing::lookup(view.host, &Lookup { mark: 0, tos: 0, ports: None, ..key }) {
+        LookupResult::Found(found) => match found.route.kind {
+            RouteKind::Local => {
+                if own || interface.is_none() {
+                    types |= address_type::LOCAL;
+                }
+            }
+            RouteKind::Anycast => types |= address_type::ANYCAST,
+            RouteKind::Blackhole
+            | RouteKind::Unreachable
+            | RouteKind::Prohibit
+            | RouteKind::Throw => types |= address_type::UNREACHABLE,
+            RouteKind::Unicast | RouteKind::Broadcast | RouteKind::Multicast => {}
+        },
+        LookupResult::None | LookupResult::Refused(_) => types |= address_type::UNREACHABLE,
+        LookupResult::Unknown(_) => {}
+    }
+    types
+}

@@ -1,0 +1,414 @@
+//! Whether a condition holds for a packet: yes, no, or nobody can say.
+
+use std::net::IpAddr;
+
+use nattrace_parser::syntax::Family;
+
+use crate::condition::{
+    Comparison, Condition, ConnectionCondition, Direction, InterfacePattern, LinkDelivery,
+    OwnerCondition, PhysdevCondition, PortSide, Sense, TupleField, Undecided, connection_state,
+};
+use crate::host::Host;
+use crate::packet::{Packet, Transport, protocol};
+use crate::simulate::address_type;
+use crate::simulate::connection::{Connection, Tracking, Tuple};
+use crate::simulate::membership;
+use crate::simulate::routing::{self, Lookup, LookupResult};
+
+/// A three-valued truth (Kleene).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ternary {
+    Yes,
+    No,
+    /// Neither rules nor packet say it.
+    May(Undecided),
+}
+
+impl From<bool> for Ternary {
+    fn from(answer: bool) -> Self {
+        if answer { Self::Yes } else { Self::No }
+    }
+}
+
+impl Ternary {
+    /// The same under a `!`.
+    fn sense(self, sense: Sense) -> Self {
+        match (sense, self) {
+            (Sense::IsNot, Self::Yes) => Self::No,
+            (Sense::IsNot, Self::No) => Self::Yes,
+            (_, same) => same,
+        }
+    }
+}
+
+/// A port of a bridge that a frame came in by or goes out by, as br_netfilter remembers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PhysicalPort<'a> {
+    /// None: the packet was not bridged, or its port is not known to the kernel.
+    None,
+    /// Some port of this bridge; which one, no part of a snapshot says.
+    Of(&'a str),
+}
+
+/// A packet at a hook, with all that a rule may ask about.
+pub(crate) struct View<'a> {
+    pub(crate) host: &'a Host,
+    pub(crate) packet: &'a Packet,
+    /// Empty where the hook has none.
+    pub(crate) in_interface: &'a str,
+    /// Empty where the hook has none.
+    pub(crate) out_interface: &'a str,
+    pub(crate) physical_in: PhysicalPort<'a>,
+    pub(crate) physical_out: PhysicalPort<'a>,
+    /// Whether a bridge hands the packet from port to port.
+    pub(crate) bridged: bool,
+    pub(crate) tracking: Tracking,
+    pub(crate) connection: Option<&'a Connection>,
+    /// The source hardware address, where it is known.
+    pub(crate) mac: Option<[u8; 6]>,
+    /// Whether a local process sent it.
+    pub(crate) local: bool,
+}
+
+/// Not modelled, or not known of this packet.
+const UNKNOWN: Ternary = Ternary::May(Undecided::Unsupported);
+
+impl View<'_> {
+    /// Whether all conditions of a rule hold. One that surely fails outweighs those that nobody
+    /// can say anything about.
+    pub(crate) fn all(&self, conditions: &[Condition]) -> Ternary {
+        let mut result = Ternary::Yes;
+        for condition in conditions {
+            match self.holds(condition) {
+                Ternary::Yes => {}
+                Ternary::No => return Ternary::No,
+                may @ Ternary::May(_) => result = may,
+            }
+        }
+        result
+    }
+
+    fn holds(&self, condition: &Condition) -> Ternary {
+        let packet = self.packet;
+        match condition {
+            Condition::Source(sense, prefix) => sense.apply(prefix.contains(packet.source)).into(),
+            Condition::Destination(sense, prefix) => {
+                sense.apply(prefix.contains(packet.destination)).into()
+            }
+            Condition::InInterface(sense, pattern) => {
+                sense.apply(pattern.matches(self.in_interface)).into()
+            }
+            Condition::OutInterface(sense, pattern) => {
+                sense.apply(pattern.matches(self.out_interface)).into()
+            }
+            Condition::Protocol(sense, protocol) => {
+                sense.apply(packet.protocol == *protocol).into()
+            }
+            // A traced packet is whole (kernel-facts G9).
+            Condition::Fragment(sense) => sense.apply(false).into(),
+            Condition::Port(sense, side, first, last) => {
+                self.port(*sense, *side, &[(*first, *last)])
+            }
+            Condition::Ports(sense, side, ranges) => self.port(*sense, *side, ranges),
+            Condition::TcpFlags { sense, mask, compare } => {
+                let equal = packet.tcp_flags & mask == *compare;
+                (packet.protocol == protocol::TCP && sense.apply(equal)).into()
+            }
+            Condition::Icmp { sense, kind, codes } => self.icmp(*sense, *kind, *codes),
+            Condition::SourceRange(sense, range) => {
+                sense.apply(in_range(packet.source, range)).into()
+            }
+            Condition::DestinationRange(sense, range) => {
+                sense.apply(in_range(packet.destination, range)).into()
+            }
+            Condition::SourceType(sense, types, limit) => {
+                address_type::holds(self, packet.source, *types, *limit).sense(*sense)
+            }
+            Condition::DestinationType(sense, types, limit) => {
+                address_type::holds(self, packet.destination, *types, *limit).sense(*sense)
+            }
+            Condition::Connection(sense, asked) => self.connection(*sense, asked),
+            Condition::Mark { sense, value, mask } => {
+                sense.apply(packet.mark & mask == *value).into()
+            }
+            // xt_connmark: without a connection neither it nor its negation matches.
+            Condition::ConnectionMark { sense, value, mask } => self
+                .connection
+                .is_some_and(|connection| sense.apply(connection.mark & mask == *value))
+                .into(),
+            Condition::Set(sense, set) => membership::holds(self, set).sense(*sense),
+            Condition::Physdev(sense, asked) => self.physdev(asked).sense(*sense),
+            Condition::Mac(sense, mac) => self.mac(*sense, *mac),
+            Condition::Length(sense, first, last) => match packet.length {
+                Some(length) => sense.apply((*first..=*last).contains(&length)).into(),
+                None if (*first, *last) == (0, u16::MAX) => sense.apply(true).into(),
+                None => UNKNOWN,
+            },
+            Condition::Ttl(sense, comparison, value) => {
+                let holds = match comparison {
+                    Comparison::Equal => packet.ttl == *value,
+                    Comparison::Less => packet.ttl < *value,
+                    Comparison::Greater => packet.ttl > *value,
+                };
+                sense.apply(holds).into()
+            }
+            Condition::Tos { sense, value, mask } => {
+                sense.apply(packet.tos & mask == *value).into()
+            }
+            Condition::LinkDelivery(sense, delivery) => {
+                sense.apply(self.delivery() == *delivery).into()
+            }
+            Condition::Owner(sense, asked) => self.owner(*sense, asked),
+            Condition::ReversePath { sense, loose, valid_mark, accept_local } => {
+                self.reverse_path(*loose, *valid_mark, *accept_local).sense(*sense)
+            }
+            Condition::Constant(answer) => (*answer).into(),
+            Condition::Undecided(why) => Ternary::May(*why),
+        }
+    }
+
+    fn port(&self, sense: Sense, side: PortSide, ranges: &[(u16, u16)]) -> Ternary {
+        let Transport::Ports { source, destination } = self.packet.transport else {
+            return Ternary::No;
+        };
+        let within =
+            |port: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
+        let holds = match side {
+            PortSide::Source => within(source),
+            PortSide::Destination => within(destination),
+            // kernel-facts G11: `! --ports` means that neither side matches.
+            PortSide::Either => within(source) || within(destination),
+        };
+        sense.apply(holds).into()
+    }
+
+    fn icmp(&self, sense: Sense, kind: Option<u8>, codes: (u8, u8)) -> Ternary {
+        let Transport::Icmp { kind: own, code, .. } = self.packet.transport else {
+            return Ternary::No;
+        };
+        // kernel-facts G13: type 255 is any.
+        let of_kind = kind.is_none_or(|kind| kind == own);
+        sense.apply(of_kind && (codes.0..=codes.1).contains(&code)).into()
+    }
+
+    fn mac(&self, sense: Sense, mac: [u8; 6]) -> Ternary {
+        // A local packet has no hardware address, and loopback is no Ethernet: neither the match
+        // nor its negation holds (xt_mac).
+        if self.local {
+            return Ternary::No;
+        }
+        self.mac.map_or(UNKNOWN, |own| sense.apply(own == mac).into())
+    }
+
+    fn delivery(&self) -> LinkDelivery {
+        match self.packet.destination {
+            IpAddr::V4(to) if to.is_multicast() => LinkDelivery::Multicast,
+            IpAddr::V6(to) if to.is_multicast() => LinkDelivery::Multicast,
+            IpAddr::V4(to) if !self.local && address_type::is_broadcast(self.host, to) => {
+                LinkDelivery::Broadcast
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => LinkDelivery::Unicast,
+        }
+    }
+
+    fn owner(&self, sense: Sense, asked: &OwnerCondition) -> Ternary {
+        if self.local {
+            match asked {
+                OwnerCondition::SocketExists => sense.apply(true).into(),
+                OwnerCondition::User(..) | OwnerCondition::Group(..) => UNKNOWN,
+            }
+        } else {
+            // A packet without a socket matches only what is negated (xt_owner).
+            sense.apply(false).into()
+        }
+    }
+
+    fn connection(&self, sense: Sense, asked: &ConnectionCondition) -> Ternary {
+        if let ConnectionCondition::State(mask) = asked {
+            let mut state = self.tracking.state();
+            if let Some(connection) = self.connection {
+                // kernel-facts F8
+                if connection.source_translated {
+                    state |= connection_state::SNAT;
+                }
+                if connection.destination_translated {
+                    state |= connection_state::DNAT;
+                }
+            }
+            return sense.apply(state & mask != 0).into();
+        }
+        if let ConnectionCondition::OrUntracked(inner_sense, inner) = asked {
+            let holds = match self.connection {
+                None => Ternary::Yes,
+                Some(_) => self.connection(*inner_sense, inner),
+            };
+            return holds.sense(sense);
+        }
+        // kernel-facts F9: without a connection neither these nor their negations match.
+        let (Some(connection), Tracking::Tracked { direction, .. }) =
+            (self.connection, self.tracking)
+        else {
+            return Ternary::No;
+        };
+        let holds = match asked {
+            ConnectionCondition::State(_) | ConnectionCondition::OrUntracked(..) => false,
+            ConnectionCondition::Status(mask) => connection.status() & mask != 0,
+            ConnectionCondition::Direction(asked) => *asked == direction,
+            ConnectionCondition::Protocol(number) => connection.original.protocol == *number,
+            ConnectionCondition::Address(field, prefix) => {
+                prefix.contains(tuple_address(connection, *field))
+            }
+            ConnectionCondition::Port(field, first, last) => {
+                tuple_port(connection, *field).is_some_and(|port| (*first..=*last).contains(&port))
+            }
+            ConnectionCondition::Expire(..) => {
+                return Ternary::May(Undecided::Chance { at_first: None });
+            }
+        };
+        sense.apply(holds).into()
+    }
+
+    /// Whether a port of a bridge is one that the pattern names; several ports may differ.
+    fn port_name(&self, port: PhysicalPort<'_>, pattern: &InterfacePattern) -> Ternary {
+        let PhysicalPort::Of(bridge) = port else { return Ternary::No };
+        let ports =
+            self.host.interfaces.iter().filter(|interface| {
+                interface.port.as_ref().is_some_and(|port| port.bridge == bridge)
+            });
+        let mut known = ports.map(|interface| pattern.matches(&interface.name));
+        match known.next() {
+            None => UNKNOWN,
+            Some(first) if known.all(|other| other == first) => first.into(),
+            Some(_) => UNKNOWN,
+        }
+    }
+
+    // kernel-facts E4
+    fn physdev(&self, asked: &PhysdevCondition) -> Ternary {
+        let is_in = self.physical_in != PhysicalPort::None;
+        let is_out = self.physical_out != PhysicalPort::None;
+        match asked {
+            PhysdevCondition::In(pattern) => self.port_name(self.physical_in, pattern),
+            PhysdevCondition::Out(pattern) => self.port_name(self.physical_out, pattern),
+            PhysdevCondition::IsIn => is_in.into(),
+            PhysdevCondition::IsOut => is_out.into(),
+            PhysdevCondition::IsBridged => self.bridged.into(),
+        }
+    }
+
+    /// xt_rpfilter: like rp_filter, but asked by a rule.
+    fn reverse_path(&self, loose: bool, valid_mark: bool, accept_local: bool) -> Ternary {
+        let packet = self.packet;
+        if self.in_interface == "lo" || packet.destination.is_multicast() {
+            return Ternary::Yes;
+        }
+        if !accept_local && routing::is_own_address(self.host, packet.source) {
+            return Ternary::No;
+        }
+        let key = Lookup {
+            source: Some(packet.destination),
+            destination: packet.source,
+            in_interface: "lo",
+            mark: if valid_mark { packet.mark } else { 0 },
+            tos: packet.tos,
+            protocol: packet.protocol,
+            ports: None,
+        };
+        match routing::lookup(self.host, &key) {
+            LookupResult::Found(found) => {
+                use crate::host::route::RouteKind;
+                let usable = match found.route.kind {
+                    RouteKind::Unicast => true,
+                    RouteKind::Local => accept_local,
+                    _ => false,
+                };
+                let back = found.next_hops().any(|hop| hop.interface == self.in_interface);
+                (usable && (loose || back)).into()
+            }
+            LookupResult::None | LookupResult::Refused(_) => Ternary::No,
+            LookupResult::Unknown(_) => UNKNOWN,
+        }
+    }
+
+    /// The family of the packet.
+    pub(crate) fn family(&self) -> Family {
+        self.packet.family()
+    }
+}
+
+/// Whether an address lies in a range, both ends inclusive, of its own family.
+pub(crate) fn in_range(address: IpAddr, range: &(IpAddr, IpAddr)) -> bool {
+    match (address, range) {
+        (IpAddr::V4(a), (IpAddr::V4(first), IpAddr::V4(last))) => *first <= a && a <= *last,
+        (IpAddr::V6(a), (IpAddr::V6(first), IpAddr::V6(last))) => *first <= a && a <= *last,
+        _ => false,
+    }
+}
+
+fn tuple_of(connection: &Connection, field: TupleField) -> (&Tuple, Direction) {
+    match field {
+        TupleField::OriginalSource => (&connection.original, Direction::Original),
+        TupleField::OriginalDestination => (&connection.original, Direction::Reply),
+        TupleField::ReplySource => (&connection.reply, Direction::Original),
+        TupleField::ReplyDestination => (&connection.reply, Direction::Reply),
+    }
+}
+
+fn tuple_address(connection: &Connection, field: TupleField) -> IpAddr {
+    let (tuple, end) = tuple_of(connection, field);
+    match end {
+        Direction::Original => tuple.source,
+        Direction::Reply => tuple.destination,
+    }
+}
+
+fn tuple_port(connection: &Connection, field: TupleField) -> Option<u16> {
+    let (tuple, end) = tuple_of(connection, field);
+    let (source, destination) = tuple.ports()?;
+    Some(match end {
+        Direction::Original => source,
+        Direction::Reply => destination,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Prefix;
+
+    #[test]
+    fn a_sure_no_outweighs_what_nobody_knows() {
+        let host = Host::default();
+        let packet = Packet {
+            source: "10.0.0.1".parse().unwrap(),
+            destination: "10.0.0.2".parse().unwrap(),
+            protocol: protocol::UDP,
+            transport: Transport::Ports { source: 1, destination: 2 },
+            tcp_flags: 0,
+            ttl: 64,
+            tos: 0,
+            length: None,
+            mark: 0,
+        };
+        let view = View {
+            host: &host,
+            packet: &packet,
+            in_interface: "eth0",
+            out_interface: "eth1",
+            physical_in: PhysicalPort::None,
+            physical_out: PhysicalPort::None,
+            bridged: false,
+            tracking: Tracking::None,
+            connection: None,
+            mac: None,
+            local: false,
+        };
+        let unknown = Condition::Undecided(Undecided::Unsupported);
+        let tcp = Condition::Protocol(Sense::Is, protocol::TCP);
+        let udp = Condition::Protocol(Sense::Is, protocol::UDP);
+        assert_eq!(view.all(&[unknown.clone(), tcp]), Ternary::No);
+        assert_eq!(view.all(&[udp, unknown]), UNKNOWN);
+        let range = Condition::Source(Sense::IsNot, Prefix::new("10.0.0.0".parse().unwrap(), 8));
+        assert_eq!(view.all(&[range]), Ternary::No);
+    }
+}

@@ -1,0 +1,256 @@
+//! The ways of a packet through the host: in from a wire, out from a local process, over a bridge.
+//!
+//! ip_rcv, ip_route_input_slow, ip_forward, ip_output and br_netfilter, as far as they decide what
+//! becomes of a packet. Nothing but the hooks and these checks stands between wire and wire.
+
+use std::net::IpAddr;
+
+use nattrace_parser::syntax::Family;
+
+use crate::answer::{RouteDecision, Step};
+use crate::hook::Hook;
+use crate::host::{Host, InterfaceKind, Part};
+use crate::simulate::matching::PhysicalPort;
+use crate::simulate::trip::{OutRoute, Stop, Trip};
+
+/// Where a trip ended well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End<'s> {
+    /// It left by an interface.
+    Left { interface: &'s str },
+    /// A bridge handed it from port to port.
+    Bridged { bridge: &'s str },
+    /// A local process gets it.
+    Delivered,
+}
+
+/// Whom a frame addresses on the link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LinkTarget {
+    /// The host: its hardware address, or a broadcast.
+    Host,
+    /// Another machine on the same bridge.
+    Neighbour,
+}
+
+/// A packet as it comes in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'s> {
+    pub(crate) interface: &'s str,
+    pub(crate) link: LinkTarget,
+    /// The identifier of the container that sent it, where one did.
+    pub(crate) container: Option<&'s str>,
+}
+
+/// What routing makes of a packet that came in.
+pub(crate) enum InputRoute<'s> {
+    Local,
+    Forward(OutRoute<'s>),
+}
+
+impl<'s> Trip<'_, 's, '_> {
+    /// A packet comes in.
+    pub(crate) fn arrive(&mut self, arrival: Arrival<'s>) -> Result<End<'s>, Stop> {
+        let host = &self.run.system.host;
+        self.in_interface = arrival.interface;
+        let on_bridge = host
+            .interface(arrival.interface)
+            .is_some_and(|interface| interface.kind == InterfaceKind::Bridge);
+        let filtered = on_bridge && self.bridge_filters();
+        if on_bridge && !filtered && arrival.link == LinkTarget::Neighbour {
+            // kernel-facts E1
+            self.bridge_step(arrival.interface, Some("no chain sees bridged frames here".into()));
+            self.check_ports(arrival)?;
+            return Ok(End::Bridged { bridge: arrival.interface });
+        }
+        if filtered {
+            self.physical_in = PhysicalPort::Of(arrival.interface);
+        }
+        self.check_header()?;
+        let addressed = self.packet.destination;
+        self.hook(Hook::Prerouting)?;
+        let rewritten = self.packet.destination != addressed;
+        if filtered && !rewritten && arrival.link == LinkTarget::Neighbour {
+            return self.bridge(arrival);
+        }
+        match self.route_input()? {
+            InputRoute::Local => {
+                self.hook(Hook::Input)?;
+                Ok(End::Delivered)
+            }
+            // kernel-facts B24, E3: rewritten to a host on the same bridge, it stays on the bridge.
+            InputRoute::Forward(route)
+                if filtered && rewritten && route.interface == arrival.interface =>
+            {
+                self.bridge(arrival)
+            }
+            InputRoute::Forward(route) => self.forward(route),
+        }
+    }
+
+    /// Packets that are dropped before any hook (`ip6_rcv_core`, kernel-facts J4).
+    fn check_header(&mut self) -> Result<(), Stop> {
+        let (IpAddr::V6(source), IpAddr::V6(destination)) =
+            (self.packet.source, self.packet.destination)
+        else {
+            return Ok(());
+        };
+        if source.is_loopback() || destination.is_loopback() || source.is_multicast() {
+            let why = "loopback and multicast sources and loopback destinations never come in";
+            return self.refuse(decision(RouteDecision::Martian, Some(why.into())), Stop::Martian);
+        }
+        Ok(())
+    }
+
+    /// Hands a frame from port to port with br_netfilter on: FORWARD and POSTROUTING see it, TTL
+    /// and routing do not matter (kernel-facts E2).
+    fn bridge(&mut self, arrival: Arrival<'s>) -> Result<End<'s>, Stop> {
+        self.bridge_step(arrival.interface, None);
+        self.check_ports(arrival)?;
+        self.out_interface = arrival.interface;
+        self.physical_out = PhysicalPort::Of(arrival.interface);
+        self.bridged = true;
+        self.hook(Hook::Forward)?;
+        self.in_interface = "";
+        self.hook(Hook::Postrouting)?;
+        Ok(End::Bridged { bridge: arrival.interface })
+    }
+
+    fn bridge_step(&mut self, bridge: &str, because: Option<String>) {
+        self.steps.push(Step::Route {
+            decision: RouteDecision::Bridge,
+            route: None,
+            out_interface: Some(bridge.to_owned()),
+            gateway: None,
+            because,
+        });
+    }
+
+    /// A bridge sends no frame back out of the port that it came from unless hairpin_mode is on
+    /// (kernel-facts B24), and none between isolated ports (kernel-facts E7).
+    fn check_ports(&mut self, arrival: Arrival<'s>) -> Result<(), Stop> {
+        let host = &self.run.system.host;
+        let receiver = host.inventory.owner(self.packet.destination);
+        let same_port = match (receiver, arrival.container) {
+            (Some((receiver, _)), Some(sender)) => receiver.id == sender,
+            _ => self.packet.destination == self.packet.source,
+        };
+        let ports = || {
+            host.interfaces
+                .iter()
+                .filter_map(|interface| interface.port.as_ref())
+                .filter(|port| port.bridge == arrival.interface)
+        };
+        if same_port {
+            let question = || format!("hairpin_mode is on for the port of `{}`", arrival.interface);
+            let hairpin = self.port_flag(ports().map(|port| port.hairpin), question);
+            if !hairpin {
+                let why = format!(
+                    "hairpin_mode is off: `{}` does not send a frame back out of the port it came from",
+                    arrival.interface
+                );
+                let step = decision(RouteDecision::BridgePort, Some(why));
+                return self.refuse(step, Stop::Dropped);
+            }
+            return Ok(());
+        }
+        let question = || format!("the ports of `{}` are isolated", arrival.interface);
+        let isolation: Vec<_> = ports().map(|port| port.isolated).collect();
+        let known_free = isolation.iter().all(|isolated| isolated.is_none_or(|on| !on));
+        if !known_free && self.port_flag(isolation.into_iter(), question) {
+            let why = format!("the ports of `{}` are isolated from one another", arrival.interface);
+            let step = decision(RouteDecision::BridgePort, Some(why));
+            return self.refuse(step, Stop::Dropped);
+        }
+        Ok(())
+    }
+
+    /// A flag that is the same on every port of a bridge, or a question where ports differ or
+    /// nothing is known: which port belongs to whom, no part says.
+    fn port_flag(
+        &mut self,
+        flags: impl Iterator<Item = Option<bool>>,
+        question: impl FnOnce() -> String,
+    ) -> bool {
+        let flags: Vec<Option<bool>> = flags.collect();
+        match flags.first() {
+            Some(Some(first)) if flags.iter().all(|flag| *flag == Some(*first)) => *first,
+            _ => self.run.oracle.decide(question, false),
+        }
+    }
+
+    /// Routed on to another interface.
+    fn forward(&mut self, route: OutRoute<'s>) -> Result<End<'s>, Stop> {
+        // kernel-facts D4
+        if self.packet.ttl <= 1 {
+            let step = decision(RouteDecision::TtlExpired, None);
+            self.refuse(step, Stop::TtlExpired)?;
+        }
+        self.packet.ttl = self.packet.ttl.saturating_sub(1);
+        self.route = Some(route);
+        self.out_interface = route.interface;
+        self.hook(Hook::Forward)?;
+        // kernel-facts A1: POSTROUTING still knows the interface by which the packet came.
+        self.hook(Hook::Postrouting)?;
+        Ok(End::Left { interface: route.interface })
+    }
+
+    /// A local process sends the packet, or the kernel on its own behalf.
+    pub(crate) fn send(&mut self) -> Result<End<'s>, Stop> {
+        self.local = true;
+        let route = self.route_output()?;
+        self.route = Some(route);
+        self.out_interface = route.interface;
+        self.hook(Hook::Output)?;
+        let route = self.route.unwrap_or(route);
+        self.out_interface = route.interface;
+        self.hook(Hook::Postrouting)?;
+        if !route.local {
+            return Ok(End::Left { interface: route.interface });
+        }
+        // kernel-facts A7: the same packet comes in again by loopback, already routed.
+        self.in_interface = "lo";
+        self.out_interface = "";
+        self.hook(Hook::Prerouting)?;
+        self.hook(Hook::Input)?;
+        Ok(End::Delivered)
+    }
+
+    /// Whether bridged frames pass the hooks of the IP layer: the sysctl of the family; without
+    /// br_netfilter there is none.
+    pub(crate) fn bridge_filters(&mut self) -> bool {
+        let host = &self.run.system.host;
+        let name = match self.packet.family() {
+            Family::Ipv4 => "net.bridge.bridge-nf-call-iptables",
+            Family::Ipv6 => "net.bridge.bridge-nf-call-ip6tables",
+        };
+        match host.sysctls.get(name) {
+            Some(value) => value != 0,
+            None if host.has(Part::Sysctl) => false,
+            None => self.run.bridge_filter(name),
+        }
+    }
+}
+
+/// A step of routing that names no route.
+pub(crate) fn decision(decision: RouteDecision, because: Option<String>) -> Step {
+    Step::Route { decision, route: None, out_interface: None, gateway: None, because }
+}
+
+/// Whether forwarding is on for packets that come in by an interface (kernel-facts D2, J5), where
+/// the settings say.
+pub(crate) fn forwarding(host: &Host, family: Family, interface: &str) -> Option<bool> {
+    let sysctls = &host.sysctls;
+    match family {
+        Family::Ipv4 => sysctls
+            .interface(family, interface, "forwarding")
+            .or_else(|| sysctls.get("net.ipv4.ip_forward"))
+            .or_else(|| sysctls.interface(family, "all", "forwarding"))
+            .map(|value| value != 0),
+        Family::Ipv6 => {
+            let forced = sysctls.interface(family, interface, "force_forwarding") == Some(1);
+            let all = sysctls.interface(family, "all", "forwarding").map(|value| value != 0);
+            if forced { Some(true) } else { all }
+        }
+    }
+}

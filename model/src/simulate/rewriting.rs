@@ -1,0 +1,168 @@
+//! Targets that rewrite a packet or its connection.
+
+use std::net::IpAddr;
+
+use crate::hook::Hook;
+use crate::host::{Part, SocketProtocol};
+use crate::packet::protocol;
+use crate::simulate::connection::{Manip, Tracking};
+use crate::simulate::nat::{self, Mapping, PortSpec};
+use crate::simulate::trip::{Stop, Trip};
+use crate::target::{ConnmarkAction, NatOptions, Target, TtlAction};
+
+impl TtlAction {
+    /// The TTL or hop limit afterwards.
+    #[must_use]
+    pub fn apply(self, ttl: u8) -> u8 {
+        match self {
+            Self::Set(value) => value,
+            Self::Increase(by) => ttl.saturating_add(by),
+            Self::Decrease(by) => ttl.saturating_sub(by),
+        }
+    }
+}
+
+impl Trip<'_, '_, '_> {
+    // kernel-facts G14
+    pub(crate) fn connmark(&mut self, action: ConnmarkAction) {
+        let packet_mark = self.packet.mark;
+        let Some(connection) = self.connection_mut() else { return };
+        match action {
+            ConnmarkAction::Set { value, mask } => {
+                connection.mark = (connection.mark & !mask) ^ value;
+            }
+            ConnmarkAction::Save { nfmask, ctmask } => {
+                connection.mark = (connection.mark & !ctmask) ^ (packet_mark & nfmask);
+            }
+            ConnmarkAction::Restore { nfmask, ctmask } => {
+                let restored = (packet_mark & !nfmask) ^ (connection.mark & ctmask);
+                self.packet.mark = restored;
+            }
+        }
+    }
+
+    /// Maps one end of the packet's connection as a NAT target says.
+    pub(crate) fn map(&mut self, hook: Hook, target: &Target) -> Result<(), Stop> {
+        let Tracking::Tracked { .. } = self.tracking else { return Ok(()) };
+        let manip = Manip::of(hook);
+        let zone = self.zone;
+        let Some(current) = self.connection().map(|connection| connection.current()) else {
+            return Ok(());
+        };
+        let single = |address: IpAddr| Some((address, address));
+        let mapping = match target {
+            Target::Snat(range, options) | Target::Dnat(range, options) => {
+                let ports = PortSpec { range: range.ports, base: range.base_port };
+                nat::choose(manip, &current, range.addresses, ports, *options, zone)
+            }
+            Target::Masquerade(ports, options) => {
+                let Some(address) = self.masquerade_source()? else { return Ok(()) };
+                let ports = PortSpec { range: *ports, base: None };
+                nat::choose(manip, &current, single(address), ports, *options, zone)
+            }
+            Target::Redirect(ports, options) => {
+                let Some(address) = self.redirect_destination(hook)? else { return Ok(()) };
+                let ports = PortSpec { range: *ports, base: None };
+                nat::choose(manip, &current, single(address), ports, *options, zone)
+            }
+            Target::Netmap(prefix) => {
+                let own = match manip {
+                    Manip::Source => current.source,
+                    Manip::Destination => current.destination,
+                };
+                let address = single(nat::netmap(own, prefix));
+                let options = NatOptions::default();
+                nat::choose(manip, &current, address, PortSpec::default(), options, zone)
+            }
+            _ => return Ok(()),
+        };
+        self.settle(manip, mapping);
+        Ok(())
+    }
+
+    fn settle(&mut self, manip: Manip, mapping: Mapping) {
+        self.source_port_random |= mapping.random_port && manip == Manip::Source;
+        if let Some(connection) = self.connection_mut() {
+            connection.map(manip, mapping.address, mapping.port);
+        }
+    }
+
+    /// The address that MASQUERADE gives; drops the packet where there is none (kernel-facts B3).
+    fn masquerade_source(&mut self) -> Result<Option<IpAddr>, Stop> {
+        let host = &self.run.system.host;
+        let out = self.out_interface;
+        let gateway = self.route.and_then(|route| route.gateway);
+        let known = host.has(Part::Addresses)
+            || host.interface(out).is_some_and(|interface| {
+                let own = self.packet.destination.is_ipv4();
+                interface.addresses.iter().any(|address| address.local.is_ipv4() == own)
+            });
+        if !known {
+            self.source_unknown = true;
+            self.run.assume(
+                "egress-address-unknown",
+                format!("the addresses of `{out}` are not known (no ip-addr.json): MASQUERADE's choice can't be named"),
+            );
+            let unspecified: IpAddr = match self.packet.destination {
+                IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
+                IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
+            };
+            return Ok(Some(unspecified));
+        }
+        let address = nat::masquerade_address(host, out, gateway, self.packet.destination);
+        if address.is_none() {
+            self.unusable(format!("no interface has an address to masquerade as (out {out})"))?;
+        }
+        Ok(address)
+    }
+
+    fn redirect_destination(&mut self, hook: Hook) -> Result<Option<IpAddr>, Stop> {
+        let host = &self.run.system.host;
+        let came = self.in_interface;
+        let address = nat::redirect_address(host, hook, came, self.packet.destination);
+        if address.is_none() {
+            if !host.has(Part::Addresses) {
+                self.run.assume(
+                    "redirect-address-unknown",
+                    format!("the addresses of `{came}` are not known (no ip-addr.json): REDIRECT is taken to lead to a local process"),
+                );
+                return Ok(Some(self.packet.destination));
+            }
+            self.unusable(format!("`{came}` has no address to redirect to"))?;
+        }
+        Ok(address)
+    }
+
+    /// TPROXY: the mark, and a local socket; without a socket the packet is dropped
+    /// (kernel-facts G16).
+    pub(crate) fn tproxy(
+        &mut self,
+        port: u16,
+        address: Option<IpAddr>,
+        value: u32,
+        mask: u32,
+    ) -> Result<(), Stop> {
+        let port = if port == 0 { self.packet.destination_port().unwrap_or(0) } else { port };
+        let host = &self.run.system.host;
+        let socket_protocol = match self.packet.protocol {
+            protocol::TCP => SocketProtocol::Tcp,
+            _ => SocketProtocol::Udp,
+        };
+        let listening = host.listeners.as_ref().map(|listeners| {
+            listeners.iter().any(|l| l.protocol == socket_protocol && l.port == port)
+        });
+        match listening {
+            Some(false) => {
+                return self.unusable(format!("TPROXY finds no socket on port {port}"));
+            }
+            Some(true) => {}
+            None => self.run.assume(
+                "listeners-assumed",
+                "no part says which sockets listen: the proxy of TPROXY is taken to".to_owned(),
+            ),
+        }
+        self.packet.mark = (self.packet.mark & !mask) ^ value;
+        self.proxy_socket = Some((address, port));
+        Ok(())
+    }
+}

@@ -1,0 +1,401 @@
+//! The kernel's route lookups: policy rules, longest prefix, source validation, source selection.
+//!
+//! IPv4 follows `fib_lookup`, `ip_route_input_slow` and `fib_validate_source`; IPv6 follows
+//! `ip6_route_input`. Sources: net/ipv4/route.c, net/ipv4/fib_frontend.c, kernel-facts D and J.
+
+use std::net::IpAddr;
+
+use nattrace_parser::syntax::Family;
+
+use crate::host::Host;
+use crate::host::route::{NextHop, PolicyRule, Route, RouteKind, RuleAction, TableId};
+use crate::packet::{Packet, protocol};
+
+/// What is looked up.
+#[derive(Clone, Debug)]
+pub(crate) struct Lookup<'a> {
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) destination: IpAddr,
+    /// The interface by which the packet comes; `lo` for a local one.
+    pub(crate) in_interface: &'a str,
+    pub(crate) mark: u32,
+    pub(crate) tos: u8,
+    pub(crate) protocol: u8,
+    pub(crate) ports: Option<(u16, u16)>,
+}
+
+impl<'a> Lookup<'a> {
+    /// The lookup for a packet that comes in by an interface, or by `lo` from a local process.
+    pub(crate) fn of(packet: &Packet, in_interface: &'a str) -> Self {
+        Self {
+            source: Some(packet.source),
+            destination: packet.destination,
+            in_interface,
+            mark: packet.mark,
+            tos: packet.tos,
+            protocol: packet.protocol,
+            ports: packet.source_port().zip(packet.destination_port()),
+        }
+    }
+
+    fn family(&self) -> Family {
+        Family::of(self.destination)
+    }
+}
+
+/// A route that was found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'s> {
+    pub(crate) table: TableId,
+    pub(crate) index: u32,
+    pub(crate) route: &'s Route,
+}
+
+impl<'s> Found<'s> {
+    /// The next hops that can be used.
+    pub(crate) fn next_hops(&self) -> impl Iterator<Item = &'s NextHop> + use<'s> {
+        self.route.next_hops.iter().filter(|hop| !hop.dead)
+    }
+}
+
+/// How a lookup ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum LookupResult<'s> {
+    /// A route. It may be one that refuses, such as a blackhole.
+    Found(Found<'s>),
+    /// No rule led to a route.
+    None,
+    /// A policy rule refuses.
+    Refused(&'s PolicyRule),
+    /// A policy rule that is not modelled would decide.
+    Unknown(&'s PolicyRule),
+}
+
+/// Looks up a route (`fib_rules_lookup`, `fib_table_lookup`).
+pub(crate) fn lookup<'s>(host: &'s Host, key: &Lookup<'_>) -> LookupResult<'s> {
+    let rules = host.routing.rules(key.family());
+    let mut at_least = 0;
+    for rule in rules {
+        if rule.priority < at_least {
+            continue;
+        }
+        let selected = match selects(rule, key) {
+            Selection::Yes => true,
+            Selection::No => false,
+            Selection::Unknown => return LookupResult::Unknown(rule),
+        };
+        if !selected {
+            continue;
+        }
+        match rule.action {
+            RuleAction::Lookup { table, suppress_prefix_length } => {
+                let Some(found) = table_lookup(host, table, key) else { continue };
+                let suppressed = suppress_prefix_length
+                    .is_some_and(|longest| found.route.destination.length() <= longest);
+                if !suppressed && found.route.kind != RouteKind::Throw {
+                    return LookupResult::Found(found);
+                }
+            }
+            RuleAction::Goto(priority) => at_least = priority,
+            RuleAction::Nop => {}
+            RuleAction::Blackhole | RuleAction::Unreachable | RuleAction::Prohibit => {
+                return LookupResult::Refused(rule);
+            }
+            RuleAction::Unsupported => return LookupResult::Unknown(rule),
+        }
+    }
+    LookupResult::None
+}
+
+enum Selection {
+    Yes,
+    No,
+    Unknown,
+}
+
+/// Whether a policy rule is for this lookup (`fib_rule_match`, `fib4_rule_match`).
+fn selects(rule: &PolicyRule, key: &Lookup<'_>) -> Selection {
+    let within = |range: Option<(u16, u16)>, port: Option<u16>| {
+        range.is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port)))
+    };
+    // An unset source is 0.0.0.0, which only `from all` or a prefix of length 0 covers.
+    let source = |prefix: &crate::address::Prefix| match key.source {
+        Some(source) => prefix.contains(source),
+        None => prefix.length() == 0,
+    };
+    let all = rule.source.as_ref().is_none_or(source)
+        && rule.destination.as_ref().is_none_or(|prefix| prefix.contains(key.destination))
+        && rule.in_interface.as_deref().is_none_or(|name| name == key.in_interface)
+        // Sockets bound to an interface are not modelled: no packet has an `oif` yet.
+        && rule.out_interface.is_none()
+        && rule.mark.is_none_or(|(value, mask)| key.mark & mask == value & mask)
+        && rule.tos.is_none_or(|tos| tos == 0 || tos == key.tos & 0x1e)
+        && rule.protocol.is_none_or(|protocol| protocol == key.protocol)
+        && within(rule.source_port, key.ports.map(|(source, _)| source))
+        && within(rule.destination_port, key.ports.map(|(_, destination)| destination));
+    if all && rule.users.is_some_and(|users| users != (0, u32::MAX)) {
+        // Forwarded packets have no user (INVALID_UID): only the range that holds it matches.
+        return if key.in_interface == "lo" { Selection::Unknown } else { Selection::No };
+    }
+    if all != rule.inverted { Selection::Yes } else { Selection::No }
+}
+
+/// The best route of a table: longest prefix, then lowest metric (`fib_table_lookup`).
+pub(crate) fn table_lookup<'s>(
+    host: &'s Host,
+    table: TableId,
+    key: &Lookup<'_>,
+) -> Option<Found<'s>> {
+    let routes = host.routing.tables(key.family()).get(&table)?.routes();
+    // kernel-facts J6: a wire's packet to ::1 does not find the loopback route.
+    let foreign_loopback =
+        key.destination == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) && key.in_interface != "lo";
+    let usable = |route: &Route| {
+        route.destination.contains(key.destination)
+            && !(foreign_loopback && route.kind == RouteKind::Local)
+            && (route.tos == 0 || route.tos == key.tos & 0x1e)
+            && (route.next_hops.is_empty() || route.next_hops.iter().any(|hop| !hop.dead))
+    };
+    let (index, route) = (0u32..).zip(routes).find(|(_, route)| usable(route))?;
+    Some(Found { table, index, route })
+}
+
+/// Whether a family has policy rules beyond local, main and default (`fib4_has_custom_rules`).
+pub(crate) fn has_custom_rules(host: &Host, family: Family) -> bool {
+    host.routing.rules(family).iter().any(|rule| {
+        let plain = matches!(
+            rule.action,
+            RuleAction::Lookup { table: 253..=255, suppress_prefix_length: None }
+        );
+        let unconditional = rule.source.is_none()
+            && rule.destination.is_none()
+            && rule.in_interface.is_none()
+            && rule.out_interface.is_none()
+            && rule.mark.is_none();
+        !(plain && unconditional && matches!(rule.priority, 0 | 32766 | 32767))
+    })
+}
+
+/// How the check of a packet's source against the routes ended (`fib_validate_source`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SourceCheck {
+    /// The source may come in here.
+    Pass,
+    /// The source is an own address, or none that can send (martian).
+    Martian,
+    /// The way back is by another interface, or there is none (rp_filter).
+    ReversePath,
+}
+
+/// The settings that the source check depends on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SourceSettings {
+    /// Effective rp_filter: 0 off, 1 strict, 2 loose (kernel-facts D5).
+    pub(crate) rp_filter: i64,
+    /// accept_local.
+    pub(crate) accept_local: bool,
+    /// src_valid_mark (kernel-facts D6).
+    pub(crate) valid_mark: bool,
+}
+
+/// Checks whether a packet's source may come in by an interface; IPv4 only (kernel-facts J4).
+pub(crate) fn validate_source(
+    host: &Host,
+    packet: &Packet,
+    in_interface: &str,
+    settings: SourceSettings,
+) -> SourceCheck {
+    if settings.rp_filter == 0 && !has_custom_rules(host, Family::Ipv4) {
+        let own = !settings.accept_local && is_own_address(host, packet.source);
+        return if own { SourceCheck::Martian } else { SourceCheck::Pass };
+    }
+    let key = Lookup {
+        source: Some(packet.destination),
+        destination: packet.source,
+        in_interface: "lo",
+        mark: if settings.valid_mark { packet.mark } else { 0 },
+        tos: packet.tos,
+        protocol: packet.protocol,
+        ports: packet.destination_port().zip(packet.source_port()),
+    };
+    let LookupResult::Found(found) = lookup(host, &key) else {
+        let strict = settings.rp_filter != 0;
+        return if strict { SourceCheck::ReversePath } else { SourceCheck::Pass };
+    };
+    match found.route.kind {
+        RouteKind::Unicast => {}
+        RouteKind::Local if settings.accept_local => return SourceCheck::Pass,
+        RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw => {
+            let strict = settings.rp_filter != 0;
+            return if strict { SourceCheck::ReversePath } else { SourceCheck::Pass };
+        }
+        RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast | RouteKind::Multicast => {
+            return SourceCheck::Martian;
+        }
+    }
+    let back = found.next_hops().any(|hop| hop.interface == in_interface);
+    if back || settings.rp_filter == 0 {
+        return SourceCheck::Pass;
+    }
+    let has_address = host
+        .interface(in_interface)
+        .is_some_and(|interface| interface.addresses.iter().any(|a| a.local.is_ipv4()));
+    if settings.rp_filter == 1 || !has_address {
+        SourceCheck::ReversePath
+    } else {
+        SourceCheck::Pass
+    }
+}
+
+/// Whether an address is one of the host's own (`inet_lookup_ifaddr_rcu`): of any interface, up
+/// or down.
+pub(crate) fn is_own_address(host: &Host, address: IpAddr) -> bool {
+    host.owner(address).is_some()
+}
+
+/// The address that routing gives to a local packet without one: the route's preferred source,
+/// else by the rules of the family.
+pub(crate) fn source_for(host: &Host, found: &Found<'_>, destination: IpAddr) -> Option<IpAddr> {
+    if let Some(source) = found.route.preferred_source {
+        return Some(source);
+    }
+    if found.route.kind == RouteKind::Local {
+        return Some(destination);
+    }
+    let hop = found.next_hops().next()?;
+    match destination {
+        IpAddr::V4(_) => select_source4(host, &hop.interface, hop.gateway.unwrap_or(destination)),
+        IpAddr::V6(_) => select_source6(host, &hop.interface, destination),
+    }
+}
+
+/// `inet_select_addr` with scope universe (kernel-facts B1, B3): the first primary address of the
+/// interface whose subnet holds the next hop, else its first primary address, else that of
+/// another interface, `lo` first.
+pub(crate) fn select_source4(host: &Host, interface: &str, next_hop: IpAddr) -> Option<IpAddr> {
+    use crate::host::Scope;
+    // kernel-facts B2: secondary addresses are never chosen, deprecated ones are.
+    let eligible = |interface: &'_ crate::host::Interface| -> Vec<(IpAddr, bool)> {
+        let fits = |a: &&crate::host::InterfaceAddress| {
+            a.local.is_ipv4() && !a.secondary && a.scope == Scope::Global
+        };
+        let own = interface.addresses.iter().filter(fits);
+        own.map(|a| (a.local, a.subnet.contains(next_hop))).collect()
+    };
+    if let Some(own) = host.interface(interface).map(eligible) {
+        let nearest = own.iter().find(|(_, holds_next_hop)| *holds_next_hop);
+        if let Some((address, _)) = nearest.or_else(|| own.first()) {
+            return Some(*address);
+        }
+    }
+    // kernel-facts B3: no next-hop preference here, and interfaces that are down count.
+    host.interfaces
+        .iter()
+        .filter(|other| other.name != interface)
+        .find_map(|other| eligible(other).first().map(|(address, _)| *address))
+}
+
+/// RFC 6724 source selection for a destination over an interface (kernel-facts J3): rule 2 scope,
+/// rule 3 deprecated, rule 6 label, rule 8 longest prefix; a tie goes to the address that was
+/// added last, which is listed first.
+pub(crate) fn select_source6(host: &Host, interface: &str, destination: IpAddr) -> Option<IpAddr> {
+    let IpAddr::V6(to) = destination else { return None };
+    let rank = |a: &crate::host::InterfaceAddress| {
+        let IpAddr::V6(own) = a.local else { return None };
+        if own.is_loopback() && !to.is_loopback() {
+            return None;
+        }
+        let scope = |address: std::net::Ipv6Addr| match () {
+            () if address.is_unicast_link_local() || address.is_loopback() => 2,
+            () => 14,
+        };
+        // A scope that reaches the destination, and no wider than needed, is best.
+        let scope_rank = match (scope(own), scope(to)) {
+            (own, to) if own == to => 2,
+            (own, to) if own > to => 1,
+            _ => 0,
+        };
+        let common = (own.to_bits() ^ to.to_bits()).leading_zeros();
+        let same_label = label6(own) == label6(to);
+        Some((scope_rank, !a.deprecated, same_label, common))
+    };
+    let best = |interface: &crate::host::Interface| {
+        let mut best: Option<(_, IpAddr)> = None;
+        for address in &interface.addresses {
+            let Some(rank) = rank(address) else { continue };
+            if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+                best = Some((rank, address.local));
+            }
+        }
+        best
+    };
+    if let Some((rank, address)) = host.interface(interface).and_then(best)
+        && rank.0 > 0
+    {
+        return Some(address);
+    }
+    let others = host.interfaces.iter().filter(|other| other.name != interface);
+    let mut chosen: Option<(_, IpAddr)> = None;
+    for candidate in others.filter_map(best) {
+        if chosen.as_ref().is_none_or(|(rank, _)| candidate.0 > *rank) {
+            chosen = Some(candidate);
+        }
+    }
+    chosen.filter(|(rank, _)| rank.0 > 0).map(|(_, address)| address)
+}
+
+/// The label of an address in the default policy table (RFC 6724 section 2.1, as in
+/// net/ipv6/addrlabel.c).
+fn label6(address: std::net::Ipv6Addr) -> u8 {
+    let bits = address.to_bits();
+    let [first, second, ..] = address.segments();
+    if bits == 1 {
+        0
+    } else if bits >> 32 == 0xffff {
+        4
+    } else if first == 0x2002 {
+        2
+    } else if (first, second) == (0x2001, 0) {
+        6
+    } else if (first, second >> 4) == (0x2001, 1) {
+        7
+    } else if first & 0xfe00 == 0xfc00 {
+        5
+    } else if first & 0xffc0 == 0xfec0 {
+        11
+    } else if first == 0x3ffe {
+        12
+    } else if bits >> 32 == 0 {
+        3
+    } else {
+        1
+    }
+}
+
+/// The ICMP or ICMPv6 error that refuses a packet for a route's sake, as type and code
+/// (kernel-facts D3, J5). `None`: silence.
+pub(crate) fn route_error(family: Family, kind: RouteKind) -> Option<(u8, u8)> {
+    match (family, kind) {
+        (Family::Ipv4, RouteKind::Unreachable) => Some((3, 1)),
+        (Family::Ipv4, RouteKind::Prohibit) => Some((3, 13)),
+        (Family::Ipv6, RouteKind::Unreachable) => Some((1, 0)),
+        (Family::Ipv6, RouteKind::Prohibit) => Some((1, 1)),
+        _ => None,
+    }
+}
+
+/// The ICMP or ICMPv6 error where there is no route at all.
+pub(crate) fn no_route_error(family: Family) -> (u8, u8) {
+    match family {
+        Family::Ipv4 => (3, 0),
+        Family::Ipv6 => (1, 0),
+    }
+}
+
+/// The number of ICMP in a family.
+pub(crate) fn icmp_protocol(family: Family) -> u8 {
+    match family {
+        Family::Ipv4 => protocol::ICMP,
+        Family::Ipv6 => protocol::ICMPV6,
+    }
+}
