@@ -1,0 +1,176 @@
+//! A host out of the parts of a snapshot.
+
+pub(crate) mod connected;
+pub(crate) mod interfaces;
+mod inventory;
+mod listeners;
+mod policy;
+mod routes;
+
+use std::collections::BTreeMap;
+
+use nattrace_parser::host::{address, bridge, docker, listener, route, rule, sysctl};
+use nattrace_parser::syntax::Family;
+
+use crate::host::route::{LOCAL, MAIN, Routing};
+use crate::host::set::IpSet;
+use crate::host::sysctl::Sysctls;
+use crate::host::{Assumption, Host, Part, Zone};
+
+/// What the parts of a snapshot say, read but not put together. A part that is not there is
+/// `None`; one that is empty says that there is nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// `ip addr`.
+    pub addresses: Option<Vec<address::Interface>>,
+    /// `ip route`, which may list both families.
+    pub routes4: Option<Vec<route::Route>>,
+    /// `ip -6 route`.
+    pub routes6: Option<Vec<route::Route>>,
+    /// `ip rule`.
+    pub rules4: Option<Vec<rule::RoutingRule>>,
+    /// `ip -6 rule`.
+    pub rules6: Option<Vec<rule::RoutingRule>>,
+    /// `bridge link`.
+    pub bridge_links: Option<Vec<bridge::BridgePort>>,
+    /// `sysctl -a`.
+    pub sysctl: Option<sysctl::Sysctls>,
+    /// `ss -Hlntup`.
+    pub listeners: Option<Vec<listener::Socket>>,
+    /// `docker network inspect`.
+    pub networks: Option<Vec<docker::Network>>,
+    /// `docker inspect`.
+    pub containers: Option<Vec<docker::Container>>,
+    /// `ipset save`.
+    pub sets: Option<BTreeMap<String, IpSet>>,
+    /// `zones.toml`.
+    pub zones: Option<BTreeMap<String, Zone>>,
+    /// Parts that were given and that are looked at elsewhere: the rules, above all.
+    pub others: Vec<Part>,
+}
+
+/// Puts a host together. What a part lacks that the others show is filled in, and what had to be
+/// assumed for that is listed in [`Host::assumptions`].
+#[must_use]
+pub fn build_host(parts: Parts) -> Host {
+    let mut host = Host { parts: given(&parts), ..Host::default() };
+    let mut assumptions = Vec::new();
+    if let Some(sysctl) = &parts.sysctl {
+        host.sysctls = sysctls(sysctl);
+    }
+    host.interfaces = interfaces::interfaces(
+        parts.addresses.as_deref().unwrap_or(&[]),
+        parts.bridge_links.as_deref(),
+        &inventory::bridges(parts.networks.as_deref()),
+        &mut assumptions,
+    );
+    host.inventory = inventory::inventory(
+        parts.networks.as_deref(),
+        parts.containers.as_deref(),
+        &host.interfaces,
+        &mut assumptions,
+    );
+    host.listeners = parts
+        .listeners
+        .as_deref()
+        .map(|sockets| listeners::listeners(sockets, &mut assumptions));
+    add_routing(&mut host, &parts, &mut assumptions);
+    host.sets = parts.sets.unwrap_or_default();
+    host.zones = parts.zones.unwrap_or_default();
+    host.assumptions = assumptions;
+    host
+}
+
+/// The parts that were given, in the order of [`Part::ALL`].
+fn given(parts: &Parts) -> Vec<Part> {
+    let both = || parts.routes4.iter().flatten().chain(parts.routes6.iter().flatten());
+    let lists = |family| both().any(|route| route.family == family);
+    // `ip route show table all` lists both families; no route of IPv6 in it means that there is
+    // none, unless there are addresses, which have routes.
+    let shows_all = parts.routes4.is_some() && both().any(|route| route.table == route::Table::Local);
+    let addresses = || parts.addresses.iter().flatten().flat_map(|i| &i.addresses);
+    let speaks6 = addresses().any(|address| address.local.is_ipv6());
+    let routes6 =
+        parts.routes6.is_some() || lists(Family::Ipv6) || (shows_all && !speaks6);
+    let rules6 = parts.rules6.is_some()
+        || parts.rules4.iter().flatten().any(|rule| rule.family == Some(Family::Ipv6));
+    Part::ALL
+        .into_iter()
+        .filter(|part| match part {
+            Part::Addresses => parts.addresses.is_some(),
+            Part::Routes4 => parts.routes4.is_some() || lists(Family::Ipv4),
+            Part::Routes6 => routes6,
+            Part::PolicyRules4 => parts.rules4.is_some(),
+            Part::PolicyRules6 => rules6,
+            Part::BridgeLinks => parts.bridge_links.is_some(),
+            Part::Sysctl => parts.sysctl.is_some(),
+            Part::Listeners => parts.listeners.is_some(),
+            Part::DockerNetworks => parts.networks.is_some(),
+            Part::DockerContainers => parts.containers.is_some(),
+            Part::Ipset => parts.sets.is_some(),
+            Part::Zones => parts.zones.is_some(),
+            Part::Rules4
+            | Part::Rules6
+            | Part::LegacyRules4
+            | Part::LegacyRules6
+            | Part::Nft
+            | Part::Conntrack => parts.others.contains(part),
+        })
+        .collect()
+}
+
+/// The settings that are numbers, by dotted names.
+fn sysctls(listed: &sysctl::Sysctls) -> Sysctls {
+    let mut sysctls = Sysctls::default();
+    for entry in &listed.entries {
+        if let Ok(value) = entry.value.parse() {
+            sysctls.insert(entry.path.replace('/', "."), value);
+        }
+    }
+    sysctls
+}
+
+/// Tables and policy rules, with what the kernel makes by itself where it is not listed.
+fn add_routing(host: &mut Host, parts: &Parts, assumptions: &mut Vec<Assumption>) {
+    let listed: Vec<route::Route> =
+        parts.routes4.iter().flatten().chain(parts.routes6.iter().flatten()).cloned().collect();
+    let listed_rules: Vec<&rule::RoutingRule> =
+        parts.rules4.iter().flatten().chain(parts.rules6.iter().flatten()).collect();
+    let tables = routes::Tables::new(&listed, &listed_rules);
+    let mut routing = Routing::default();
+    routes::add_routes(&mut routing, &listed, &tables, assumptions);
+    policy::add_rules(&mut routing, parts, &tables, assumptions);
+    for family in [Family::Ipv4, Family::Ipv6] {
+        if !routing.tables(family).contains_key(&LOCAL) {
+            connected::add_local(&mut routing, family, &host.interfaces, &host.sysctls);
+        }
+        let part = match family {
+            Family::Ipv4 => Part::Routes4,
+            Family::Ipv6 => Part::Routes6,
+        };
+        if !host.has(part) && host.has(Part::Addresses) {
+            connected::add_connected(&mut routing, family, &host.interfaces);
+            let added = routing.tables(family).contains_key(&MAIN);
+            if added {
+                assumptions.push(no_routes(family, part));
+            }
+        }
+    }
+    routing.names = tables.into_names();
+    host.routing = routing;
+}
+
+fn no_routes(family: Family, part: Part) -> Assumption {
+    let version = match family {
+        Family::Ipv4 => 4,
+        Family::Ipv6 => 6,
+    };
+    Assumption {
+        code: "routes-from-addresses",
+        text: format!(
+            "the IPv{version} routes are taken to be those that the addresses bring along ({} \
+             settles it)",
+            part.file_name()
+        ),
+    }
+}

@@ -1,0 +1,76 @@
+//! The policy rules, from `ip rule`, or those that the kernel starts with.
+
+use nattrace_parser::host::rule::RoutingRule;
+use nattrace_parser::syntax::Family;
+
+use super::Parts;
+use super::routes::{self, Tables};
+use crate::host::route::{LOCAL, MAIN, DEFAULT, PolicyRule, Routing};
+use crate::host::{Assumption, Part};
+
+/// Adds the rules of both families in the order of their priorities.
+pub(super) fn add_rules(
+    routing: &mut Routing,
+    parts: &Parts,
+    tables: &Tables,
+    assumptions: &mut Vec<Assumption>,
+) {
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let rules = match listed(parts, family) {
+            Some(listed) => in_order(listed.into_iter(), tables),
+            None => {
+                let others = routing.tables(family).keys();
+                if others.into_iter().any(|table| ![LOCAL, MAIN, DEFAULT].contains(table)) {
+                    assumptions.push(no_rules(family));
+                }
+                routes::default_rules(family)
+            }
+        };
+        match family {
+            Family::Ipv4 => routing.rules4 = rules,
+            Family::Ipv6 => routing.rules6 = rules,
+        }
+    }
+}
+
+/// The listed rules of a family. A rule that names no address stands for the family of its part.
+fn listed(parts: &Parts, family: Family) -> Option<Vec<&RoutingRule>> {
+    let (own, other) = match family {
+        Family::Ipv4 => (&parts.rules4, &parts.rules6),
+        Family::Ipv6 => (&parts.rules6, &parts.rules4),
+    };
+    let of_family = |rule: &&RoutingRule| rule.family == Some(family);
+    let strays: Vec<&RoutingRule> = other.iter().flatten().filter(of_family).collect();
+    let own = own.as_ref().map(|rules| {
+        rules.iter().filter(|rule| rule.family.is_none_or(|found| found == family))
+    });
+    match (own, strays.is_empty()) {
+        (None, true) => None,
+        (own, _) => Some(own.into_iter().flatten().chain(strays).collect()),
+    }
+}
+
+fn in_order<'r>(
+    listed: impl Iterator<Item = &'r RoutingRule>,
+    tables: &Tables,
+) -> Vec<PolicyRule> {
+    let mut rules: Vec<PolicyRule> =
+        listed.map(|rule| routes::policy_rule(rule, tables)).collect();
+    rules.sort_by_key(|rule| rule.priority);
+    rules
+}
+
+fn no_rules(family: Family) -> Assumption {
+    let (version, part) = match family {
+        Family::Ipv4 => (4, Part::PolicyRules4),
+        Family::Ipv6 => (6, Part::PolicyRules6),
+    };
+    Assumption {
+        code: "default-policy-rules",
+        text: format!(
+            "the IPv{version} policy rules are taken to be those the kernel starts with, so that \
+             no rule leads into the further tables ({} settles it)",
+            part.file_name()
+        ),
+    }
+}

@@ -1,0 +1,112 @@
+//! From words to a flow: `web:80`, `internet`, `[2001:db8::1]:53/udp`, and the options beside them.
+//!
+//! What a person leaves out is filled in as the command line documents it; whatever is filled in
+//! by a guess comes back as an assumption.
+
+mod address;
+mod error;
+mod ingress;
+mod name;
+mod options;
+mod place;
+#[cfg(test)]
+mod tests;
+
+use std::net::IpAddr;
+
+use nattrace_parser::syntax::Family;
+
+use crate::System;
+use crate::flow::Flow;
+use crate::host::Assumption;
+
+pub use error::{Argument, EndpointError, Problem};
+
+/// A question in words, as it stands on the command line or in a line of `--flows`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FlowRequest {
+    /// Where the packet comes from.
+    pub source: String,
+    /// Where it goes.
+    pub destination: String,
+    /// `--in`.
+    pub in_interface: Option<String>,
+    /// `--sport`.
+    pub source_port: Option<String>,
+    /// The destination port where it is not part of the endpoint (`dport` of `--flows`).
+    pub destination_port: Option<String>,
+    /// `--proto`: a name or a number.
+    pub protocol: Option<String>,
+    /// `--state`.
+    pub state: Option<String>,
+    /// `--mark`: decimal, or hexadecimal with `0x`.
+    pub mark: Option<String>,
+    /// `--tcp-flags`: names with commas between them.
+    pub tcp_flags: Option<String>,
+    /// `--icmp-type`: a name, or `TYPE[/CODE]`.
+    pub icmp_type: Option<String>,
+    /// `--family`: names stand for addresses of this IP version only.
+    pub family: Option<Family>,
+}
+
+/// The packet that a request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The packet, and where it starts.
+    pub flow: Flow,
+    /// What was assumed to find it, besides what the host's parts rest on.
+    pub assumptions: Vec<Assumption>,
+}
+
+/// Finds the packet that a request means.
+///
+/// # Errors
+///
+/// An [`EndpointError`] names the argument, the place in it, and what would help.
+pub fn resolve(system: &System, request: &FlowRequest) -> Result<Question, EndpointError> {
+    let source = name::parse(Argument::Source, &request.source)?;
+    let destination = name::parse(Argument::Destination, &request.destination)?;
+    let places = [
+        place::find(&system.host, &source, Argument::Source)?,
+        place::find(&system.host, &destination, Argument::Destination)?,
+    ];
+    let given = ingress::given(&system.host, request.in_interface.as_deref())?;
+    let ends = address::choose(&system.host, &places, given.as_deref(), request)?;
+    let service = options::service(request, &source, &destination, Family::of(ends.destination))?;
+    let mut assumptions = ends.assumptions;
+    let in_interface = match given {
+        Some(name) => {
+            assumptions.extend(ingress::assumption(&system.host, &name));
+            Some(name)
+        }
+        None => ingress::expected(&system.host, &ends.source, ends.destination, &mut assumptions)
+            .map_err(|problem| error::at(Argument::Source, &request.source, problem))?,
+    };
+    let state = options::state(request)?;
+    let flow = Flow {
+        source: ends.source.address,
+        destination: ends.destination,
+        protocol: service.protocol,
+        source_port: service.source_port,
+        destination_port: service.destination_port,
+        in_interface,
+        state,
+        mark: options::mark(request)?,
+        tcp_flags: options::tcp_flags(request, service.protocol)?,
+        icmp: options::icmp(request, service.protocol)?,
+        ttl: None,
+        any_source: ends.source.any,
+    };
+    Ok(Question { flow, assumptions })
+}
+
+/// The source of a packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sender {
+    /// Its address.
+    address: IpAddr,
+    /// Whether the kernel picks it: a local process that is not bound to an address.
+    any: bool,
+    /// The interface that it is behind, where the inventory says so.
+    behind: Option<String>,
+}
