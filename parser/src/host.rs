@@ -8,17 +8,30 @@
 
 pub mod address;
 pub mod bridge;
+pub mod conntrack;
 pub mod docker;
+pub mod ipset;
 pub mod listener;
 pub mod route;
 pub mod rule;
 pub mod scope;
+pub mod snapshot;
 pub mod sysctl;
+pub mod zones;
 
 mod json;
 mod line;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 
 /// What a reader made of a text, with everything it has to say about it.
 pub type Read<T> = (T, Vec<Diagnostic>);
+
+/// Whether everything that a text holds was read: nothing about it is worse than a note.
+///
+/// Where this is false, an entry may be missing from what was read, so nothing may be concluded
+/// from the absence of one.
+#[must_use]
+pub fn is_complete(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().all(|diagnostic| diagnostic.severity == Severity::Note)
+}

@@ -41,6 +41,11 @@ impl<'a> Json<'a> {
         Self::at(part.get(), self.span.start as usize + offset)
     }
 
+    /// The value as it is written.
+    pub(super) fn text(&self) -> &'a str {
+        self.raw
+    }
+
     /// Whether it is `null`.
     pub(super) fn is_null(&self) -> bool {
         self.raw == "null"

@@ -78,6 +78,13 @@ pub enum RuleAction {
     Prohibit,
 }
 
+impl RoutingRule {
+    /// A rule of which only the place is known.
+    fn unsupported(priority: u32, text: &str, span: Span) -> Self {
+        Self { priority, unsupported: vec![text.to_owned()], span, ..Self::default() }
+    }
+}
+
 /// Reads what `ip rule` printed: JSON (`-j`) or text.
 #[must_use]
 pub fn parse(text: &str) -> Read<Vec<RoutingRule>> {

@@ -40,11 +40,18 @@ fn route(
             let prefix =
                 parse_prefix(&value.string()?).map_err(|()| value.unexpected("a prefix"))?;
             destination = Some(prefix);
-        } else if !field(&mut draft, key, value)? {
-            let message = format!("`{key}` of a route is not supported");
-            diagnostics.push(Diagnostic::warning("unsupported-route", message, value.span));
-            draft.unsupported.push(format!("{key} {}", value.shown()));
+            continue;
         }
+        let refused = match field(&mut draft, key, value) {
+            Ok(true) => continue,
+            Ok(false) => {
+                let message = format!("`{key}` of a route is not supported");
+                Diagnostic::warning("unsupported-route", message, value.span)
+            }
+            Err(diagnostic) => diagnostic,
+        };
+        diagnostics.push(refused);
+        draft.unsupported.push(format!("{key} {}", value.shown()));
     }
     draft.destination = match destination {
         Some(destination) => destination,
@@ -86,11 +93,7 @@ fn field(draft: &mut Draft, key: &str, value: Json<'_>) -> Result<bool, Diagnost
         }
         "nexthops" => {
             for entry in value.list("a list of next hops")? {
-                draft.next_hops.push(next_hop(
-                    &entry.object("a next hop")?,
-                    &mut draft.via,
-                    &mut draft.unsupported,
-                )?);
+                draft.next_hops.push(next_hop(&entry.object("a next hop")?, &mut draft.via)?);
             }
         }
         // Counters, ages and realms: nothing here depends on them. `nh_info` repeats what
@@ -103,17 +106,14 @@ fn field(draft: &mut Draft, key: &str, value: Json<'_>) -> Result<bool, Diagnost
 }
 
 /// One next hop of a multipath route.
-fn next_hop(
-    object: &Object<'_>,
-    via: &mut bool,
-    unsupported: &mut Vec<String>,
-) -> Result<NextHop, Diagnostic> {
+fn next_hop(object: &Object<'_>, via: &mut bool) -> Result<NextHop, Diagnostic> {
     let mut hop = NextHop { weight: 1, ..NextHop::default() };
     for (key, value) in object.iter() {
         if key == "weight" {
             hop.weight = value.parse("a weight")?;
         } else if !hop_field(&mut hop, via, key, value)? && !matches!(key, "flow" | "realms") {
-            unsupported.push(format!("{key} {}", value.shown()));
+            let message = format!("`{key}` of a next hop is not supported");
+            return Err(Diagnostic::warning("unsupported-route", message, value.span));
         }
     }
     Ok(hop)

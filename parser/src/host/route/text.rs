@@ -19,7 +19,8 @@ pub(super) fn routes(
     for line in lines(text).filter(|line| !line.is_blank()) {
         let result = match line.first_word() {
             "nexthop" => match drafts.last_mut() {
-                Some(draft) => next_hops(draft, &line),
+                Some(draft) => next_hops(draft, &line)
+                    .inspect_err(|_| draft.unsupported.push(line.text.trim().to_owned())),
                 None => Err(line.not_understood("a route before its next hops")),
             },
             // What a `nhid` stands for; the route repeats it. Lifetimes of cached routes.
@@ -82,14 +83,25 @@ fn route(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Result<Draft, Di
     let destination = words.expect("a prefix")?;
     draft.destination =
         parse_prefix(destination.text).map_err(|()| destination.unexpected("a prefix"))?;
+    if let Err(diagnostic) = attributes(&mut draft, &mut words, line, diagnostics) {
+        draft.unsupported.push(line.text.trim().to_owned());
+        diagnostics.push(diagnostic);
+    }
+    Ok(draft)
+}
+
+/// What follows the prefix of a route.
+fn attributes(
+    draft: &mut Draft,
+    words: &mut Words<'_>,
+    line: &Line<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Result<(), Diagnostic> {
     while let Some(word) = words.next() {
         if word.text == "nexthop" {
-            let mut rest = vec![next_hop(&mut words, &mut draft)?];
-            while words.accept("nexthop").is_some() {
-                rest.push(next_hop(&mut words, &mut draft)?);
-            }
-            draft.next_hops.append(&mut rest);
-        } else if !attribute(&mut draft, word, &mut words)? {
+            let hop = next_hop(words, draft)?;
+            draft.next_hops.push(hop);
+        } else if !attribute(draft, word, words)? {
             let rest = words.by_ref().fold(word.span, |span, word| span.cover(word.span));
             let start = line.span.start;
             let raw = Span { start: rest.start - start, end: rest.end - start }.slice(line.text);
@@ -98,7 +110,7 @@ fn route(line: &Line<'_>, diagnostics: &mut Vec<Diagnostic>) -> Result<Draft, Di
             draft.unsupported.push(raw.to_owned());
         }
     }
-    Ok(draft)
+    Ok(())
 }
 
 /// The next hops on a line below their route.
@@ -125,10 +137,7 @@ fn next_hop(words: &mut Words<'_>, draft: &mut Draft) -> Result<NextHop, Diagnos
                 words.expect("a realm")?;
             }
             flag if hop.set_flag(flag) => {}
-            other => {
-                draft.unsupported.push(other.to_owned());
-                return Err(word.unexpected("a word of a next hop"));
-            }
+            _ => return Err(word.unexpected("a word of a next hop")),
         }
     }
     Ok(hop)

@@ -24,7 +24,16 @@ pub(super) fn rules(
         };
         match rule(&object, diagnostics) {
             Ok(rule) => rules.push(rule),
-            Err(diagnostic) => diagnostics.push(diagnostic),
+            Err(diagnostic) => {
+                diagnostics.push(diagnostic);
+                let priority =
+                    object.get("priority").and_then(|value| value.parse("a priority").ok());
+                rules.extend(
+                    priority.map(|priority| {
+                        RoutingRule::unsupported(priority, entry.text(), entry.span)
+                    }),
+                );
+            }
         }
     }
     rules

@@ -11,10 +11,12 @@ pub(super) fn rules(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<Routin
     let mut prose: Option<Span> = None;
     for line in lines(text).filter(|line| !line.is_blank()) {
         match priority(&line) {
-            Some(priority) => match rule(&line, priority, diagnostics) {
-                Ok(rule) => rules.push(rule),
-                Err(diagnostic) => diagnostics.push(diagnostic),
-            },
+            Some(priority) => {
+                rules.push(rule(&line, priority, diagnostics).unwrap_or_else(|diagnostic| {
+                    diagnostics.push(diagnostic);
+                    RoutingRule::unsupported(priority, line.text.trim(), line.span)
+                }))
+            }
             None if line.words().any(|word| matches!(word.text, "from" | "lookup")) => {
                 diagnostics.push(line.not_understood("a routing rule, as `ip rule` prints"));
             }
