@@ -11,6 +11,7 @@
 
 mod address_type;
 mod connection;
+mod consequence;
 mod decisions;
 mod exchange;
 mod matching;
@@ -20,6 +21,8 @@ mod nat;
 mod oracle;
 mod outside;
 mod path;
+mod question;
+mod reply;
 mod rewriting;
 pub(crate) mod routing;
 mod socket;

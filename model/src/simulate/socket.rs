@@ -89,13 +89,9 @@ pub(crate) fn proxy_target(system: &System, packet: &Packet) -> Option<SocketAdd
     let nat = system.rules.chains.iter().filter(|chain| chain.table == TableName::Nat);
     nat.flat_map(|chain| &chain.rules).find_map(|rule| {
         let Target::Dnat(range, _) = &rule.target else { return None };
-        let for_port = rule.conditions.iter().any(|condition| {
-            *condition == Condition::Port(Sense::Is, PortSide::Destination, port, port)
-        });
-        let for_protocol = rule
-            .conditions
-            .iter()
-            .any(|condition| *condition == Condition::Protocol(Sense::Is, packet.protocol));
+        let asks = |condition: Condition| rule.conditions.contains(&condition);
+        let for_port = asks(Condition::Port(Sense::Is, PortSide::Destination, port, port));
+        let for_protocol = asks(Condition::Protocol(Sense::Is, packet.protocol));
         let (first, last) = range.addresses?;
         let (low, high) = range.ports?;
         (for_port && for_protocol && first == last && low == high)

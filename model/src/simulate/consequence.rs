@@ -1,0 +1,289 @@
+//! What a packet sets off where its trip ended: a local socket, somebody outside, or a refusal.
+
+use std::net::IpAddr;
+
+use crate::answer::{Answer, Outcome, Reply, ReplyKind, Step};
+use crate::flow::{Flow, FlowState};
+use crate::host::Listener;
+use crate::packet::{Packet, Transport, protocol};
+use crate::simulate::connection::Tuple;
+use crate::simulate::exchange::{self, Travelled, travel};
+use crate::simulate::outside::{self, WayBack};
+use crate::simulate::path::{Arrival, End, LinkTarget};
+use crate::simulate::question::Origin;
+use crate::simulate::reply::answer_to;
+use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::socket::{self, Receiver};
+use crate::simulate::trip::{Leg, Run, Stop, Trip};
+use crate::target::RejectWith;
+
+/// What came of the whole exchange, besides the first packet's own trip.
+pub(crate) struct Consequence {
+    pub(crate) outcome: Outcome,
+    pub(crate) because: Option<String>,
+    pub(crate) reply: Option<Reply>,
+    pub(crate) proxy: Option<Answer>,
+    pub(crate) socket: Option<Step>,
+    pub(crate) proxied: bool,
+}
+
+impl Consequence {
+    pub(crate) fn of(outcome: Outcome) -> Self {
+        Self { outcome, because: None, reply: None, proxy: None, socket: None, proxied: false }
+    }
+
+    pub(crate) fn because(outcome: Outcome, why: String) -> Self {
+        Self { because: Some(why), ..Self::of(outcome) }
+    }
+}
+
+impl<'s> Run<'s, '_> {
+    /// What the packet sets off where its trip ended.
+    pub(crate) fn consequence(
+        &mut self,
+        travelled: &Travelled<'s>,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        match travelled.result {
+            Ok(End::Delivered) => self.delivered(travelled, sent, origin),
+            Ok(End::Left { interface } | End::Bridged { bridge: interface }) => {
+                self.left(travelled, sent, origin, interface)
+            }
+            Err(stop) => self.stopped(travelled, sent, origin, stop),
+        }
+    }
+
+    pub(crate) fn delivered(
+        &mut self,
+        travelled: &Travelled<'s>,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let packet = &travelled.packet;
+        let host = &self.system.host;
+        let receiver =
+            socket::receiver(host, packet, travelled.in_interface, travelled.proxy_socket);
+        match receiver {
+            Receiver::Kernel => self.kernel_answer(packet, sent, origin),
+            Receiver::Unknown => {
+                self.assume(
+                    "listeners-assumed",
+                    "no part says which sockets listen (listeners): a local process is taken to answer",
+                );
+                self.local_answer(packet, sent, origin, packet.destination)
+            }
+            Receiver::Nobody => {
+                let mut consequence = self.nobody(packet, sent, origin, travelled.tracking);
+                consequence.socket = Some(Step::Socket { listening: false, processes: Vec::new() });
+                consequence
+            }
+            Receiver::Listener(listener) => {
+                let mut consequence = self.listener_answer(listener, packet, sent, origin);
+                consequence.socket =
+                    Some(Step::Socket { listening: true, processes: listener.processes.clone() });
+                consequence
+            }
+        }
+    }
+
+    /// An echo is answered by the kernel; other ICMP asks for no answer.
+    pub(crate) fn kernel_answer(
+        &mut self,
+        packet: &Packet,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let Transport::Icmp { kind, .. } = packet.transport else {
+            return Consequence::of(Outcome::Timeout);
+        };
+        let query =
+            matches!((packet.protocol, kind), (protocol::ICMP, 8 | 13) | (protocol::ICMPV6, 128));
+        if !query {
+            let why = "the kernel sends no answer to this type".to_owned();
+            return Consequence::because(Outcome::Timeout, why);
+        }
+        let source =
+            if packet.destination.is_multicast() { None } else { Some(packet.destination) };
+        match source {
+            Some(source) => self.local_answer(packet, sent, origin, source),
+            None => Consequence::of(Outcome::Timeout),
+        }
+    }
+
+    pub(crate) fn listener_answer(
+        &mut self,
+        listener: &'s Listener,
+        packet: &Packet,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let source = self.answering_address(listener, packet);
+        let mut consequence = self.local_answer(packet, sent, origin, source);
+        if !socket::is_docker_proxy(listener) {
+            return consequence;
+        }
+        consequence.proxied = true;
+        let Some(target) = socket::proxy_target(self.system, packet) else {
+            self.assume(
+                "proxy-target-unknown",
+                "no part says which container docker-proxy connects to (docker-inspect.json)",
+            );
+            consequence.outcome = Outcome::Undetermined;
+            return consequence;
+        };
+        let second = Flow {
+            source: target.ip(),
+            destination: target.ip(),
+            protocol: packet.protocol,
+            source_port: None,
+            destination_port: Some(target.port()),
+            in_interface: None,
+            state: FlowState::New,
+            mark: 0,
+            tcp_flags: None,
+            icmp: None,
+            ttl: None,
+            any_source: true,
+        };
+        let proxy = exchange::answer(self.system, &second, self.oracle);
+        if consequence.outcome == Outcome::Connects && proxy.outcome != Outcome::Connects {
+            consequence.outcome = proxy.outcome;
+            consequence.because = Some(
+                "docker-proxy accepts the connection, but does not reach the container".into(),
+            );
+        }
+        consequence.proxy = Some(proxy);
+        consequence
+    }
+
+    /// The address that a listener's answer carries: a datagram socket bound to no address lets
+    /// routing choose.
+    pub(crate) fn answering_address(&mut self, listener: &Listener, packet: &Packet) -> IpAddr {
+        let datagram = packet.protocol == protocol::UDP && listener.address.is_none();
+        if !datagram {
+            return packet.destination;
+        }
+        let back =
+            Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
+        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, "lo") };
+        let chosen = match routing::lookup(&self.system.host, &key) {
+            LookupResult::Found(found) => {
+                routing::source_for(&self.system.host, &found, packet.source)
+            }
+            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
+        };
+        let chosen = chosen.unwrap_or(packet.destination);
+        if chosen != packet.destination && !socket::is_docker_proxy(listener) {
+            self.assume(
+                "datagram-source",
+                format!("a datagram socket bound to no address answers from the address that routing chooses, {chosen}"),
+            );
+        }
+        chosen
+    }
+
+    /// A local process answers from an address of its own.
+    pub(crate) fn local_answer(
+        &mut self,
+        packet: &Packet,
+        sent: &Packet,
+        origin: Origin<'s>,
+        source: IpAddr,
+    ) -> Consequence {
+        let Some(mut back) = answer_to(packet) else {
+            return Consequence::of(Outcome::Connects);
+        };
+        back.source = source;
+        let trip = Trip::new(self, Leg::Back, back);
+        let travelled = travel(trip, Origin::Local);
+        self.judge(travelled, ReplyKind::Answer, sent, origin)
+    }
+    /// The packet left the host: somebody out there answers, or nobody.
+    pub(crate) fn left(
+        &mut self,
+        travelled: &Travelled<'s>,
+        sent: &Packet,
+        origin: Origin<'s>,
+        interface: &'s str,
+    ) -> Consequence {
+        let packet = &travelled.packet;
+        let way = if travelled.source_unknown {
+            // Whatever own address it is, the answer comes back to it.
+            let link = outside::arrival(&self.system.host, packet, interface);
+            WayBack::Arrives(Arrival { link: LinkTarget::Host, ..link })
+        } else {
+            outside::way_back(self.system, packet, interface)
+        };
+        match way {
+            WayBack::Arrives(arrival) => {
+                let Some(back) = answer_to(packet) else {
+                    return Consequence::of(Outcome::Connects);
+                };
+                let mac = self.mac_of(&back);
+                let mut trip = Trip::new(self, Leg::Back, back);
+                trip.mac = mac;
+                let travelled = travel(trip, Origin::Wire(arrival));
+                self.judge(travelled, ReplyKind::Answer, sent, origin)
+            }
+            WayBack::Direct => {
+                let expected = Tuple::of(sent);
+                if Tuple::of(packet) == expected {
+                    Consequence::of(Outcome::Connects)
+                } else {
+                    let why = format!(
+                        "{} answers {} directly, past this host, so the answer is not translated back and the sender does not know it",
+                        packet.destination, packet.source
+                    );
+                    Consequence::because(Outcome::Timeout, why)
+                }
+            }
+            WayBack::Lost(why) => Consequence::because(Outcome::Timeout, why),
+            WayBack::Nobody(why) | WayBack::Refused(why) => {
+                Consequence::because(Outcome::Unreachable, why)
+            }
+        }
+    }
+
+    pub(crate) fn stopped(
+        &mut self,
+        travelled: &Travelled<'s>,
+        sent: &Packet,
+        origin: Origin<'s>,
+        stop: Stop,
+    ) -> Consequence {
+        let packet = &travelled.packet;
+        let local = matches!(origin, Origin::Local);
+        let at_once = local && travelled.in_interface.is_empty();
+        match stop {
+            Stop::Queued | Stop::Unknown => Consequence::of(Outcome::Undetermined),
+            // kernel-facts G15, B6: a datagram that is dropped on its way out fails the call.
+            Stop::Dropped | Stop::Martian if at_once && packet.protocol != protocol::TCP => {
+                Consequence::because(Outcome::Unreachable, "the socket call fails (EPERM)".into())
+            }
+            Stop::Dropped | Stop::Martian => Consequence::of(Outcome::Timeout),
+            Stop::Unroutable { .. } if at_once => {
+                let first = travelled.steps.len() == 1;
+                if first || packet.protocol != protocol::TCP {
+                    Consequence::because(Outcome::Unreachable, "the socket call fails".into())
+                } else {
+                    Consequence::of(Outcome::Timeout)
+                }
+            }
+            Stop::Unroutable { error: Some(error) } => {
+                self.icmp_error(packet, sent, origin, travelled.tracking, error)
+            }
+            Stop::Unroutable { error: None } => Consequence::of(Outcome::Timeout),
+            Stop::TtlExpired => {
+                let error = if packet.source.is_ipv4() { (11, 0) } else { (3, 0) };
+                self.icmp_error(packet, sent, origin, travelled.tracking, error)
+            }
+            Stop::Rejected(RejectWith::TcpReset) => {
+                self.reset(packet, sent, origin, travelled.tracking)
+            }
+            Stop::Rejected(RejectWith::Icmp { kind, code }) => {
+                self.icmp_error(packet, sent, origin, travelled.tracking, (kind, code))
+            }
+        }
+    }
+}

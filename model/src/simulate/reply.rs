@@ -1,0 +1,280 @@
+//! What travels back: answers, resets and ICMP errors, and whether they reach the sender as
+//! something it knows.
+
+use std::net::IpAddr;
+
+use nattrace_parser::syntax::Family;
+
+use crate::System;
+use crate::address::is_internet;
+use crate::answer::{Outcome, Reply, ReplyKind};
+use crate::condition::Direction;
+use crate::packet::{Packet, Transport, protocol, tcp_flag};
+use crate::simulate::address_type;
+use crate::simulate::connection::{TrackedState, Tracking, Tuple, answer_type};
+use crate::simulate::consequence::Consequence;
+use crate::simulate::exchange::{Travelled, deciding_step, travel};
+use crate::simulate::outside;
+use crate::simulate::path::{Arrival, End};
+use crate::simulate::question::Origin;
+use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::trip::{Leg, Run, Stop, Trip};
+
+impl<'s> Run<'s, '_> {
+    /// Nobody listens: a reset for TCP, an ICMP port-unreachable for UDP, a
+    /// protocol-unreachable for the rest.
+    pub(crate) fn nobody(
+        &mut self,
+        packet: &Packet,
+        sent: &Packet,
+        origin: Origin<'s>,
+        tracking: Tracking,
+    ) -> Consequence {
+        let why = match packet.destination_port() {
+            Some(port) => format!("nothing listens on port {port} of {}", packet.destination),
+            None => format!("nothing takes this protocol at {}", packet.destination),
+        };
+        let family = packet.family();
+        let mut consequence = match packet.protocol {
+            protocol::TCP => self.reset(packet, sent, origin, Tracking::None),
+            protocol::UDP | protocol::UDPLITE => {
+                self.icmp_error(packet, sent, origin, tracking, port_unreachable(family))
+            }
+            _ => {
+                let error = if family == Family::Ipv4 { (3, 2) } else { (4, 1) };
+                self.icmp_error(packet, sent, origin, tracking, error)
+            }
+        };
+        consequence.because.get_or_insert(why);
+        consequence
+    }
+
+    /// A TCP reset from this host to the packet's sender.
+    pub(crate) fn reset(
+        &mut self,
+        packet: &Packet,
+        sent: &Packet,
+        origin: Origin<'s>,
+        tracking: Tracking,
+    ) -> Consequence {
+        let Some(mut back) = answer_to(packet) else { return Consequence::of(Outcome::Timeout) };
+        back.tcp_flags = tcp_flag::RST | tcp_flag::ACK;
+        let mut trip = Trip::new(self, Leg::Back, back);
+        if let Tracking::Tracked { connection, .. } = tracking {
+            // kernel-facts A8: what REJECT makes is attached to the packet's connection.
+            trip.tracking = Tracking::Tracked {
+                connection,
+                state: TrackedState::Related,
+                direction: Direction::Reply,
+            };
+            trip.kernel_made = true;
+        }
+        let travelled = travel(trip, Origin::Local);
+        self.judge(travelled, ReplyKind::Reset, sent, origin)
+    }
+
+    /// An ICMP error from this host to the packet's sender (kernel-facts A8, D15, G15).
+    pub(crate) fn icmp_error(
+        &mut self,
+        packet: &Packet,
+        sent: &Packet,
+        origin: Origin<'s>,
+        tracking: Tracking,
+        (kind, code): (u8, u8),
+    ) -> Consequence {
+        if let Some(why) = no_error_for(self.system, packet) {
+            return Consequence::because(Outcome::Timeout, why);
+        }
+        let source = self.error_source(packet);
+        let back = Packet {
+            source,
+            destination: packet.source,
+            protocol: routing::icmp_protocol(packet.family()),
+            transport: Transport::Icmp { kind, code, id: 0 },
+            tcp_flags: 0,
+            ttl: 64,
+            tos: 0xc0,
+            length: None,
+            mark: 0,
+        };
+        let mut trip = Trip::new(self, Leg::Back, back);
+        if let Tracking::Tracked { connection, .. } = tracking {
+            trip.tracking = Tracking::Tracked {
+                connection,
+                state: TrackedState::Related,
+                direction: Direction::Reply,
+            };
+        }
+        trip.kernel_made = true;
+        let travelled = travel(trip, Origin::Local);
+        self.judge(travelled, ReplyKind::Error { kind, code }, sent, origin)
+    }
+
+    /// kernel-facts D15: the address of the interface by which the error leaves, or the local
+    /// address that the packet was sent to.
+    pub(crate) fn error_source(&self, packet: &Packet) -> IpAddr {
+        let host = &self.system.host;
+        if routing::is_own_address(host, packet.destination) || packet.destination.is_loopback() {
+            return packet.destination;
+        }
+        let back =
+            Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
+        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, "lo") };
+        let chosen = match routing::lookup(host, &key) {
+            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
+            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
+        };
+        chosen.unwrap_or(packet.destination)
+    }
+    /// Whether what travelled back reached the sender as something it knows.
+    pub(crate) fn judge(
+        &mut self,
+        travelled: Travelled<'s>,
+        kind: ReplyKind,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let arrived = self.reaches(&travelled, kind, sent, origin);
+        let (outcome, because) = match (arrived, travelled.result) {
+            (Ok(()), _) => (experienced(kind), None),
+            (Err(_), Err(Stop::Queued | Stop::Unknown)) => (Outcome::Undetermined, None),
+            (Err(why), _) => (Outcome::Timeout, Some(why)),
+        };
+        let reply = Reply {
+            kind,
+            verdict: travelled.verdict(),
+            egress: travelled.egress(),
+            decided_by: travelled.decided_by.or_else(|| deciding_step(&travelled.steps)),
+            steps: travelled.steps,
+        };
+        Consequence { because, reply: Some(reply), ..Consequence::of(outcome) }
+    }
+
+    pub(crate) fn reaches(
+        &self,
+        travelled: &Travelled<'s>,
+        kind: ReplyKind,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Result<(), String> {
+        let packet = &travelled.packet;
+        let end = match travelled.result {
+            Ok(end) => end,
+            Err(_) => return Err("the answer does not get through this host".to_owned()),
+        };
+        let known = match kind {
+            ReplyKind::Answer | ReplyKind::Reset => Tuple::of(packet) == Tuple::of(sent).inverted(),
+            ReplyKind::Error { .. } => packet.destination == sent.source,
+        };
+        if !known {
+            return Err(format!(
+                "the answer reaches {} from {}, not from {} as the sender expects",
+                packet.destination, packet.source, sent.destination
+            ));
+        }
+        match (origin, end) {
+            (Origin::Local, End::Delivered) => Ok(()),
+            (
+                Origin::Wire(arrival),
+                End::Left { interface } | End::Bridged { bridge: interface },
+            ) => self.reaches_by(packet, arrival, interface),
+            (Origin::Local, End::Left { interface } | End::Bridged { bridge: interface }) => Err(
+                format!("the answer leaves by `{interface}` instead of reaching the local process"),
+            ),
+            (Origin::Wire(_), End::Delivered) => {
+                Err("the answer ends at a local process instead of leaving".to_owned())
+            }
+        }
+    }
+
+    /// Whether the sender is reached by the interface that the answer leaves by.
+    pub(crate) fn reaches_by(
+        &self,
+        packet: &Packet,
+        arrival: Arrival<'s>,
+        interface: &str,
+    ) -> Result<(), String> {
+        let host = &self.system.host;
+        if let Some(why) = outside::lost_on_the_way(self.system, packet, interface) {
+            return Err(format!("the answer is lost: {why}"));
+        }
+        let family = packet.family();
+        let both_uplinks = outside::is_uplink(self.system, interface, family)
+            && outside::is_uplink(self.system, arrival.interface, family)
+            && is_internet(packet.destination);
+        if interface == arrival.interface
+            || both_uplinks
+            || host.is_on_link(packet.destination, interface)
+        {
+            return Ok(());
+        }
+        Err(format!(
+            "the answer leaves by `{interface}`, but {} is behind `{}`",
+            packet.destination, arrival.interface
+        ))
+    }
+}
+
+/// The answer that the receiver of a packet gives; none to ICMP that asks nothing.
+pub(crate) fn answer_to(packet: &Packet) -> Option<Packet> {
+    if let Transport::Icmp { kind, .. } = packet.transport {
+        answer_type(packet.protocol, kind)?;
+    }
+    let tuple = Tuple::of(packet).inverted();
+    let flags = if packet.tcp_flags & tcp_flag::SYN != 0 {
+        tcp_flag::SYN | tcp_flag::ACK
+    } else {
+        tcp_flag::ACK
+    };
+    Some(Packet {
+        source: tuple.source,
+        destination: tuple.destination,
+        protocol: packet.protocol,
+        transport: tuple.transport,
+        tcp_flags: if packet.protocol == protocol::TCP { flags } else { 0 },
+        ttl: 64,
+        tos: 0,
+        length: None,
+        mark: 0,
+    })
+}
+
+/// What the sender experiences when this arrives.
+pub(crate) fn experienced(kind: ReplyKind) -> Outcome {
+    match kind {
+        ReplyKind::Answer => Outcome::Connects,
+        ReplyKind::Reset
+        | ReplyKind::Error { kind: 3, code: 3 }
+        | ReplyKind::Error { kind: 1, code: 4 } => Outcome::Refused,
+        ReplyKind::Error { .. } => Outcome::Unreachable,
+    }
+}
+
+pub(crate) fn port_unreachable(family: Family) -> (u8, u8) {
+    match family {
+        Family::Ipv4 => (3, 3),
+        Family::Ipv6 => (1, 4),
+    }
+}
+
+/// Packets that no ICMP error answers (RFC 1122 section 3.2.2, kernel-facts G15).
+pub(crate) fn no_error_for(system: &System, packet: &Packet) -> Option<String> {
+    let group = match packet.destination {
+        IpAddr::V4(to) => {
+            to.is_multicast() || address_type::is_broadcast(&system.host, to)
+        }
+        IpAddr::V6(to) => to.is_multicast(),
+    };
+    let is_error = match (packet.protocol, packet.transport) {
+        (protocol::ICMP, Transport::Icmp { kind: 3 | 4 | 5 | 11 | 12, .. }) => true,
+        (protocol::ICMPV6, Transport::Icmp { kind, .. }) => kind < 128,
+        _ => false,
+    };
+    if group {
+        Some("no ICMP error answers a packet to a group".to_owned())
+    } else if is_error {
+        Some("no ICMP error answers an ICMP error".to_owned())
+    } else {
+        None
+    }
+}
