@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod emit;
 pub mod extension;
 pub mod host;
+pub mod listing;
 pub mod matches;
 pub mod protocols;
 pub mod recognize;

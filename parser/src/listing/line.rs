@@ -1,0 +1,288 @@
+//! What kind of line a line of a paste is.
+
+use super::piece::Piece;
+use super::row::{Columns, count, fragment};
+use crate::span::Span;
+use crate::syntax::{Backend, Counters, Family, Policy, TableName};
+
+/// A command line that lists rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Command {
+    pub(super) table: TableName,
+    pub(super) family: Family,
+    pub(super) backend: Option<Backend>,
+    pub(super) span: Span,
+}
+
+/// `Chain NAME (…)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header<'a> {
+    pub(super) name: Piece<'a>,
+    pub(super) policy: Option<Policy>,
+    pub(super) counters: Option<Counters>,
+    pub(super) span: Span,
+}
+
+/// A line, as far as it can be told without what is around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    Blank,
+    /// A shell command that lists rules.
+    Command(Command),
+    /// A heading that names a table.
+    Table(TableName, Span),
+    Chain(Header<'a>),
+    Columns(Columns),
+    /// The warning of iptables-nft about rules of iptables-legacy (kernel-facts H9).
+    Legacy(Span),
+    /// A prompt, a fence of Markdown, or a comment: no part of a chain.
+    Boundary,
+    /// A row or prose.
+    Other,
+}
+
+/// The line without the marks of a quotation.
+pub(super) fn unquoted(line: Piece<'_>) -> Piece<'_> {
+    let mut line = line;
+    while let Some(inner) = line.trim().strip_prefix(">") {
+        line = inner;
+    }
+    line
+}
+
+/// Tells what a line is.
+pub(super) fn classify(line: Piece<'_>) -> Line<'_> {
+    let trimmed = line.trim();
+    if trimmed.text.is_empty() {
+        return Line::Blank;
+    }
+    if let Some(header) = header(trimmed) {
+        return Line::Chain(header);
+    }
+    if let Some(columns) = Columns::of(line) {
+        return Line::Columns(columns);
+    }
+    if trimmed.text.contains("iptables-legacy tables present")
+        || trimmed.text.contains("ip6tables-legacy tables present")
+    {
+        return Line::Legacy(trimmed.span());
+    }
+    if let Some(command) = command(trimmed) {
+        return Line::Command(command);
+    }
+    if let Some(table) = heading(trimmed) {
+        return Line::Table(table, trimmed.span());
+    }
+    if is_boundary(trimmed.text) {
+        return Line::Boundary;
+    }
+    Line::Other
+}
+
+/// `Chain INPUT (policy DROP 12 packets, 3456 bytes)`, `Chain DOCKER (2 references)`.
+fn header(line: Piece<'_>) -> Option<Header<'_>> {
+    let mut words = line.words();
+    if !words.eat("Chain") {
+        return None;
+    }
+    let name = words.next()?;
+    let mut header = Header { name, policy: None, counters: None, span: line.span() };
+    if words.is_done() {
+        return Some(header);
+    }
+    let mut words = words.rest().strip_prefix("(")?.trim().words();
+    if words.eat("policy") {
+        let policy = words.next()?.text;
+        header.policy = match policy.trim_end_matches(')') {
+            "ACCEPT" => Some(Policy::Accept),
+            "DROP" => Some(Policy::Drop),
+            _ => return None,
+        };
+        if let (Some(packets), Some(_), Some(bytes)) =
+            (words.next().and_then(count), words.next(), words.next().and_then(count))
+        {
+            header.counters = Some(Counters { packets, bytes });
+        }
+        return Some(header);
+    }
+    let rest = words.rest().text;
+    (rest.contains("references") || rest.contains("ERROR")).then_some(header)
+}
+
+/// The table, family and backend of `… iptables -t nat -nvL …`.
+fn command(line: Piece<'_>) -> Option<Command> {
+    let mut words = line.words();
+    let (family, backend) = words.by_ref().find_map(|word| program(word.text))?;
+    let mut table = TableName::Filter;
+    let mut lists = false;
+    while let Some(word) = words.next() {
+        let text = word.text.trim_end_matches([';', '`', '\'', '"', ':', ',', '.', ')']);
+        let named = match text {
+            "-t" | "--table" => words.next().map(|name| name.text),
+            _ => text
+                .strip_prefix("--table=")
+                .or(text.strip_prefix("-t").filter(|name| !name.is_empty())),
+        };
+        if let Some(name) = named {
+            table = table_named(name)?;
+        } else if let Some(long) = text.strip_prefix("--") {
+            lists |= long == "list";
+        } else if let Some(short) = text.strip_prefix('-') {
+            // A cluster such as `-nvL` or `-vnxt`, whose `t` takes the next word.
+            let letters = short.bytes().all(|byte| byte.is_ascii_alphanumeric());
+            lists |= letters && short.contains('L');
+            if letters && short.len() > 1 && short.ends_with('t') && !short.starts_with('t') {
+                table = table_named(words.next()?.text)?;
+            }
+        } else if matches!(text, "|" | "&&" | "||" | ">") && lists {
+            break;
+        }
+    }
+    lists.then_some(Command { table, family, backend, span: line.span() })
+}
+
+fn program(word: &str) -> Option<(Family, Option<Backend>)> {
+    let word = word.trim_matches(['`', '\'', '"', '(', '*']);
+    let name = word.rsplit('/').next()?;
+    let (family, rest) = match name.strip_prefix("ip6tables") {
+        Some(rest) => (Family::Ipv6, rest),
+        None => (Family::Ipv4, name.strip_prefix("iptables")?),
+    };
+    match rest {
+        "" => Some((family, None)),
+        "-nft" => Some((family, Some(Backend::Nft))),
+        "-legacy" => Some((family, Some(Backend::Legacy))),
+        _ => None,
+    }
+}
+
+fn table_named(name: &str) -> Option<TableName> {
+    let name = name.trim_matches(|char: char| !char.is_ascii_alphanumeric());
+    TableName::ALL.into_iter().find(|table| table.as_str().eq_ignore_ascii_case(name))
+}
+
+/// `Table: nat`, `NAT table:`, and the like: the word, a table, and little else.
+fn heading(line: Piece<'_>) -> Option<TableName> {
+    if line.text.len() > 60 || line.words().count() > 4 {
+        return None;
+    }
+    let word = |name: &str| {
+        line.words().any(|word| {
+            word.text
+                .trim_matches(|char: char| !char.is_ascii_alphanumeric())
+                .eq_ignore_ascii_case(name)
+        })
+    };
+    if !word("table") {
+        return None;
+    }
+    TableName::ALL.into_iter().find(|table| word(table.as_str()))
+}
+
+fn is_boundary(text: &str) -> bool {
+    let first = text.split_whitespace().next().unwrap_or_default();
+    text.starts_with("```")
+        || text.starts_with("~~~")
+        || text.starts_with('#') && !text.starts_with("#conn")
+        || matches!(first, "$" | "%")
+        || first.ends_with(['$', '#']) && !first.ends_with("##")
+        || text.ends_with("]#")
+        || text.ends_with("]$")
+        || text.contains("]# ")
+        || text.contains("]$ ")
+        || text.contains(":~# ")
+        || text.contains(":~$ ")
+}
+
+/// Whether a line that is no row should have been one.
+pub(super) fn looks_like_row(line: Piece<'_>) -> bool {
+    let opt =
+        |text: &str| matches!(text, "--" | "-f" | "!f" | "–" | "—") && fragment(text).is_some();
+    let address = |text: &str| {
+        let text = text.trim_start_matches('!');
+        text == "anywhere"
+            || matches!(super::names::place(text, None), Some(super::names::Place::Address(_)))
+            || matches!(text, "0.0.0.0/0" | "::/0")
+    };
+    let mut addresses = 0;
+    let mut head = line.words();
+    let target = head.next().is_some_and(|word| {
+        matches!(
+            word.text,
+            "ACCEPT" | "DROP" | "REJECT" | "LOG" | "RETURN" | "MASQUERADE" | "DNAT" | "SNAT"
+        )
+    });
+    for word in line.words().take(12) {
+        if opt(word.text) && (target || addresses > 0) {
+            return true;
+        }
+        addresses += u32::from(address(word.text));
+    }
+    addresses >= 2 || target && addresses >= 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn piece(text: &str) -> Piece<'_> {
+        Piece { text, start: 0 }
+    }
+
+    #[track_caller]
+    fn lists(text: &str, table: TableName, family: Family) {
+        match classify(piece(text)) {
+            Line::Command(command) => {
+                assert_eq!((command.table, command.family), (table, family), "{text}")
+            }
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn commands_name_the_table() {
+        use TableName::{Filter, Mangle, Nat, Raw};
+        lists("# iptables -t nat -L -n", Nat, Family::Ipv4);
+        lists("root@host:~$ sudo iptables -nL -t nat --line-numbers", Nat, Family::Ipv4);
+        lists("$ sudo /sbin/iptables -nvL", Filter, Family::Ipv4);
+        lists("[root@localhost ~]# ip6tables --list --table=mangle", Mangle, Family::Ipv6);
+        lists("$ iptables-legacy -vnLt raw", Raw, Family::Ipv4);
+        lists("Here is the output of `iptables -tnat -L`:", Nat, Family::Ipv4);
+        for none in [
+            "iptables -A INPUT -j ACCEPT",
+            "iptables -t nat -S",
+            "iptables-save",
+            "the iptables list",
+        ] {
+            assert!(!matches!(classify(piece(none)), Line::Command(_)), "{none}");
+        }
+    }
+
+    #[test]
+    fn headings_name_the_table() {
+        assert!(matches!(classify(piece("Table: nat")), Line::Table(TableName::Nat, _)));
+        assert!(matches!(classify(piece("### NAT table:")), Line::Table(TableName::Nat, _)));
+        assert_eq!(classify(piece("the table stands near the filter coffee")), Line::Other);
+    }
+
+    #[test]
+    fn chain_headers_have_many_forms() {
+        let header = |text| match classify(piece(text)) {
+            Line::Chain(header) => (header.name.text.to_owned(), header.policy, header.counters),
+            other => panic!("{text}: {other:?}"),
+        };
+        let counters = |packets, bytes| Some(Counters { packets, bytes });
+        assert_eq!(header("Chain X (policy ACCEPT)"), ("X".into(), Some(Policy::Accept), None));
+        assert_eq!(
+            header("Chain X (policy DROP 12 packets, 3456 bytes)"),
+            ("X".into(), Some(Policy::Drop), counters(12, 3456))
+        );
+        assert_eq!(
+            header("Chain X (policy DROP 12M packets, 34G bytes)"),
+            ("X".into(), Some(Policy::Drop), counters(12_000_000, 34_000_000_000))
+        );
+        assert_eq!(header("Chain X (2 references)"), ("X".into(), None, None));
+        assert_eq!(header("Chain X (0 references)"), ("X".into(), None, None));
+        assert_eq!(classify(piece("Chain reactions are dangerous")), Line::Other);
+    }
+}
