@@ -76,11 +76,16 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
     let packet = first_packet_of(&flow_asked);
     let origin = match origin(system, flow, &packet) {
         Ok(origin) => origin,
-        Err(why) => return unanswerable(flow_asked, why),
+        Err(why) => {
+            return not_here(flow_asked, Verdict::Undetermined, Outcome::Undetermined, why);
+        }
     };
     let mut flow_asked = flow_asked;
     if let Origin::Wire(arrival) = origin {
         flow_asked.in_interface = Some(arrival.interface.to_owned());
+        if let Some(why) = outside::stays_inside(&system.host, &packet, arrival) {
+            return not_here(flow_asked, Verdict::Dropped, Outcome::Timeout, why);
+        }
     }
     if flow.state == FlowState::Established {
         run.establish(&flow_asked, origin);
@@ -143,14 +148,18 @@ pub(crate) fn deciding_step(steps: &[Step]) -> Option<usize> {
     steps.iter().rposition(accepts).or_else(|| steps.len().checked_sub(1))
 }
 
-/// The answer where it is not even known where the packet comes in.
-pub(crate) fn unanswerable(flow: Flow, why: String) -> Answer {
+/// The answer for a packet that no hook of this host sees.
+fn not_here(flow: Flow, verdict: Verdict, outcome: Outcome, why: String) -> Answer {
+    let what = match verdict {
+        Verdict::Undetermined => RouteDecision::Unknown,
+        _ => RouteDecision::NoNeighbour,
+    };
     Answer {
         flow,
-        verdict: Verdict::Undetermined,
-        outcome: Outcome::Undetermined,
+        verdict,
+        outcome,
         egress: None,
-        steps: vec![decision(RouteDecision::Unknown, Some(why.clone()))],
+        steps: vec![decision(what, Some(why.clone()))],
         decided_by: Some(0),
         because: Some(why),
         next: Vec::new(),

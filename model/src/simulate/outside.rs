@@ -241,8 +241,9 @@ pub(crate) fn arrival<'s>(host: &'s Host, packet: &Packet, interface: &'s str) -
     Arrival { interface, link, container: sender.map(|(container, _)| container.id.as_str()) }
 }
 
-/// Why a packet can't have come here: it is addressed to a container, and its sender has no way to
-/// know that the container is behind this host.
+/// Why a packet can't have come here: it is addressed to a container, and its sender, beyond a
+/// router, has no way to know that the container is behind this host. A neighbour on the wire is
+/// taken to have a route: that it sends here is what the question says.
 pub(crate) fn unknown_to_sender(host: &Host, packet: &Packet, interface: &str) -> Option<String> {
     let to = packet.destination;
     let behind_bridge = host
@@ -251,12 +252,37 @@ pub(crate) fn unknown_to_sender(host: &Host, packet: &Packet, interface: &str) -
         .any(|own| host.is_container_bridge(&own.name) && host.is_on_link(to, &own.name));
     let outside = !host.is_container_bridge(interface)
         && !host.is_on_link(to, interface)
+        && !host.is_on_link(packet.source, interface)
         && !routing::is_own_address(host, to);
     let known = zone_sends_here(host, packet.source, interface, to);
     (behind_bridge && outside && !known).then(|| {
         format!(
             "{} has no route to {to} by this host that any part names (zones.toml: `routes`), so the packet does not get here",
             packet.source
+        )
+    })
+}
+
+/// Why a container's packet does not even leave it: the gateway that it uses is no address of this
+/// host (docker's `inhibit_ipv4`), so nobody answers when it asks for the hardware address.
+pub(crate) fn stays_inside(host: &Host, packet: &Packet, arrival: Arrival<'_>) -> Option<String> {
+    if arrival.link == LinkTarget::Neighbour || host.interface(arrival.interface).is_none() {
+        return None;
+    }
+    let (container, endpoint) = host.inventory.owner(packet.source)?;
+    let on_link = endpoint
+        .addresses
+        .iter()
+        .any(|(own, length)| Prefix::new(*own, *length).contains(packet.destination));
+    let same_family = |gateway: &&IpAddr| gateway.is_ipv4() == packet.source.is_ipv4();
+    let gateway = endpoint.gateways.iter().find(same_family)?;
+    let absent = !on_link
+        && !routing::is_own_address(host, *gateway)
+        && host.has(crate::host::Part::Addresses);
+    absent.then(|| {
+        format!(
+            "the gateway {gateway} of the container `{}` is no address of this host: nobody answers for it, and the packet does not leave the container",
+            container.name
         )
     })
 }
