@@ -13,7 +13,7 @@ use crate::System;
 use crate::address::{Prefix, is_internet};
 use crate::host::inventory::Container;
 use crate::host::route::RouteKind;
-use crate::host::{Host, InterfaceKind};
+use crate::host::{Host, InterfaceKind, Part};
 use crate::packet::Packet;
 use crate::simulate::path::{Arrival, LinkTarget};
 use crate::simulate::routing::{self, Lookup, LookupResult};
@@ -168,13 +168,15 @@ fn is_pod_link(host: &Host, packet: &Packet, interface: &str) -> bool {
 /// Whether an interface has an internet address and its packets for elsewhere go to a router.
 fn is_public_uplink(host: &Host, interface: &str, packet: &Packet) -> bool {
     let family = packet.family();
-    host.interface(interface).is_some_and(|own| {
-        let mut addresses = own
-            .addresses
-            .iter()
-            .filter(|a| Family::of(a.local) == family && a.scope == crate::host::Scope::Global);
-        addresses.next().is_some_and(|address| is_internet(address.local))
-    })
+    // An address that stands in for an unknown one says nothing.
+    host.has(Part::Addresses)
+        && host.interface(interface).is_some_and(|own| {
+            let mut addresses = own
+                .addresses
+                .iter()
+                .filter(|a| Family::of(a.local) == family && a.scope == crate::host::Scope::Global);
+            addresses.next().is_some_and(|address| is_internet(address.local))
+        })
 }
 
 /// Why a provider drops a packet on its way out of an interface, if it does: a provider takes
@@ -276,9 +278,7 @@ pub(crate) fn stays_inside(host: &Host, packet: &Packet, arrival: Arrival<'_>) -
         .any(|(own, length)| Prefix::new(*own, *length).contains(packet.destination));
     let same_family = |gateway: &&IpAddr| gateway.is_ipv4() == packet.source.is_ipv4();
     let gateway = endpoint.gateways.iter().find(same_family)?;
-    let absent = !on_link
-        && !routing::is_own_address(host, *gateway)
-        && host.has(crate::host::Part::Addresses);
+    let absent = !on_link && !routing::is_own_address(host, *gateway) && host.has(Part::Addresses);
     absent.then(|| {
         format!(
             "the gateway {gateway} of the container `{}` is no address of this host: nobody answers for it, and the packet does not leave the container",
