@@ -1,2 +1,46 @@
-//! The command line of nattrace.
-fn main() {}
+//! The command line of nattrace: reads what was asked, asks the model, and prints the answer.
+
+mod args;
+mod arrow;
+mod codes;
+mod command;
+mod exit;
+mod fault;
+mod input;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Arguments, Command};
+use command::{completions, explain, fmt, graph, man, snapshot, why};
+use exit::{Result, Status};
+use output::diagnostic;
+
+fn main() -> ExitCode {
+    fault::guard(|| {
+        let arguments = Arguments::parse_from(args::with_arrows(std::env::args_os()));
+        arguments.global.color.set();
+        let exit_zero = arguments.global.exit_zero;
+        let status = run(&arguments).unwrap_or_else(|failure| {
+            diagnostic::print_failure(&failure);
+            failure.status()
+        });
+        status.with_exit_zero(exit_zero)
+    })
+    .into()
+}
+
+fn run(arguments: &Arguments) -> Result<Status> {
+    let global = &arguments.global;
+    match &arguments.command {
+        Command::Why(why) => why::run(global, why),
+        Command::Graph(graph) => graph::run(global, graph),
+        Command::Fmt(fmt) => fmt::run(global, fmt),
+        Command::Snapshot(snapshot) => snapshot::run(global, snapshot),
+        Command::Explain(explain) => explain::run(explain),
+        Command::Completions(completions) => completions::run(completions),
+        Command::Man(man) => man::run(man),
+    }
+}

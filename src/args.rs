@@ -1,0 +1,312 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
+use nattrace_model::hook::Hook;
+use nattrace_parser::syntax;
+
+/// Says what Linux does to a packet, rule by rule: iptables, NAT, routes, bridges and Docker.
+#[derive(Debug, Parser)]
+#[command(
+    name = "nattrace",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    after_help = "Exit status: 0 it holds, 1 it does not, 2 usage or input error, 3 undetermined, \
+                  101 a fault of nattrace."
+)]
+pub(crate) struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command knows.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Global {
+    /// A directory, or one file with the same parts, that describes a host [default: this host].
+    #[arg(short, long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) snapshot: Option<PathBuf>,
+    /// Rules alone, or in place of those of the snapshot; `-` is standard input.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) rules: Vec<PathBuf>,
+    /// How to print answers.
+    #[arg(long, global = true, value_enum)]
+    pub(crate) format: Option<Format>,
+    /// The same as `--format json`.
+    #[arg(long, global = true, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// End with status 0 whatever the answer is.
+    #[arg(long, global = true)]
+    pub(crate) exit_zero: bool,
+    /// Which IP version names stand for, and rules that do not tell.
+    #[arg(long, global = true, value_enum)]
+    pub(crate) family: Option<Family>,
+    /// Which backend loaded rules that do not tell.
+    #[arg(long, global = true, value_enum)]
+    pub(crate) backend: Option<Backend>,
+}
+
+impl Global {
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Option<Format> {
+        if self.json { Some(Format::Json) } else { self.format }
+    }
+
+    /// The family that was asked for.
+    pub(crate) fn family(&self) -> Option<syntax::Family> {
+        self.family.map(|family| match family {
+            Family::Ipv4 => syntax::Family::Ipv4,
+            Family::Ipv6 => syntax::Family::Ipv6,
+        })
+    }
+
+    /// The backend that was asked for.
+    pub(crate) fn backend(&self) -> Option<syntax::Backend> {
+        self.backend.map(|backend| match backend {
+            Backend::Nft => syntax::Backend::Nft,
+            Backend::Legacy => syntax::Backend::Legacy,
+        })
+    }
+}
+
+/// How answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Pretty,
+    /// One line for each answer.
+    Concise,
+    /// JSON, indented.
+    Json,
+    /// JSON, one line for each answer.
+    Jsonl,
+    /// Graphviz (`graph`).
+    Dot,
+    /// Mermaid (`graph`).
+    Mermaid,
+}
+
+/// When colour is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// Makes it hold for both outputs.
+    pub(crate) fn set(self) {
+        let choice = match self {
+            Self::Auto => anstream::ColorChoice::Auto,
+            Self::Always => anstream::ColorChoice::AlwaysAnsi,
+            Self::Never => anstream::ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
+/// An IP version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Family {
+    /// IPv4.
+    #[value(alias = "4", alias = "inet")]
+    Ipv4,
+    /// IPv6.
+    #[value(alias = "6", alias = "inet6")]
+    Ipv6,
+}
+
+/// What iptables is a front end of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Backend {
+    /// nf_tables.
+    Nft,
+    /// x_tables.
+    Legacy,
+}
+
+/// What nattrace is asked.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// What happens to a packet, rule by rule, and whether the answer comes back
+    Why(Why),
+    /// The chains and how they call each other, as a drawing
+    Graph(Graph),
+    /// The rules exactly as iptables-save prints them
+    Fmt(Fmt),
+    /// Collects what this host tells into a snapshot
+    Snapshot(Snapshot),
+    /// The page of a diagnostic or assumption
+    Explain(Explain),
+    /// Completions for a shell
+    Completions(Completions),
+    /// The manual
+    Man(Man),
+}
+
+/// `nattrace why`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+An endpoint is ADDR, ADDR:PORT or [V6]:PORT with /tcp, /udp, /icmp or /sctp behind it, where ADDR \
+may be a container's or a network's name, `host`, `internet` or `lan`. Without a port the packet \
+is an echo request, with one it is TCP.
+
+  nattrace why 172.18.0.3 -> 1.1.1.1
+  nattrace why web to internet:443
+  nattrace why internet host:8080/tcp --in eth0")]
+pub(crate) struct Why {
+    /// The packet: `SRC -> DST`, `SRC to DST` or `SRC DST`.
+    #[arg(value_name = "SRC -> DST", required_unless_present = "flows", conflicts_with = "flows")]
+    pub(crate) words: Vec<String>,
+    /// Many packets: one JSON object a line with the keys of `flow`; `-` is standard input.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) flows: Option<PathBuf>,
+    /// What is asked of the packet.
+    #[command(flatten)]
+    pub(crate) packet: Packet,
+}
+
+/// What of a packet its two ends do not say. The model reads the words.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct Packet {
+    /// The interface by which it comes in [default: where routing expects the source].
+    #[arg(long = "in", value_name = "IFACE")]
+    pub(crate) in_interface: Option<String>,
+    /// The source port [default: 40000].
+    #[arg(long, value_name = "PORT")]
+    pub(crate) sport: Option<String>,
+    /// The protocol, by name or number [default: tcp with a port, else icmp].
+    #[arg(long)]
+    pub(crate) proto: Option<String>,
+    /// The state of its connection: new, established, related, invalid or untracked.
+    #[arg(long)]
+    pub(crate) state: Option<String>,
+    /// Its mark when it comes in, such as 0x10.
+    #[arg(long)]
+    pub(crate) mark: Option<String>,
+    /// Its TCP flags, such as SYN,ACK [default: those that fit the state].
+    #[arg(long, value_name = "FLAGS")]
+    pub(crate) tcp_flags: Option<String>,
+    /// Its ICMP type, by name or as TYPE or TYPE/CODE [default: echo-request].
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) icmp_type: Option<String>,
+}
+
+/// `nattrace graph`.
+#[derive(Debug, Args)]
+pub(crate) struct Graph {
+    /// Only these tables.
+    #[arg(long = "table", value_name = "TABLE", value_parser = parse_table)]
+    pub(crate) tables: Vec<syntax::TableName>,
+    /// Only the chains that this hook reaches, such as FORWARD.
+    #[arg(long = "hook", value_name = "HOOK", value_parser = parse_hook)]
+    pub(crate) hooks: Vec<Hook>,
+    /// Marks the path of a packet: `--why SRC DST`.
+    #[arg(long, num_args = 1..=3, value_names = ["SRC", "DST"])]
+    pub(crate) why: Vec<String>,
+    /// What is asked of that packet.
+    #[command(flatten)]
+    pub(crate) packet: Packet,
+}
+
+/// `nattrace fmt`.
+#[derive(Debug, Args)]
+pub(crate) struct Fmt {
+    /// The rules; `-` is standard input [default: those of `--rules` or of the snapshot].
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: Option<PathBuf>,
+    /// Prints nothing, and ends with status 1 if the rules are written in another way.
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// `nattrace snapshot`.
+#[derive(Debug, Args)]
+pub(crate) struct Snapshot {
+    /// Where to: a directory if it is one or ends in `/`, else a file [default: standard output].
+    #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Prints a POSIX shell script that does the same on a host without nattrace.
+    #[arg(long, conflicts_with_all = ["output", "conntrack"])]
+    pub(crate) script: bool,
+    /// Collects the open connections too.
+    #[arg(long)]
+    pub(crate) conntrack: bool,
+}
+
+/// `nattrace explain`.
+#[derive(Debug, Args)]
+pub(crate) struct Explain {
+    /// The code, such as `unknown-option` [default: a list of all].
+    #[arg(value_name = "CODE")]
+    pub(crate) code: Option<String>,
+}
+
+/// `nattrace completions`.
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+}
+
+/// `nattrace man`.
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// Writes a page for each command into this directory [default: one page to standard output].
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Words that clap would take for options although they are an arrow: `->` and `->DST`.
+pub(crate) fn with_arrows(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let arrow =
+        |argument: OsString| match argument.to_str().and_then(|text| text.strip_prefix("->")) {
+            Some(rest) => OsString::from(format!("→{rest}")),
+            None => argument,
+        };
+    arguments.map(arrow).collect()
+}
+
+fn parse_table(text: &str) -> Result<syntax::TableName, String> {
+    let mut tables = syntax::TableName::ALL.into_iter();
+    let found = tables.find(|table| table.as_str().eq_ignore_ascii_case(text));
+    found.ok_or_else(|| "expected raw, mangle, nat, filter or security".to_owned())
+}
+
+fn parse_hook(text: &str) -> Result<Hook, String> {
+    Hook::of_chain(&text.to_ascii_uppercase())
+        .ok_or_else(|| "expected PREROUTING, INPUT, FORWARD, OUTPUT or POSTROUTING".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn an_arrow_is_no_option() {
+        let words = ["why", "a", "->", "b", "->c", "--json", "-"].map(OsString::from);
+        let seen = with_arrows(words.into_iter());
+        assert_eq!(seen, ["why", "a", "→", "b", "→c", "--json", "-"]);
+    }
+}

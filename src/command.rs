@@ -1,0 +1,9 @@
+//! One file a command.
+
+pub(crate) mod completions;
+pub(crate) mod explain;
+pub(crate) mod fmt;
+pub(crate) mod graph;
+pub(crate) mod man;
+pub(crate) mod snapshot;
+pub(crate) mod why;

@@ -1,0 +1,134 @@
+//! `nattrace why`: what happens to a packet.
+
+mod flows;
+
+use nattrace_model::System;
+use nattrace_model::answer::{Answer, Outcome};
+use nattrace_model::endpoint::{self, FlowRequest};
+use nattrace_model::simulate;
+
+use crate::args::{Format, Global, Packet, Why};
+use crate::arrow::{self, Ends, Stray};
+use crate::exit::{Failure, Result, Status};
+use crate::input::system;
+use crate::output::context::Context;
+use crate::output::diagnostic::print_note;
+use crate::output::json::{self, Layout};
+use crate::output::screen::Screen;
+use crate::output::{concise, pretty};
+
+/// Answers for one packet, or for many.
+pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
+    let format = match global.format() {
+        Some(Format::Dot | Format::Mermaid) => {
+            return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
+                .help("`nattrace graph --why SRC DST` draws the path of a packet"));
+        }
+        other => other,
+    };
+    if let Some(path) = &arguments.flows {
+        return flows::run(global, path, format);
+    }
+    let Ends { source, destination, stray } = arrow::read(&arguments.words)?;
+    let undo = Undo::new(stray);
+    let system = system::load(global)?;
+    let request = request(global, &arguments.packet, source, destination);
+    let answer = answer(&system, &request)?;
+    let mut screen = undo.screen();
+    let context = Context::new(&system);
+    match format.unwrap_or(Format::Pretty) {
+        Format::Json => json::write_answer(screen.raw(), &context, &answer, Layout::Indented)?,
+        Format::Jsonl => json::write_answer(screen.raw(), &context, &answer, Layout::Line)?,
+        Format::Concise => {
+            screen.write_styled(&format!("{}\n", concise::render(&context, &answer)))?;
+        }
+        Format::Pretty | Format::Dot | Format::Mermaid => {
+            let page = pretty::render(&context, &answer, screen.width());
+            screen.write_styled(&page)?;
+        }
+    }
+    screen.finish()?;
+    Ok(status(answer.outcome))
+}
+
+/// The words of the command line as the model takes them.
+pub(crate) fn request(
+    global: &Global,
+    packet: &Packet,
+    source: String,
+    destination: String,
+) -> FlowRequest {
+    FlowRequest {
+        source,
+        destination,
+        in_interface: packet.in_interface.clone(),
+        source_port: packet.sport.clone(),
+        destination_port: None,
+        protocol: packet.proto.clone(),
+        state: packet.state.clone(),
+        mark: packet.mark.clone(),
+        tcp_flags: packet.tcp_flags.clone(),
+        icmp_type: packet.icmp_type.clone(),
+        family: global.family(),
+    }
+}
+
+/// Finds the packet and says what happens to it; what had to be assumed to find it goes first.
+pub(crate) fn answer(system: &System, request: &FlowRequest) -> Result<Answer> {
+    let question = endpoint::resolve(system, request).map_err(|error| {
+        let failure = Failure::input(error.to_string());
+        match error.help {
+            Some(help) => failure.help(help),
+            None => failure,
+        }
+    })?;
+    let mut answer = simulate::why(system, &question.flow);
+    let mut assumptions = question.assumptions;
+    assumptions.retain(|assumption| !answer.assumptions.contains(assumption));
+    assumptions.append(&mut answer.assumptions);
+    answer.assumptions = assumptions;
+    Ok(answer)
+}
+
+/// The status of an answer.
+fn status(outcome: Outcome) -> Status {
+    match outcome {
+        Outcome::Connects => Status::Holds,
+        Outcome::Refused | Outcome::Unreachable | Outcome::Timeout => Status::Fails,
+        Outcome::Undetermined => Status::Undetermined,
+    }
+}
+
+/// What the shell made of an unquoted arrow, and how it is undone.
+struct Undo {
+    stray: Option<Stray>,
+    /// Whether the file is gone already.
+    done: bool,
+}
+
+impl Undo {
+    /// Removes the file at once if its name is an address: then it is surely not wanted, even if
+    /// the input turns out to be unusable.
+    fn new(stray: Option<Stray>) -> Self {
+        // With `2>&1` the file is the only place left for an answer.
+        let stray = stray.filter(|stray| !stray.holds_stderr());
+        let mut undo = Self { stray, done: false };
+        if undo.stray.as_ref().is_some_and(Stray::is_surely_endpoint) {
+            undo.remove();
+        }
+        undo
+    }
+
+    fn remove(&mut self) {
+        if let Some(stray) = self.stray.as_ref().filter(|_| !self.done) {
+            print_note(stray.remove());
+            self.done = true;
+        }
+    }
+
+    /// Where the answer goes, now that the destination turned out to be one.
+    fn screen(mut self) -> Screen {
+        self.remove();
+        if self.stray.is_some() { Screen::terminal() } else { Screen::stdout() }
+    }
+}

@@ -1,0 +1,80 @@
+//! How the program ends.
+
+use std::io;
+use std::process::ExitCode;
+
+/// The status that the program ends with: CLI.md, "Exit status".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Status {
+    /// It holds: the packet connects, the files are equal.
+    Holds = 0,
+    /// It does not.
+    Fails = 1,
+    /// The command line or an input can't be used.
+    Input = 2,
+    /// Something that is not known decides.
+    Undetermined = 3,
+    /// A fault of nattrace itself.
+    Fault = 101,
+}
+
+impl Status {
+    /// With `--exit-zero`, whatever the answer is, giving one is a success.
+    pub(crate) fn with_exit_zero(self, exit_zero: bool) -> Self {
+        match self {
+            Self::Fails | Self::Undetermined if exit_zero => Self::Holds,
+            other => other,
+        }
+    }
+}
+
+impl From<Status> for ExitCode {
+    fn from(status: Status) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Something about the command line or an input, in one line, with advice.
+    #[error("{message}")]
+    Input {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+    },
+    /// The diagnostics of an input hold errors; they are printed already.
+    #[error("the input holds errors")]
+    Diagnosed,
+    /// The answer could not be written.
+    #[error("can't write the answer: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// A failure without advice.
+    pub(crate) fn input(message: impl Into<String>) -> Self {
+        Self::Input { message: message.into(), help: None }
+    }
+
+    /// The same with advice; keeps what a failure without room for it has.
+    pub(crate) fn help(self, advice: impl Into<String>) -> Self {
+        match self {
+            Self::Input { message, .. } => Self::Input { message, help: Some(advice.into()) },
+            other => other,
+        }
+    }
+
+    /// The status that the program ends with: a reader that has gone away is no failure.
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Holds,
+            Self::Input { .. } | Self::Diagnosed | Self::Output(_) => Status::Input,
+        }
+    }
+}
+
+/// What a command comes to.
+pub(crate) type Result<T> = std::result::Result<T, Failure>;

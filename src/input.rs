@@ -1,0 +1,224 @@
+//! What answers are computed from: a snapshot, rules, or this host.
+
+pub(crate) mod single;
+pub(crate) mod system;
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+
+use nattrace_apply::{Conntrack, NoteKind};
+use nattrace_model::build::part_of;
+use nattrace_model::host::Part;
+use nattrace_parser::diagnostic::nearest;
+
+use crate::args::Global;
+use crate::exit::{Failure, Result};
+use crate::output::diagnostic::print_note;
+
+/// A part of a snapshot, or a file of rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// Its name, as it stands in `iptables-save:14`.
+    pub(crate) name: String,
+    /// Its text.
+    pub(crate) text: String,
+}
+
+/// Everything that was given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Input {
+    /// The parts of the snapshot or of this host.
+    pub(crate) parts: Vec<Text>,
+    /// The files of `--rules`.
+    pub(crate) rules: Vec<Text>,
+}
+
+/// Reads what the options name.
+pub(crate) fn read(global: &Global) -> Result<Input> {
+    let stdin = Path::new("-");
+    let uses = global.snapshot.iter().chain(&global.rules).filter(|path| *path == stdin);
+    if uses.count() > 1 {
+        return Err(Failure::input("standard input can be read only once")
+            .help("only one of `--snapshot` and `--rules` can be `-`"));
+    }
+    let rules = global.rules.iter().map(|path| read_rules(path)).collect::<Result<Vec<Text>>>()?;
+    let parts = match &global.snapshot {
+        Some(path) => read_snapshot(path)?,
+        None if rules.is_empty() => read_host()?,
+        None => Vec::new(),
+    };
+    Ok(Input { parts, rules })
+}
+
+/// Fails where this process may not read rules and sockets.
+pub(crate) fn require_root() -> Result<()> {
+    if nattrace_apply::is_root() {
+        return Ok(());
+    }
+    Err(Failure::input(
+        "reading this host needs root: use sudo, or give `--snapshot` or `--rules` (`nattrace \
+         snapshot --script` prints a script that collects a snapshot)",
+    ))
+}
+
+fn read_host() -> Result<Vec<Text>> {
+    require_root()?;
+    let capture = nattrace_apply::capture(Conntrack::Omit);
+    for note in capture.notes.iter().filter(|note| note.kind == NoteKind::Failed) {
+        print_note(&note.text);
+    }
+    let text = |(name, text): (&str, String)| Text { name: name.to_owned(), text };
+    Ok(capture.parts.into_iter().map(text).collect())
+}
+
+/// Reads a file of rules.
+pub(crate) fn read_rules(path: &Path) -> Result<Text> {
+    let text = read_text(path)?;
+    if text.trim().is_empty() {
+        return Err(Failure::input(format!("{} is empty", shown(path)))
+            .help("iptables-save prints nothing without root, or where no rules are loaded"));
+    }
+    if single::is_snapshot(&text) {
+        return Err(Failure::input(format!("{} is a snapshot, not rules", shown(path)))
+            .help(format!("use `--snapshot {}`", path.display())));
+    }
+    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    Ok(Text { name, text })
+}
+
+/// Reads a directory, or one file with headers.
+fn read_snapshot(path: &Path) -> Result<Vec<Text>> {
+    if path != Path::new("-") && path.is_dir() {
+        return read_folder(path);
+    }
+    let text = read_text(path)?;
+    if single::is_snapshot(&text) {
+        return single::split(&path.display().to_string(), &text);
+    }
+    Err(Failure::input(format!(
+        "{} is not a snapshot: no line starts with `#@ nattrace `",
+        shown(path)
+    ))
+    .help(format!("for rules alone use `--rules {}`", path.display())))
+}
+
+/// Whether a part is one of rules.
+pub(crate) fn holds_rules(part: Part) -> bool {
+    matches!(part, Part::Rules4 | Part::Rules6 | Part::LegacyRules4 | Part::LegacyRules6)
+}
+
+/// Reads the files that are parts by their names.
+fn read_folder(folder: &Path) -> Result<Vec<Text>> {
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    let mut names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort_unstable();
+    let mut parts = Vec::new();
+    for name in names {
+        if part_of(&name).is_some() {
+            parts.push(Text { text: read_text(&folder.join(&name))?, name });
+        } else if let Some(near) = misspelt(&name) {
+            print_note(format_args!("`{name}` is not read: a part is called `{near}`"));
+        }
+    }
+    if parts.is_empty() {
+        let names = Part::ALL.map(Part::file_name).join(", ");
+        return Err(Failure::input(format!("no part of a snapshot in {}", shown(folder)))
+            .help(format!("the parts are {names}")));
+    }
+    Ok(parts)
+}
+
+/// The part that a file is surely meant to be although it is called in another way.
+fn misspelt(name: &str) -> Option<&'static str> {
+    let plain = name.replace(['_', ' '], "-").to_lowercase();
+    let (part, _) = part_of(&plain)?;
+    Some(part.file_name())
+}
+
+/// Reads a file, or standard input, as text.
+pub(crate) fn read_text(path: &Path) -> Result<String> {
+    let bytes = if path == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes).map(|_| bytes)
+    } else {
+        fs::read(path)
+    };
+    decode(path, bytes.map_err(|error| unreadable(path, &error))?)
+}
+
+fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(Failure::input(format!("{} is UTF-16", shown(path)))
+            .help("save it as UTF-8; PowerShell's `>` writes UTF-16"));
+    }
+    let mut text = String::from_utf8(bytes).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count() + 1;
+        Failure::input(format!("{} is not UTF-8: line {line}, byte {offset}", shown(path)))
+            .help("the rules and parts of a snapshot are plain text")
+    })?;
+    if text.starts_with('\u{feff}') {
+        text.drain(..'\u{feff}'.len_utf8());
+    }
+    Ok(text)
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Failure {
+    let cause = error.to_string();
+    // Without the number that Rust puts behind the words.
+    let cause = cause.split(" (os error").next().unwrap_or(&cause).to_lowercase();
+    let failure = Failure::input(format!("can't read {}: {cause}", shown(path)));
+    match (error.kind(), neighbour(path)) {
+        (io::ErrorKind::NotFound, Some(near)) => {
+            failure.help(format!("a similar name exists: `{near}`"))
+        }
+        (io::ErrorKind::IsADirectory, _) => {
+            failure.help("a directory with the parts of a snapshot goes with `--snapshot`")
+        }
+        _ => failure,
+    }
+}
+
+/// The name beside a missing one that may be meant.
+fn neighbour(path: &Path) -> Option<String> {
+    let folder = path.parent()?;
+    let wanted = path.file_name()?.to_str()?;
+    let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let entries = fs::read_dir(here).ok()?;
+    let names: Vec<String> =
+        entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let near = nearest(wanted, names.iter().map(String::as_str))?;
+    Some(folder.join(near).display().to_string())
+}
+
+/// A path in a message.
+fn shown(path: &Path) -> String {
+    if path == Path::new("-") {
+        "standard input".to_owned()
+    } else {
+        format!("`{}`", path.display())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_text_is_refused_with_the_place() {
+        let path = Path::new("dump");
+        let error = decode(path, b"a\nb\xffc".to_vec()).unwrap_err();
+        assert_eq!(error.to_string(), "`dump` is not UTF-8: line 2, byte 3");
+        let error = decode(path, b"\xff\xfea\0".to_vec()).unwrap_err();
+        assert_eq!(error.to_string(), "`dump` is UTF-16");
+        assert_eq!(decode(path, b"\xef\xbb\xbf*nat".to_vec()).unwrap(), "*nat");
+    }
+
+    #[test]
+    fn a_part_in_other_letters_is_noticed() {
+        assert_eq!(misspelt("IPtables_save"), Some("iptables-save"));
+        assert_eq!(misspelt("notes"), None);
+    }
+}

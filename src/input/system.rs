@@ -1,0 +1,43 @@
+//! From texts to a system, with whatever there is to say about them.
+
+use nattrace_model::System;
+use nattrace_model::build::{self, Loaded, PartDiagnostic};
+
+use super::{Input, Text};
+use crate::args::Global;
+use crate::exit::Result;
+use crate::output::diagnostic::{Source, print_diagnostics};
+
+/// A snapshot may hold a part in several forms; that only the best of them is read is no news.
+const NO_NEWS: &str = "not-read";
+
+/// Reads what the options name, prints what there is to say about it, and fails if it can't be
+/// used.
+pub(crate) fn load(global: &Global) -> Result<System> {
+    let mut input = super::read(global)?;
+    tell_apart(&mut input);
+    let Loaded { system, diagnostics } = build::load(&views(&input.parts), &views(&input.rules));
+    let text_of = |found: &PartDiagnostic| {
+        let mut given = input.parts.iter().chain(&input.rules);
+        given.find(|text| text.name == found.part).map_or("", |text| text.text.as_str())
+    };
+    let news = diagnostics.iter().filter(|found| found.diagnostic.code != NO_NEWS);
+    print_diagnostics(
+        news.map(|found| (Source { name: &found.part, text: text_of(found) }, &found.diagnostic)),
+    )?;
+    Ok(system)
+}
+
+fn views(texts: &[Text]) -> Vec<build::Text<'_>> {
+    texts.iter().map(|Text { name, text }| build::Text { name, text }).collect()
+}
+
+/// Gives rules that are called like a part of the snapshot another name, so that
+/// `iptables-save:14` is one place.
+fn tell_apart(input: &mut Input) {
+    for rules in &mut input.rules {
+        if input.parts.iter().any(|part| part.name == rules.name) {
+            rules.name.insert_str(0, "./");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Answers for people and for programs.
+
+pub(crate) mod concise;
+pub(crate) mod context;
+pub(crate) mod diagnostic;
+pub(crate) mod json;
+pub(crate) mod names;
+pub(crate) mod pretty;
+pub(crate) mod screen;
+pub(crate) mod words;

@@ -1,0 +1,141 @@
+//! An answer for a person: the packet, what it met in the order of the kernel, and what became of
+//! it and of its answer.
+
+mod page;
+mod step;
+
+use std::fmt::Write;
+
+use anstyle::{AnsiColor, Style};
+use nattrace_model::answer::{Answer, Branch, Outcome, Step};
+use nattrace_model::flow::{Flow, FlowState};
+
+use super::context::Context;
+use super::{names, words};
+use page::Page;
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const OPEN: Style = AnsiColor::Yellow.on_default().bold();
+const NOTE: Style = AnsiColor::Cyan.on_default().bold();
+const FAINT: Style = Style::new().dimmed();
+
+/// The page, with styles, ending in a newline.
+pub(crate) fn render(context: &Context<'_>, answer: &Answer, width: usize) -> String {
+    let mut page = Page::new(width);
+    write_answer(&mut page, context, answer);
+    for assumption in &answer.assumptions {
+        page.blank();
+        let label = format!("{NOTE}note{NOTE:#}: ");
+        let text = format!("{} [{}]", words::visible(&assumption.text), assumption.code);
+        page.labelled(&label, "note: ".len(), &text);
+    }
+    page.finish()
+}
+
+fn write_answer(page: &mut Page, context: &Context<'_>, answer: &Answer) {
+    write_flow(page, context, &answer.flow);
+    page.blank();
+    step::write_steps(page, context, &answer.flow, &answer.steps, answer.decided_by);
+    if !answer.steps.is_empty() {
+        page.blank();
+    }
+    write_branches(page, context, answer);
+    write_result(page, context, answer);
+    if !answer.next.is_empty() {
+        page.blank();
+        page.line(&format!("{BOLD}had it passed, it would have met next{BOLD:#}"));
+        step::write_steps(page, context, &answer.flow, &answer.next, None);
+    }
+    if let Some(proxy) = &answer.proxy {
+        page.blank();
+        page.line(&format!("{BOLD}docker-proxy opens a connection of its own{BOLD:#}"));
+        page.indented(|page| write_answer(page, context, proxy));
+    }
+}
+
+fn write_flow(page: &mut Page, context: &Context<'_>, flow: &Flow) {
+    let (source, destination) = words::flow_ends(flow);
+    let source = context.named(source, flow.source);
+    let destination = context.named(destination, flow.destination);
+    let mut about = vec![words::protocol_words(flow)];
+    about.push(match &flow.in_interface {
+        Some(interface) => format!("in by {}", words::visible(interface)),
+        None => "from a local process".to_owned(),
+    });
+    if flow.state != FlowState::New {
+        about.push(format!("connection {}", names::state(flow.state)));
+    }
+    if flow.mark != 0 {
+        about.push(format!("mark {:#x}", flow.mark));
+    }
+    if let Some(flags) = flow.tcp_flags {
+        about.push(format!("flags {}", names::TcpFlags(flags)));
+    }
+    let text = format!("{source} → {destination}, {}", about.join(", "));
+    page.row("packet", &format!("{BOLD}packet{BOLD:#}"), &text, None);
+}
+
+/// The last rows: what became of it, of its answer, and what the sender experiences.
+fn write_result(page: &mut Page, context: &Context<'_>, answer: &Answer) {
+    let style = match answer.outcome {
+        Outcome::Connects => GOOD,
+        Outcome::Refused | Outcome::Unreachable | Outcome::Timeout => BAD,
+        Outcome::Undetermined => OPEN,
+    };
+    page.row("verdict", "verdict", &words::verdict_words(context, answer), None);
+    if let Some(reply) = &answer.reply {
+        let mut text = words::reply_words(context, reply);
+        let rules = words::reply_rules(context, reply);
+        if !rules.is_empty() {
+            let _ = write!(text, "; rules met: {}", rules.join(", "));
+        }
+        page.row("answer", "answer", &text, None);
+    }
+    let outcome = names::outcome(answer.outcome);
+    let mut text = format!("{outcome}: {}", words::outcome_words(answer.outcome));
+    if let Some(because) = &answer.because {
+        let _ = write!(text, "; {}", words::visible(because));
+    }
+    page.row("result", &format!("{style}result{style:#}"), &text, Some((outcome.len(), style)));
+}
+
+/// Where things may go either way: each way in short, and its steps from the fork on.
+fn write_branches(page: &mut Page, context: &Context<'_>, answer: &Answer) {
+    if answer.branches.is_empty() {
+        return;
+    }
+    page.line(&format!("{BOLD}what is not known decides; it may go so:{BOLD:#}"));
+    let common = common_beginning(&answer.branches);
+    for branch in &answer.branches {
+        let when: Vec<String> = branch
+            .when
+            .iter()
+            .map(|(what, holds)| {
+                let what = words::visible(what);
+                if *holds { what } else { format!("not ({what})") }
+            })
+            .collect();
+        page.line(&format!("  {BOLD}if{BOLD:#} {}", when.join(" and ")));
+        page.indented(|page| {
+            let rest = branch.answer.steps.get(common..).unwrap_or(&[]);
+            let decided_by =
+                branch.answer.decided_by.and_then(|decided_by| decided_by.checked_sub(common));
+            step::write_steps(page, context, &branch.answer.flow, rest, decided_by);
+            write_result(page, context, &branch.answer);
+        });
+        page.blank();
+    }
+}
+
+fn common_beginning(branches: &[Branch]) -> usize {
+    let Some((first, others)) = branches.split_first() else { return 0 };
+    let same = |(index, step): (usize, &Step)| {
+        others.iter().all(|other| other.answer.steps.get(index) == Some(step))
+    };
+    first.answer.steps.iter().enumerate().take_while(|entry| same(*entry)).count()
+}
+
+#[cfg(test)]
+mod tests;
