@@ -6,16 +6,21 @@ mod inventory;
 mod listeners;
 mod policy;
 mod routes;
+mod sets;
+mod snapshot;
 
 use std::collections::BTreeMap;
 
-use nattrace_parser::host::{address, bridge, docker, listener, route, rule, sysctl};
+use nattrace_parser::host::{
+    address, bridge, docker, ipset, listener, route, rule, sysctl, zones,
+};
 use nattrace_parser::syntax::Family;
 
 use crate::host::route::{LOCAL, MAIN, Routing};
-use crate::host::set::IpSet;
 use crate::host::sysctl::Sysctls;
 use crate::host::{Assumption, Host, Part, Zone};
+
+pub use snapshot::{Loaded, PartDiagnostic, Text, load, part_of};
 
 /// What the parts of a snapshot say, read but not put together. A part that is not there is
 /// `None`; one that is empty says that there is nothing.
@@ -42,9 +47,9 @@ pub struct Parts {
     /// `docker inspect`.
     pub containers: Option<Vec<docker::Container>>,
     /// `ipset save`.
-    pub sets: Option<BTreeMap<String, IpSet>>,
+    pub sets: Option<Vec<ipset::IpSet>>,
     /// `zones.toml`.
-    pub zones: Option<BTreeMap<String, Zone>>,
+    pub zones: Option<Vec<zones::Zone>>,
     /// Parts that were given and that are looked at elsewhere: the rules, above all.
     pub others: Vec<Part>,
 }
@@ -75,8 +80,8 @@ pub fn build_host(parts: Parts) -> Host {
         .as_deref()
         .map(|sockets| listeners::listeners(sockets, &mut assumptions));
     add_routing(&mut host, &parts, &mut assumptions);
-    host.sets = parts.sets.unwrap_or_default();
-    host.zones = parts.zones.unwrap_or_default();
+    host.sets = sets::sets(parts.sets.as_deref().unwrap_or(&[]));
+    host.zones = zones_by_name(parts.zones.unwrap_or_default());
     host.assumptions = assumptions;
     host
 }
@@ -117,6 +122,18 @@ fn given(parts: &Parts) -> Vec<Part> {
             | Part::Conntrack => parts.others.contains(part),
         })
         .collect()
+}
+
+fn zones_by_name(listed: Vec<zones::Zone>) -> BTreeMap<String, Zone> {
+    fn values<T, U: From<T>>(placed: Vec<zones::Placed<T>>) -> Vec<U> {
+        placed.into_iter().map(|placed| placed.value.into()).collect()
+    }
+    let zone = |zone: zones::Zone| {
+        let known =
+            Zone { via: values(zone.via), nets: values(zone.nets), routes: values(zone.routes) };
+        (zone.name, known)
+    };
+    listed.into_iter().map(zone).collect()
 }
 
 /// The settings that are numbers, by dotted names.

@@ -285,6 +285,20 @@ impl Host {
         is_bridge && !has_card
     }
 
+    /// Whether it is known which addresses of a family an interface has, and so which of them the
+    /// kernel would pick. Without the part that lists them, what rules show to be an own address
+    /// is kept as a secondary one, and only a bridge has a primary one.
+    #[must_use]
+    pub fn knows_addresses_of(&self, name: &str, family: Family) -> bool {
+        let shown = || {
+            self.interface(name).is_some_and(|interface| {
+                let mut addresses = interface.addresses.iter();
+                addresses.any(|own| Family::of(own.local) == family && !own.secondary)
+            })
+        };
+        self.has(Part::Addresses) || shown()
+    }
+
     /// Whether an address is on-link at an interface: covered by one of its subnets.
     #[must_use]
     pub fn is_on_link(&self, address: IpAddr, interface: &str) -> bool {

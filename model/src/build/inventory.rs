@@ -117,13 +117,18 @@ fn of_attachments(containers: &[listed::Container], interfaces: &[Interface]) ->
     networks.into_values().collect()
 }
 
-/// The bridge of a network: the interface that has its gateway's address, else the one that
-/// Docker would have named for it.
+/// The bridge of a network: the interface that has its gateway's address, or its subnet, else the
+/// one that Docker would have named for it.
 fn bridge_of(attachment: &listed::Attachment, interfaces: &[Interface]) -> String {
     let owner = attachment.gateway.or(attachment.ipv6_gateway).and_then(|gateway| {
         interfaces.iter().find(|i| i.addresses.iter().any(|address| address.local == gateway))
     });
-    match (owner, attachment.network.as_str(), attachment.network_id.get(..12)) {
+    // An internal network may have no gateway; its bridge then still has its subnet.
+    let on_link = || {
+        let own = attachment.ipv4.or(attachment.ipv6)?.addr();
+        interfaces.iter().find(|i| i.addresses.iter().any(|address| address.subnet.contains(own)))
+    };
+    match (owner.or_else(on_link), attachment.network.as_str(), attachment.network_id.get(..12)) {
         (Some(interface), ..) => interface.name.clone(),
         (None, "bridge", _) => "docker0".to_owned(),
         (None, _, Some(short)) => format!("br-{short}"),

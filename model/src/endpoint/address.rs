@@ -271,7 +271,7 @@ fn local_source(
     let out_interface = found.next_hops().next().map(|hop| hop.interface.as_str());
     // Of an interface whose addresses no part lists, only those are known that rules name; what
     // the kernel would pick instead is not (kernel-facts B3 does not apply).
-    let guess = out_interface.filter(|name| !host.knows_addresses_of(name));
+    let guess = out_interface.filter(|name| !host.knows_addresses_of(name, family));
     if let Some(name) = guess
         && found.route.preferred_source.is_none()
     {

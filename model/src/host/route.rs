@@ -17,6 +17,8 @@ pub const LOCAL: TableId = 255;
 pub const MAIN: TableId = 254;
 /// Table `default`.
 pub const DEFAULT: TableId = 253;
+/// The first identity given to a table whose number is not known, only its name.
+pub const FIRST_NAMED: TableId = 0xffff_0000;
 
 /// What a route does with a packet (`RTN_*`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -157,6 +159,9 @@ pub struct Routing {
     pub tables4: BTreeMap<TableId, RouteTable>,
     /// Tables of IPv6.
     pub tables6: BTreeMap<TableId, RouteTable>,
+    /// Tables that the listings name without telling their numbers: the identities that they got
+    /// here, from [`FIRST_NAMED`] on, with their names.
+    pub names: BTreeMap<TableId, String>,
 }
 
 impl Routing {
@@ -166,6 +171,17 @@ impl Routing {
         match family {
             Family::Ipv4 => &self.rules4,
             Family::Ipv6 => &self.rules6,
+        }
+    }
+
+    /// The name of a table as ip(8) prints it.
+    #[must_use]
+    pub fn table_name(&self, table: TableId) -> String {
+        match table {
+            LOCAL => "local".to_owned(),
+            MAIN => "main".to_owned(),
+            DEFAULT => "default".to_owned(),
+            other => self.names.get(&other).cloned().unwrap_or_else(|| other.to_string()),
         }
     }
 

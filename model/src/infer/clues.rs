@@ -31,6 +31,8 @@ pub(super) struct SubnetClue {
     pub(super) subnet: Prefix,
     /// The interface it is behind, where the rule tells.
     pub(super) interface: Option<String>,
+    /// An interface that the rule makes an exception of, though not in Docker's own form.
+    pub(super) except: Option<String>,
     /// Whether the listing hides the interfaces.
     pub(super) hidden: bool,
     pub(super) place: String,
@@ -224,6 +226,7 @@ impl Clues {
             self.subnets.push(SubnetClue {
                 subnet: subnet.clone(),
                 interface: shape.output_is_not().filter(|_| own_form).map(str::to_owned),
+                except: shape.output_is_not().filter(|_| !own_form).map(str::to_owned),
                 hidden: shape.hidden,
                 place: place(),
             });

@@ -89,7 +89,7 @@ impl Devices {
                 self.bridges.entry("docker0".to_owned()).or_insert_with(|| clue.place.clone());
                 "docker0".to_owned()
             }
-            None => match self.only_unplaced() {
+            None => match self.only_unplaced(clue.except.as_deref()) {
                 Some(name) => name,
                 None => {
                     let name = format!("net-{subnet}");
@@ -102,10 +102,11 @@ impl Devices {
     }
 
     /// The inner interface whose network is not known, if there is just one.
-    fn only_unplaced(&self) -> Option<String> {
+    fn only_unplaced(&self, except: Option<&str>) -> Option<String> {
         let names = self.bridges.keys().chain(self.others.keys());
         let mut unplaced = names.filter(|name| {
             self.uplink.as_ref() != Some(name)
+                && except != Some(name.as_str())
                 && !self.subnets.keys().any(|(interface, _)| interface == *name)
                 && (self.bridges.contains_key(*name) || is_tunnel_name(name))
         });
@@ -148,7 +149,7 @@ impl Devices {
     /// Adds the interfaces, with the gateway addresses of bridges.
     pub(super) fn add_to(&self, host: &mut Host) {
         let settled = Part::Addresses.file_name();
-        let mut add = |host: &mut Host, name: &str, kind, code, what: String| {
+        let add = |host: &mut Host, name: &str, kind, code, what: String| {
             if host.interface(name).is_some() {
                 return;
             }

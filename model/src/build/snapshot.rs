@@ -1,0 +1,309 @@
+//! The texts of a snapshot: which part each of them is, and what stands in it.
+
+use std::sync::Arc;
+
+use nattrace_parser::diagnostic::{Diagnostic, Severity, nearest};
+use nattrace_parser::host::snapshot::part_name;
+use nattrace_parser::host::{address, bridge, docker, ipset, listener, route, rule, sysctl, zones};
+use nattrace_parser::save::parse_rules;
+use nattrace_parser::span::Span;
+use nattrace_parser::syntax::{Backend, Family, Rules};
+
+use super::{Parts, build_host};
+use crate::System;
+use crate::host::{Assumption, Part};
+use crate::infer::infer;
+use crate::lower::{RulesInput, lower};
+
+/// A named text: a file of a snapshot, or rules that were given on their own.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a> {
+    /// The name of the file, without folders.
+    pub name: &'a str,
+    /// What stands in it.
+    pub text: &'a str,
+}
+
+/// Something to say about a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartDiagnostic {
+    /// The name of the text.
+    pub part: String,
+    /// What there is to say.
+    pub diagnostic: Diagnostic,
+}
+
+/// A host that was read from texts.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// The host with its rules. Not to be used where a diagnostic is an error.
+    pub system: System,
+    /// What there is to say about the texts, in their order.
+    pub diagnostics: Vec<PartDiagnostic>,
+}
+
+impl Loaded {
+    /// Whether a text can't be used.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(|found| found.diagnostic.severity == Severity::Error)
+    }
+}
+
+/// Reads a host from the texts of a snapshot, and from rules given beside it, which replace the
+/// tables of the snapshot that they contain.
+#[must_use]
+pub fn load(snapshot: &[Text<'_>], rules: &[Text<'_>]) -> Loaded {
+    let chosen = Chosen::of(snapshot);
+    let mut diagnostics = chosen.notes.clone();
+    let mut parts = Parts::default();
+    let mut texts: Vec<RulesText> = Vec::new();
+    for (part, text) in &chosen.parts {
+        match part {
+            Part::Rules4 | Part::Rules6 | Part::LegacyRules4 | Part::LegacyRules6 => {
+                parts.others.push(*part);
+                // iptables-save prints nothing where there are no tables (kernel-facts A11).
+                if !text.text.trim().is_empty() {
+                    texts.push(RulesText::of_part(*part, *text));
+                }
+            }
+            _ => read(&mut parts, *part, *text, &mut diagnostics),
+        }
+    }
+    let nft = parts.others.contains(&Part::Nft);
+    texts.extend(rules.iter().map(|text| RulesText::given(*text)));
+    let (ruleset, found) = read_rules(&texts, &mut parts);
+    diagnostics.extend(found);
+    let mut host = build_host(parts);
+    if nft {
+        host.assumptions.push(Assumption {
+            code: "nft-not-modelled",
+            text: "no table of nftables besides those of iptables is taken to touch the packet; \
+                   nft-ruleset.json is not looked at"
+                .to_owned(),
+        });
+    }
+    infer(&mut host, &ruleset);
+    host.assumptions.sort();
+    host.assumptions.dedup();
+    Loaded { system: System { host, rules: ruleset }, diagnostics }
+}
+
+/// The text for each part.
+#[derive(Default)]
+struct Chosen<'a> {
+    parts: Vec<(Part, Text<'a>)>,
+    notes: Vec<PartDiagnostic>,
+}
+
+impl<'a> Chosen<'a> {
+    /// Chooses the text of each part: JSON rather than a listing for people, iptables-save rather
+    /// than `-S`, and that rather than `-L`.
+    fn of(snapshot: &[Text<'a>]) -> Self {
+        let mut chosen = Self::default();
+        let named: Vec<(Part, u8, Text<'a>)> = snapshot
+            .iter()
+            .filter_map(|text| {
+                let (part, rank) = part_of(text.name)?;
+                Some((part, rank, *text))
+            })
+            .collect();
+        for part in Part::ALL {
+            let mut candidates: Vec<&(Part, u8, Text<'a>)> =
+                named.iter().filter(|(candidate, ..)| *candidate == part).collect();
+            candidates.sort_by_key(|(_, rank, text)| (*rank, text.name));
+            let mut candidates = candidates.into_iter();
+            let Some((_, _, best)) = candidates.next() else { continue };
+            chosen.parts.push((part, *best));
+            for (_, _, other) in candidates {
+                let message = format!("not read: `{}` says the same", best.name);
+                chosen.notes.push(note("not-read", other.name, message, None));
+            }
+        }
+        for text in snapshot {
+            if part_of(text.name).is_none() && !is_companion(text.name) {
+                let known = Part::ALL.map(Part::file_name);
+                let help = nearest(text.name, known).map(|near| format!("did you mean `{near}`?"));
+                let message = format!("not read: `{}` is no part of a snapshot", text.name);
+                chosen.notes.push(note("unknown-part", text.name, message, help));
+            }
+        }
+        chosen
+    }
+}
+
+fn note(code: &'static str, name: &str, message: String, help: Option<String>) -> PartDiagnostic {
+    let diagnostic = Diagnostic { help, ..Diagnostic::note(code, message, Span::default()) };
+    PartDiagnostic { part: name.to_owned(), diagnostic }
+}
+
+/// Which part a file is by its name, and how good a form of it: the lower, the better.
+#[must_use]
+pub fn part_of(name: &str) -> Option<(Part, u8)> {
+    let stem = name.strip_suffix(".txt").unwrap_or(name);
+    if let Some(part) = Part::ALL.into_iter().find(|part| part.file_name() == stem) {
+        return Some((part, 0));
+    }
+    // Without `.json`, or with it where the usual form has none.
+    let bare = stem.strip_suffix(".json").unwrap_or(stem);
+    let usual = |part: &Part| {
+        let file = part.file_name();
+        file.strip_suffix(".json").unwrap_or(file) == bare
+    };
+    if let Some(part) = Part::ALL.iter().find(|part| usual(part)) {
+        return Some((*part, 1));
+    }
+    for (program, part) in [
+        ("iptables-nft", Part::Rules4),
+        ("ip6tables-nft", Part::Rules6),
+        ("iptables-legacy", Part::LegacyRules4),
+        ("ip6tables-legacy", Part::LegacyRules6),
+        ("iptables", Part::Rules4),
+        ("ip6tables", Part::Rules6),
+    ] {
+        let rank = match stem.strip_prefix(program) {
+            Some("-save" | "-save-c" | ".save" | ".rules") => 2,
+            Some("-S") => 3,
+            Some("-Lnv" | "-Lvn" | "-nvL" | "-vnL" | "-Lv") => 4,
+            Some("-L" | "-Ln" | "-nL") => 5,
+            _ => continue,
+        };
+        return Some((part, rank));
+    }
+    match stem {
+        "ss" | "ss-lntup" | "netstat" => Some((Part::Listeners, 2)),
+        "ip-a" | "ip-address" => Some((Part::Addresses, 2)),
+        "ip-r" => Some((Part::Routes4, 2)),
+        _ => {
+            let usual = part_name(stem)?;
+            Some((Part::ALL.into_iter().find(|part| part.file_name() == usual)?, 6))
+        }
+    }
+}
+
+/// Files that lie beside a snapshot and are no part of it.
+fn is_companion(name: &str) -> bool {
+    let documentation = name.ends_with(".md") || name.starts_with("README") || name.starts_with('.');
+    documentation || name.starts_with("observed.") || name == "nattrace.toml" || name == "policy.toml"
+}
+
+/// Reads one part that holds no rules.
+fn read(parts: &mut Parts, part: Part, text: Text<'_>, diagnostics: &mut Vec<PartDiagnostic>) {
+    let source = text.text;
+    let mut say = |found: Vec<Diagnostic>| {
+        diagnostics.extend(
+            found
+                .into_iter()
+                .map(|diagnostic| PartDiagnostic { part: text.name.to_owned(), diagnostic }),
+        );
+    };
+    macro_rules! part {
+        ($field:ident, $read:expr) => {{
+            let (entries, found) = $read;
+            say(found);
+            parts.$field = Some(entries);
+        }};
+    }
+    match part {
+        Part::Addresses => part!(addresses, address::parse(source)),
+        Part::Routes4 => part!(routes4, route::parse(source, Some(Family::Ipv4))),
+        Part::Routes6 => part!(routes6, route::parse(source, Some(Family::Ipv6))),
+        Part::PolicyRules4 => part!(rules4, rule::parse(source)),
+        Part::PolicyRules6 => part!(rules6, rule::parse(source)),
+        Part::BridgeLinks => part!(bridge_links, bridge::parse(source)),
+        Part::Sysctl => part!(sysctl, sysctl::parse(source)),
+        Part::Listeners => part!(listeners, listener::parse(source)),
+        Part::DockerNetworks => part!(networks, docker::parse_networks(source)),
+        Part::DockerContainers => part!(containers, docker::parse_containers(source)),
+        Part::Ipset => part!(sets, ipset::parse(source)),
+        Part::Zones => part!(zones, zones::parse(source)),
+        Part::Rules4
+        | Part::Rules6
+        | Part::LegacyRules4
+        | Part::LegacyRules6
+        | Part::Nft
+        | Part::Conntrack => parts.others.push(part),
+    }
+}
+
+/// A text of rules, and what its name tells about it.
+struct RulesText {
+    name: String,
+    text: Arc<str>,
+    part: Option<Part>,
+}
+
+impl RulesText {
+    fn of_part(part: Part, text: Text<'_>) -> Self {
+        Self { name: text.name.to_owned(), text: text.text.into(), part: Some(part) }
+    }
+
+    fn given(text: Text<'_>) -> Self {
+        Self { name: text.name.to_owned(), text: text.text.into(), part: None }
+    }
+
+    /// The family and backend: of its part, else as the text tells, else as its name does.
+    fn loaded_as(&self, rules: &Rules<'_>, of_snapshot: &[(Family, Backend)]) -> (Family, Backend) {
+        let part = self.part.map(|part| match part {
+            Part::Rules6 => (Family::Ipv6, None),
+            Part::LegacyRules4 => (Family::Ipv4, Some(Backend::Legacy)),
+            Part::LegacyRules6 => (Family::Ipv6, Some(Backend::Legacy)),
+            _ => (Family::Ipv4, None),
+        });
+        if let Some((family, backend)) = part {
+            return (family, backend.or(rules.backend).unwrap_or(Backend::Nft));
+        }
+        let by_name = if self.name.contains("ip6") { Family::Ipv6 } else { Family::Ipv4 };
+        let family = rules.family.unwrap_or(by_name);
+        // Rules that do not tell are loaded through what the host uses.
+        let used = of_snapshot.iter().find(|(used, _)| *used == family).map(|(_, backend)| *backend);
+        (family, rules.backend.or(used).unwrap_or(Backend::Nft))
+    }
+}
+
+/// Parses and lowers the rules; those given beside the snapshot come last and so replace its own.
+fn read_rules(
+    texts: &[RulesText],
+    parts: &mut Parts,
+) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>) {
+    let mut diagnostics = Vec::new();
+    let mut of_snapshot = Vec::new();
+    let parsed: Vec<_> = texts
+        .iter()
+        .map(|text| {
+            let (rules, found) = parse_rules(&text.text);
+            diagnostics.extend(found.into_iter().map(|diagnostic| PartDiagnostic {
+                part: text.name.clone(),
+                diagnostic,
+            }));
+            let (family, backend) = text.loaded_as(&rules, &of_snapshot);
+            of_snapshot.push((family, backend));
+            let part = match (family, backend) {
+                (Family::Ipv4, Backend::Nft) => Part::Rules4,
+                (Family::Ipv6, Backend::Nft) => Part::Rules6,
+                (Family::Ipv4, Backend::Legacy) => Part::LegacyRules4,
+                (Family::Ipv6, Backend::Legacy) => Part::LegacyRules6,
+            };
+            if text.part.is_none() {
+                parts.others.push(part);
+            }
+            (rules, family, backend)
+        })
+        .collect();
+    let inputs: Vec<RulesInput<'_>> = texts
+        .iter()
+        .zip(&parsed)
+        .map(|(text, (rules, family, backend))| RulesInput {
+            name: &text.name,
+            text: &text.text,
+            rules,
+            family: *family,
+            backend: *backend,
+        })
+        .collect();
+    let (ruleset, found) = lower(&inputs);
+    diagnostics.extend(found.into_iter().filter_map(|(input, diagnostic)| {
+        Some(PartDiagnostic { part: texts.get(input)?.name.clone(), diagnostic })
+    }));
+    (ruleset, diagnostics)
+}

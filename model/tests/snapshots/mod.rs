@@ -1,0 +1,64 @@
+//! Reads the snapshots beside the repository.
+#![expect(dead_code, reason = "each test crate uses its own part of it")]
+
+use std::path::PathBuf;
+
+use nattrace_model::build::{self, Loaded, Text};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/docker")
+}
+
+/// The names of the snapshots, sorted; empty where there are none.
+pub fn all() -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(folder()) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Says so where there is nothing to test with.
+pub fn skipped(names: &[String]) -> bool {
+    if names.is_empty() {
+        eprintln!("skipped: no snapshots in {}", folder().display());
+    }
+    names.is_empty()
+}
+
+/// The files of a snapshot by name.
+pub fn files(name: &str) -> Vec<(String, String)> {
+    let mut files: Vec<(String, String)> = std::fs::read_dir(folder().join(name))
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// A whole snapshot.
+pub fn load(name: &str) -> Loaded {
+    load_without(name, |_| false)
+}
+
+/// A snapshot without some of its files.
+pub fn load_without(name: &str, left_out: impl Fn(&str) -> bool) -> Loaded {
+    let files = files(name);
+    let texts: Vec<Text<'_>> = files
+        .iter()
+        .filter(|(name, _)| !left_out(name))
+        .map(|(name, text)| Text { name, text })
+        .collect();
+    build::load(&texts, &[])
+}
+
+/// Nothing but one file of rules.
+pub fn load_rules(name: &str, file: &str) -> Loaded {
+    let files = files(name);
+    let (name, text) = files.iter().find(|(name, _)| name == file).unwrap();
+    build::load(&[], &[Text { name, text }])
+}
