@@ -52,6 +52,18 @@ impl HookSet {
         Self(1 << hook as u8)
     }
 
+    /// All hooks.
+    #[must_use]
+    pub fn all() -> Self {
+        Hook::ALL.into_iter().fold(Self::default(), |all, hook| all.union(Self::of(hook)))
+    }
+
+    /// The hooks that are in both.
+    #[must_use]
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// Both sets together.
     #[must_use]
     pub fn union(self, other: Self) -> Self {
@@ -83,8 +95,9 @@ pub struct ChainGraph {
     graph: DiGraph<(), Link>,
     /// For each chain the hooks from which a packet may get into it.
     hooks: Vec<HookSet>,
-    /// The base chains.
-    bases: Vec<ChainId>,
+    /// The chains, each before all that it calls, but for links that close a loop.
+    order: Vec<ChainId>,
+    loops: Vec<Loop>,
 }
 
 fn node(chain: ChainId) -> NodeIndex {
@@ -99,12 +112,15 @@ impl ChainGraph {
     /// The graph of these chains, numbered from 0.
     #[must_use]
     pub fn new(chains: &[Chain]) -> Self {
-        let mut graph = DiGraph::with_capacity(chains.len(), chains.len());
+        let rules = chains.iter().map(|chain| chain.rules.len()).sum();
+        let mut graph = DiGraph::with_capacity(chains.len(), rules);
         for _ in chains {
             graph.add_node(());
         }
         for (id, chain) in (0u32..).map(ChainId).zip(chains) {
-            for (index, rule) in (0u32..).zip(&chain.rules) {
+            // petgraph hands out the newest edge first, so the first rule comes last.
+            for (index, rule) in chain.rules.iter().enumerate().rev() {
+                let index = u32::try_from(index).unwrap_or(u32::MAX);
                 let (to, kind) = match rule.target {
                     Target::Jump(to) => (to, LinkKind::Jump),
                     Target::Goto(to) => (to, LinkKind::Goto),
@@ -116,36 +132,30 @@ impl ChainGraph {
                 }
             }
         }
-        let bases: Vec<ChainId> = (0u32..)
-            .zip(chains)
-            .filter(|(_, chain)| chain.base.is_some())
-            .map(|(id, _)| ChainId(id))
-            .collect();
-        let mut built = Self { graph, hooks: vec![HookSet::default(); chains.len()], bases };
+        let bases = (0u32..).zip(chains).filter(|(_, chain)| chain.base.is_some());
+        let (order, loops) = loops::walk(&graph, bases.map(|(id, _)| ChainId(id)));
+        let mut built = Self { graph, hooks: Vec::new(), order, loops };
         built.spread_hooks(chains);
         built
     }
 
     /// Marks every chain with the hooks that reach it.
     fn spread_hooks(&mut self, chains: &[Chain]) {
-        for hook in Hook::ALL {
-            let here = HookSet::of(hook);
-            let mut waiting: Vec<NodeIndex> = self
-                .bases
-                .iter()
-                .filter(|id| {
-                    let chain = chains.get(id.0 as usize);
-                    chain.and_then(|chain| chain.base).is_some_and(|base| base.hook == hook)
-                })
-                .map(|&id| node(id))
-                .collect();
-            while let Some(at) = waiting.pop() {
-                let Some(hooks) = self.hooks.get_mut(at.index()) else { continue };
-                if hooks.contains(hook) {
-                    continue;
+        let own =
+            |chain: &Chain| chain.base.map_or_else(HookSet::default, |base| HookSet::of(base.hook));
+        self.hooks = chains.iter().map(own).collect();
+        // In this order once is enough, unless there are loops.
+        let mut changed = true;
+        while changed {
+            changed = false;
+            for &from in &self.order {
+                let reaching = self.reaching_hooks(from);
+                for to in self.graph.neighbors(node(from)) {
+                    let Some(hooks) = self.hooks.get_mut(to.index()) else { continue };
+                    let more = hooks.union(reaching);
+                    changed |= more != *hooks && !self.loops.is_empty();
+                    *hooks = more;
                 }
-                *hooks = hooks.union(here);
-                waiting.extend(self.graph.neighbors_directed(at, Direction::Outgoing));
             }
         }
     }

@@ -49,8 +49,8 @@ pub struct RulesInput<'a> {
 #[must_use]
 pub fn lower(inputs: &[RulesInput<'_>]) -> (Ruleset, Vec<(usize, Diagnostic)>) {
     let mut diagnostics = Vec::new();
-    let sections = selection::select(inputs, &mut diagnostics);
-    let tables = chain::tables(inputs, &sections, &mut diagnostics);
+    let sections = selection::select(inputs);
+    let tables = chain::tables(&sections, &mut diagnostics);
     let mut lowered = rule::lower_rules(&tables, &mut diagnostics);
     link::check(&mut lowered, &mut diagnostics);
     // Chains are lowered side by side, so the order of findings is not that of the text yet.

@@ -1,9 +1,8 @@
 //! Circles among chains, and how deep they nest.
 
-use petgraph::graph::NodeIndex;
-use petgraph::visit::EdgeRef;
+use petgraph::graph::{DiGraph, WalkNeighbors};
 
-use super::{ChainGraph, chain_id, node};
+use super::{ChainGraph, Link, chain_id, node};
 use crate::ruleset::{ChainId, RuleId};
 
 /// A circle of jumps and gotos.
@@ -26,10 +25,10 @@ enum Progress {
 
 /// A depth-first walk that keeps its path in a vector: chains may nest deeper than a stack.
 struct Walk<'a> {
-    graph: &'a ChainGraph,
+    graph: &'a DiGraph<(), Link>,
     progress: Vec<Progress>,
-    /// The chains on the path, each with its links that are still to be followed, last first.
-    path: Vec<(ChainId, Vec<(RuleId, NodeIndex)>)>,
+    /// The chains on the path, each with its links that are still to be followed.
+    path: Vec<(ChainId, WalkNeighbors<u32>)>,
     loops: Vec<Loop>,
     /// Chains in the order in which they were left: each after all that it calls.
     finished: Vec<ChainId>,
@@ -40,9 +39,7 @@ impl Walk<'_> {
         if let Some(progress) = self.progress.get_mut(chain.0 as usize) {
             *progress = Progress::Open;
         }
-        // petgraph hands out the newest edge first, so the vector ends with the first rule.
-        let edges = self.graph.graph.edges(node(chain));
-        let links = edges.map(|edge| (edge.weight().rule, edge.target())).collect();
+        let links = self.graph.neighbors(node(chain)).detach();
         self.path.push((chain, links));
     }
 
@@ -52,7 +49,7 @@ impl Walk<'_> {
         }
         self.enter(start);
         while let Some((chain, links)) = self.path.last_mut() {
-            let Some((rule, to)) = links.pop() else {
+            let Some((edge, to)) = links.next(self.graph) else {
                 if let Some(progress) = self.progress.get_mut(chain.0 as usize) {
                     *progress = Progress::Done;
                 }
@@ -63,7 +60,11 @@ impl Walk<'_> {
             let to = chain_id(to);
             match self.progress.get(to.0 as usize) {
                 Some(Progress::New) => self.enter(to),
-                Some(Progress::Open) => self.close(rule, to),
+                Some(Progress::Open) => {
+                    if let Some(link) = self.graph.edge_weight(edge) {
+                        self.close(link.rule, to);
+                    }
+                }
                 Some(Progress::Done) | None => {}
             }
         }
@@ -76,51 +77,49 @@ impl Walk<'_> {
     }
 }
 
-impl ChainGraph {
-    fn walk(&self) -> Walk<'_> {
-        let mut walk = Walk {
-            graph: self,
-            progress: vec![Progress::New; self.chains()],
-            path: Vec::new(),
-            loops: Vec::new(),
-            finished: Vec::with_capacity(self.chains()),
-        };
-        for &base in &self.bases {
-            walk.run(base);
-        }
-        for chain in (0u32..).take(self.chains()).map(ChainId) {
-            walk.run(chain);
-        }
-        walk
+/// The chains, each before all that it calls, and the loops. Base chains are walked first.
+pub(super) fn walk(
+    graph: &DiGraph<(), Link>,
+    bases: impl Iterator<Item = ChainId>,
+) -> (Vec<ChainId>, Vec<Loop>) {
+    let mut walk = Walk {
+        graph,
+        progress: vec![Progress::New; graph.node_count()],
+        path: Vec::new(),
+        loops: Vec::new(),
+        finished: Vec::with_capacity(graph.node_count()),
+    };
+    for base in bases {
+        walk.run(base);
     }
+    for chain in graph.node_indices() {
+        walk.run(chain_id(chain));
+    }
+    walk.finished.reverse();
+    (walk.finished, walk.loops)
+}
 
+impl ChainGraph {
     /// The circles, those that a base chain leads into first. Without their closing rules there is
     /// none left.
     #[must_use]
-    pub fn loops(&self) -> Vec<Loop> {
-        self.walk().loops
+    pub fn loops(&self) -> &[Loop] {
+        &self.loops
     }
 
-    /// The loops, and for each chain how many levels it and the chains below it make; links that
-    /// close a loop don't count.
+    /// For each chain, how many levels it and the chains below it make: 1 for a chain that calls
+    /// none. Links that close a loop don't count.
     #[must_use]
-    pub fn loops_and_heights(&self) -> (Vec<Loop>, Vec<u32>) {
-        let walk = self.walk();
+    pub fn heights(&self) -> Vec<u32> {
         let mut heights = vec![0u32; self.chains()];
-        for &chain in &walk.finished {
+        for &chain in self.order.iter().rev() {
             let below = self.graph.neighbors(node(chain));
             let below = below.filter_map(|to| heights.get(to.index()).copied()).max();
             if let Some(height) = heights.get_mut(chain.0 as usize) {
                 *height = 1 + below.unwrap_or(0);
             }
         }
-        (walk.loops, heights)
-    }
-
-    /// How many levels a chain and the chains below it make; 1 for a chain that calls none.
-    #[must_use]
-    pub fn height(&self, chain: ChainId) -> u32 {
-        self.loops_and_heights().1.get(chain.0 as usize).copied().unwrap_or(0)
+        heights
     }
 
     /// The rules by which a packet gets from a chain into the deepest nesting below it.

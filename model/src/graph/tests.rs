@@ -34,7 +34,7 @@ fn chains(text: &str) -> Vec<Chain> {
         .collect()
 }
 
-fn rule(chain: u32, index: u32) -> RuleId {
+const fn rule(chain: u32, index: u32) -> RuleId {
     RuleId { chain: ChainId(chain), index }
 }
 
@@ -59,7 +59,8 @@ fn hooks_spread_along_jumps_and_gotos() {
 
 #[test]
 fn every_loop_is_found_and_named_by_the_rule_that_closes_it() {
-    let cases: [(&str, &[(&[u32], RuleId)]); 6] = [
+    type Case<'a> = (&'a str, &'a [(&'a [u32], RuleId)]);
+    let cases: [Case<'_>; 6] = [
         ("INPUT: J>a\na: J>b\nb: A", &[]),
         ("INPUT: J>a\na: A J>a", &[(&[1], rule(1, 1))]),
         ("INPUT: J>a\na: J>b\nb: A G>a", &[(&[1, 2], rule(2, 1))]),
@@ -73,7 +74,8 @@ fn every_loop_is_found_and_named_by_the_rule_that_closes_it() {
         ("INPUT: J>a J>a J>b G>b\na: J>b J>b\nb:", &[]),
     ];
     for (text, expected) in cases {
-        let found = ChainGraph::new(&chains(text)).loops();
+        let graph = ChainGraph::new(&chains(text));
+        let found = graph.loops();
         let found: Vec<_> = found
             .iter()
             .map(|found| (found.chains.iter().map(|id| id.0).collect::<Vec<_>>(), found.closing))
@@ -91,14 +93,14 @@ fn depth_counts_levels_and_ends_in_a_loop() {
         .chain(["c99:\nINPUT: J>c50 J>c0".to_owned()])
         .collect();
     let graph = ChainGraph::new(&chains(&linear));
-    let (loops, heights) = graph.loops_and_heights();
-    assert!(loops.is_empty());
+    let heights = graph.heights();
+    assert_eq!(graph.loops(), []);
     assert_eq!((heights[99], heights[0], heights[100]), (1, 100, 101));
     let path = graph.deepest_path(ChainId(100), &heights);
     assert_eq!((path.len(), path[0], path[1]), (100, rule(100, 1), rule(0, 1)));
 
     let round = ChainGraph::new(&chains("INPUT: J>a\na: J>b\nb: J>a J>c\nc:"));
-    assert_eq!(round.height(ChainId(0)), 4);
+    assert_eq!(round.heights(), [4, 3, 2, 1]);
 }
 
 /// A chain of 200,000 chains must not exhaust the stack.
@@ -114,5 +116,15 @@ fn a_very_long_chain_of_chains_is_walked() {
         long.push(next);
     }
     let graph = ChainGraph::new(&long);
-    assert_eq!(graph.loops_and_heights().1.first(), Some(&200_000));
+    assert_eq!(graph.heights().first(), Some(&200_000));
+}
+
+#[test]
+fn hooks_spread_through_loops_too() {
+    let graph =
+        ChainGraph::new(&chains("FORWARD: J>a\na: J>b\nb: J>a J>c\nc:\nINPUT: J>c\nOUTPUT: J>b"));
+    let hooks = |id| graph.reaching_hooks(ChainId(id)).iter().collect::<Vec<_>>();
+    assert_eq!(hooks(1), [Hook::Forward, Hook::Output]);
+    assert_eq!(hooks(2), [Hook::Forward, Hook::Output]);
+    assert_eq!(hooks(3), [Hook::Input, Hook::Forward, Hook::Output]);
 }

@@ -4,9 +4,9 @@ use std::collections::{HashMap, VecDeque};
 
 use nattrace_parser::diagnostic::{Diagnostic, nearest};
 use nattrace_parser::span::Span;
-use nattrace_parser::syntax::{self, Backend, Placement, Policy, RulesFormat};
+use nattrace_parser::syntax::{self, Placement, Policy};
+use rayon::prelude::*;
 
-use super::RulesInput;
 use super::selection::Section;
 use crate::ruleset::{Base, ChainId, base_of};
 
@@ -25,12 +25,54 @@ pub(super) struct Table<'a> {
 pub(super) struct ChainDraft<'a> {
     pub(super) name: &'a str,
     pub(super) base: Option<Base>,
-    /// Double-ended, because a list of `-I` lines inserts at the front.
-    pub(super) rules: VecDeque<&'a syntax::Rule<'a>>,
-    /// Whether the text declares it.
-    declared: bool,
+    pub(super) rules: RuleList<'a>,
     /// Whether the text gives its policy.
     policy_given: bool,
+}
+
+/// The rules of one chain.
+#[derive(Debug)]
+pub(super) enum RuleList<'a> {
+    /// They stand together in the text, as they do in every dump.
+    Run(&'a [syntax::Rule<'a>]),
+    /// They are scattered, or inserted. Double-ended, because a list of `-I` lines inserts at the
+    /// front.
+    Scattered(VecDeque<&'a syntax::Rule<'a>>),
+}
+
+impl<'a> RuleList<'a> {
+    /// How many they are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Run(rules) => rules.len(),
+            Self::Scattered(rules) => rules.len(),
+        }
+    }
+
+    fn append(&mut self, rules: &'a [syntax::Rule<'a>]) {
+        match self {
+            Self::Run([]) => *self = Self::Run(rules),
+            Self::Run(_) | Self::Scattered(_) => self.scatter().extend(rules),
+        }
+    }
+
+    /// Inserts before the rule of this index; answers whether there is such a place.
+    fn insert(&mut self, at: usize, rule: &'a syntax::Rule<'a>) -> bool {
+        let rules = self.scatter();
+        let fits = at <= rules.len();
+        rules.insert(at.min(rules.len()), rule);
+        fits
+    }
+
+    fn scatter(&mut self) -> &mut VecDeque<&'a syntax::Rule<'a>> {
+        if let Self::Run(rules) = self {
+            *self = Self::Scattered(rules.iter().collect());
+        }
+        match self {
+            Self::Scattered(rules) => rules,
+            Self::Run(_) => unreachable!("replaced right above"),
+        }
+    }
 }
 
 impl<'a> Table<'a> {
@@ -54,13 +96,7 @@ impl<'a> Table<'a> {
         let Section { backend, table, .. } = *self.section;
         let index = u32::try_from(self.chains.len()).unwrap_or(u32::MAX);
         let base = base_of(backend, table, name, policy);
-        self.chains.push(ChainDraft {
-            name,
-            base,
-            rules: VecDeque::new(),
-            declared: false,
-            policy_given: false,
-        });
+        self.chains.push(ChainDraft { name, base, rules: RuleList::Run(&[]), policy_given: false });
         self.names.insert(name, index);
         index
     }
@@ -72,14 +108,12 @@ impl<'a> Table<'a> {
 
 /// Declares the chains of all sections and hands each its rules.
 pub(super) fn tables<'a>(
-    inputs: &[RulesInput<'a>],
     sections: &'a [Section<'a>],
     diagnostics: &mut Vec<(usize, Diagnostic)>,
 ) -> Vec<Table<'a>> {
     let mut tables = Vec::with_capacity(sections.len());
     let mut first = 0;
     for section in sections {
-        let Some(input) = inputs.get(section.input) else { continue };
         let declared: usize = section.blocks.iter().map(|block| block.chains.len()).sum();
         let mut table = Table {
             section,
@@ -92,8 +126,8 @@ pub(super) fn tables<'a>(
         for &name in section.table.builtin_chains() {
             table.declare(name, Policy::Accept);
         }
-        declare_chains(&mut table, input.rules.format, &mut found);
-        place_rules(&mut table, input.rules.format, &mut found);
+        declare_chains(&mut table, &mut found);
+        place_rules(&mut table, &mut found);
         note_undeclared(&table, &mut found);
         diagnostics.extend(found.into_iter().map(|diagnostic| (section.input, diagnostic)));
         first += u32::try_from(table.chains.len()).unwrap_or(u32::MAX);
@@ -102,7 +136,7 @@ pub(super) fn tables<'a>(
     tables
 }
 
-fn declare_chains(table: &mut Table<'_>, format: RulesFormat, found: &mut Vec<Diagnostic>) {
+fn declare_chains(table: &mut Table<'_>, found: &mut Vec<Diagnostic>) {
     let section = table.section;
     for chain in section.blocks.iter().flat_map(|block| &block.chains) {
         let index = match table.names.get(&*chain.name) {
@@ -110,10 +144,6 @@ fn declare_chains(table: &mut Table<'_>, format: RulesFormat, found: &mut Vec<Di
             None => table.declare(&chain.name, Policy::Accept),
         };
         let Some(draft) = table.chain_mut(index) else { continue };
-        if draft.declared {
-            found.push(declared_twice(chain, section.backend, draft.base, format));
-        }
-        draft.declared = true;
         match (&mut draft.base, chain.policy) {
             (Some(base), Some(policy)) => {
                 base.policy = policy;
@@ -129,78 +159,42 @@ fn declare_chains(table: &mut Table<'_>, format: RulesFormat, found: &mut Vec<Di
     }
 }
 
-/// `-P` may set a policy after the chain was listed; anything else is refused by one of the tools
-/// (kernel-facts G6, I4).
-fn declared_twice(
-    chain: &syntax::Chain<'_>,
-    backend: Backend,
-    base: Option<Base>,
-    format: RulesFormat,
-) -> Diagnostic {
-    let message = format!("chain `{}` is declared twice", chain.name);
-    let refused = match format {
-        RulesFormat::Save => backend == Backend::Legacy,
-        RulesFormat::Commands => base.is_none(),
-        RulesFormat::Listing { .. } => false,
-    };
-    if refused {
-        Diagnostic::error("duplicate-chain", message, chain.span)
-    } else {
-        Diagnostic::warning("duplicate-chain", message, chain.span)
-            .help("the rules of both are taken together, and the last policy counts")
-    }
-}
-
-fn place_rules(table: &mut Table<'_>, format: RulesFormat, found: &mut Vec<Diagnostic>) {
+fn place_rules(table: &mut Table<'_>, found: &mut Vec<Diagnostic>) {
     let section = table.section;
-    // Rules of one chain stand together nearly always.
-    let mut last: Option<(&str, u32)> = None;
-    for rule in section.blocks.iter().flat_map(|block| &block.rules) {
-        let index = match last {
-            Some((name, index)) if *name == *rule.chain => index,
-            Some(_) | None => match table.names.get(&*rule.chain) {
-                Some(&index) => index,
-                None => {
-                    found.push(undeclared(table, rule, format));
-                    let index = table.declare(&rule.chain, Policy::Accept);
-                    if let Some(draft) = table.chain_mut(index) {
-                        draft.declared = true;
-                    }
-                    index
-                }
-            },
+    for block in &section.blocks {
+        // Rules of one chain stand together nearly always.
+        let together = |one: &syntax::Rule<'_>, next: &syntax::Rule<'_>| {
+            one.placement == Placement::Append
+                && next.placement == Placement::Append
+                && one.chain == next.chain
         };
-        last = Some((&rule.chain, index));
-        let Some(draft) = table.chain_mut(index) else { continue };
-        match rule.placement {
-            Placement::Append => draft.rules.push_back(rule),
-            Placement::Insert(position) => {
-                let at = (position as usize).saturating_sub(1);
-                if position == 0 || at > draft.rules.len() {
-                    found.push(bad_position(rule, position, draft.rules.len()));
+        let names = &table.names;
+        let runs: Vec<(&[syntax::Rule<'_>], Option<u32>)> = block
+            .rules
+            .par_chunk_by(together)
+            .map(|run| {
+                let known = run.first().and_then(|first| names.get(&*first.chain));
+                (run, known.copied())
+            })
+            .collect();
+        for (run, known) in runs {
+            let Some(first) = run.first() else { continue };
+            // The parser says so where the text should have declared the chain.
+            let index = known
+                .or_else(|| table.names.get(&*first.chain).copied())
+                .unwrap_or_else(|| table.declare(&first.chain, Policy::Accept));
+            let Some(draft) = table.chain_mut(index) else { continue };
+            match first.placement {
+                Placement::Append => draft.rules.append(run),
+                Placement::Insert(position) => {
+                    let length = draft.rules.len();
+                    let at = (position as usize).saturating_sub(1);
+                    if !draft.rules.insert(at, first) || position == 0 {
+                        found.push(bad_position(first, position, length));
+                    }
                 }
-                draft.rules.insert(at.min(draft.rules.len()), rule);
             }
         }
-    }
-}
-
-/// iptables-restore refuses a rule of a chain that was not declared; a pasted list of commands may
-/// well be about chains that exist already.
-fn undeclared(table: &Table<'_>, rule: &syntax::Rule<'_>, format: RulesFormat) -> Diagnostic {
-    let message =
-        format!("table `{}` declares no chain `{}`", table.section.table.as_str(), rule.chain);
-    let help = table.nearest(&rule.chain).map(|name| format!("a similar chain is `{name}`"));
-    let diagnostic = match format {
-        RulesFormat::Save => Diagnostic::error("unknown-chain", message, rule.span),
-        RulesFormat::Commands | RulesFormat::Listing { .. } => {
-            Diagnostic::warning("unknown-chain", message, rule.span)
-                .label("taken as a chain of just these rules")
-        }
-    };
-    match help {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
     }
 }
 

@@ -18,12 +18,7 @@ impl Conditions {
         match condition {
             Condition::Constant(true) => {}
             Condition::Undecided(why) => self.undecided(why),
-            condition => {
-                if self.decided.capacity() == 0 {
-                    self.decided.reserve_exact(4);
-                }
-                self.decided.push(condition);
-            }
+            condition => self.decided.push(condition),
         }
     }
 
@@ -50,10 +45,11 @@ impl Conditions {
         self.undecided(Undecided::Chance { at_first });
     }
 
-    /// All of them.
-    pub(super) fn finish(mut self) -> Vec<Condition> {
-        self.decided.extend(self.undecided.into_iter().map(Condition::Undecided));
-        self.decided.shrink_to_fit();
-        self.decided
+    /// Hands all of them out, in a vector of just their size, and is ready for the next rule.
+    pub(super) fn take(&mut self) -> Vec<Condition> {
+        let mut all = Vec::with_capacity(self.decided.len() + self.undecided.len());
+        all.append(&mut self.decided);
+        all.extend(self.undecided.drain(..).map(Condition::Undecided));
+        all
     }
 }

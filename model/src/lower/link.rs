@@ -12,14 +12,14 @@ use crate::target::Target;
 /// Checks the graph, and opens every circle so that what walks it comes to an end.
 pub(super) fn check(lowered: &mut Lowered, diagnostics: &mut Vec<(usize, Diagnostic)>) {
     let graph = ChainGraph::new(&lowered.chains);
-    let (loops, heights) = graph.loops_and_heights();
-    for found in &loops {
+    let heights = graph.heights();
+    for found in graph.loops() {
         let reachable = !graph.reaching_hooks(found.closing.chain).is_empty();
         diagnostics.extend(report_loop(&lowered.chains, found, reachable));
     }
     check_depth(&lowered.chains, &graph, &heights, diagnostics);
-    check_placement(&lowered.chains, &graph, diagnostics);
-    for found in &loops {
+    check_placement(lowered, &graph, diagnostics);
+    for found in graph.loops() {
         open_loop(&mut lowered.chains, found);
     }
 }
@@ -105,22 +105,19 @@ fn check_depth(
 }
 
 /// Warns of rules in user chains that the kernel refuses because of the hooks that lead there
-/// (kernel-facts B18, G17).
+/// (kernel-facts B18, G17). In a built-in chain the parser refuses them itself.
 fn check_placement(
-    chains: &[Chain],
+    lowered: &Lowered,
     graph: &ChainGraph,
     diagnostics: &mut Vec<(usize, Diagnostic)>,
 ) {
-    for (id, chain) in (0u32..).map(ChainId).zip(chains) {
-        // The parser refuses it in a built-in chain itself.
-        if chain.base.is_some() {
+    for ((id, chain), allowed) in (0u32..).map(ChainId).zip(&lowered.chains).zip(&lowered.allowed) {
+        let reaching = graph.reaching_hooks(id);
+        if chain.base.is_some() || reaching.intersection(*allowed) == reaching {
             continue;
         }
-        let reaching = graph.reaching_hooks(id);
         for rule in &chain.rules {
-            let allowed = rule.conditions.iter().filter_map(placement::of_condition);
-            let allowed = allowed.chain(placement::of_target(&rule.target));
-            for (what, hooks) in allowed {
+            for (what, hooks) in placement::of_rule(rule) {
                 let Some(wrong) = reaching.iter().find(|hook| !hooks.contains(*hook)) else {
                     continue;
                 };

@@ -3,6 +3,7 @@
 use crate::condition::{Condition, TypeLimit};
 use crate::graph::HookSet;
 use crate::hook::Hook;
+use crate::ruleset::Rule;
 use crate::target::Target;
 
 /// What a rule holds, by its name, and the hooks that may lead to it.
@@ -12,8 +13,18 @@ fn hooks<const N: usize>(hooks: [Hook; N]) -> HookSet {
     hooks.into_iter().fold(HookSet::default(), |set, hook| set.union(HookSet::of(hook)))
 }
 
+/// What of a rule is restricted to hooks.
+pub(super) fn of_rule(rule: &Rule) -> impl Iterator<Item = Placement> {
+    rule.conditions.iter().filter_map(of_condition).chain(of_target(&rule.target))
+}
+
+/// The hooks at which the kernel takes a rule.
+pub(super) fn hooks_of(rule: &Rule) -> HookSet {
+    of_rule(rule).map(|(_, hooks)| hooks).fold(HookSet::all(), HookSet::intersection)
+}
+
 /// The hooks that a condition is restricted to.
-pub(super) fn of_condition(condition: &Condition) -> Option<Placement> {
+fn of_condition(condition: &Condition) -> Option<Placement> {
     let incoming = [Hook::Prerouting, Hook::Input, Hook::Forward];
     let outgoing = [Hook::Forward, Hook::Output, Hook::Postrouting];
     let placement = match condition {
@@ -34,7 +45,7 @@ pub(super) fn of_condition(condition: &Condition) -> Option<Placement> {
 }
 
 /// The hooks that a target is restricted to.
-pub(super) fn of_target(target: &Target) -> Option<Placement> {
+fn of_target(target: &Target) -> Option<Placement> {
     let placement = match target {
         Target::Dnat(..) => ("target `DNAT`", hooks([Hook::Prerouting, Hook::Output])),
         Target::Redirect(..) => ("target `REDIRECT`", hooks([Hook::Prerouting, Hook::Output])),

@@ -4,15 +4,17 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nattrace_parser::diagnostic::Diagnostic;
+use nattrace_parser::emit_rule;
 use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{self, AddressMask, Family, Interfaces, NatRange, Negatable, Value};
 use rayon::prelude::*;
 
-use super::chain::{ChainDraft, Table};
+use super::chain::{ChainDraft, RuleList, Table};
 use super::conditions::Conditions;
-use super::{matches, targets, tracking};
+use super::{matches, placement, targets, tracking};
 use crate::address::Prefix;
 use crate::condition::{Condition, InterfacePattern, Sense, Undecided};
+use crate::graph::HookSet;
 use crate::ruleset::{Chain, ChainId, Origin, Rule};
 use crate::target::Target;
 
@@ -23,6 +25,8 @@ const LONG_CHAIN: usize = 2048;
 #[derive(Debug)]
 pub(super) struct Lowered {
     pub(super) chains: Vec<Chain>,
+    /// For each chain the hooks at which the kernel takes all of its rules.
+    pub(super) allowed: Vec<HookSet>,
     /// Whether connections are tracked, for IPv4 and IPv6.
     pub(super) tracking: [bool; 2],
 }
@@ -76,43 +80,55 @@ pub(super) fn lower_rules(
         .iter()
         .flat_map(|table| table.chains.iter().map(move |draft| (table, draft)))
         .collect();
-    let chains = drafts
+    let (chains, allowed) = drafts
         .par_iter()
-        .map(|(table, draft)| {
+        .map_init(Conditions::default, |scratch, (table, draft)| {
             let section = table.section;
             let family = section.family;
             let context = Context { table, family, input: section.input, findings: &findings };
-            Chain {
+            let rules = lower_chain(&draft.rules, &context, scratch);
+            let allowed = rules.iter().map(placement::hooks_of);
+            let allowed = allowed.fold(HookSet::all(), HookSet::intersection);
+            let chain = Chain {
                 backend: section.backend,
                 family,
                 table: section.table,
                 name: draft.name.into(),
                 base: draft.base,
-                rules: lower_chain(draft, &context),
-            }
+                rules,
+            };
+            (chain, allowed)
         })
-        .collect();
+        .unzip();
     let tracking = findings.tracking.map(AtomicBool::into_inner);
     // A poisoned lock means a panic, which ends the program anyway.
     diagnostics.extend(findings.diagnostics.into_inner().unwrap_or_default());
-    Lowered { chains, tracking }
+    Lowered { chains, allowed, tracking }
 }
 
-fn lower_chain(draft: &ChainDraft<'_>, context: &Context<'_>) -> Vec<Rule> {
-    if draft.rules.len() < LONG_CHAIN {
-        return draft.rules.iter().map(|rule| lower_rule(rule, context)).collect();
+fn lower_chain(rules: &RuleList<'_>, context: &Context<'_>, scratch: &mut Conditions) -> Vec<Rule> {
+    match rules {
+        RuleList::Run(rules) if rules.len() < LONG_CHAIN => {
+            rules.iter().map(|rule| lower_rule(rule, context, scratch)).collect()
+        }
+        RuleList::Run(rules) => rules
+            .par_iter()
+            .map_init(Conditions::default, |scratch, rule| lower_rule(rule, context, scratch))
+            .collect(),
+        RuleList::Scattered(rules) => rules
+            .par_iter()
+            .map_init(Conditions::default, |scratch, rule| lower_rule(rule, context, scratch))
+            .collect(),
     }
-    draft.rules.par_iter().map(|rule| lower_rule(rule, context)).collect()
 }
 
-fn lower_rule(rule: &syntax::Rule<'_>, context: &Context<'_>) -> Rule {
+fn lower_rule(rule: &syntax::Rule<'_>, context: &Context<'_>, conditions: &mut Conditions) -> Rule {
     check_families(rule, context);
-    let mut conditions = Conditions::default();
-    lower_basics(rule, &mut conditions);
+    lower_basics(rule, conditions);
     let mut tracked = false;
     for extension in &rule.matches {
         tracked |= tracking::match_needs_connections(extension.extension.name);
-        matches::lower_match(extension, &mut conditions);
+        matches::lower_match(extension, conditions);
     }
     for _ in &rule.unsupported {
         conditions.unsupported();
@@ -125,16 +141,22 @@ fn lower_rule(rule: &syntax::Rule<'_>, context: &Context<'_>) -> Rule {
         context.track();
     }
     Rule {
-        conditions: conditions.finish(),
+        conditions: conditions.take(),
         target,
         origin: Origin {
             source: u16::try_from(context.input).unwrap_or(u16::MAX),
             line: rule.line,
             span: rule.span,
-            printed: None,
+            printed: (!rule.verbatim).then(|| print(rule)),
         },
         counters: rule.counters,
     }
+}
+
+fn print(rule: &syntax::Rule<'_>) -> Box<str> {
+    let mut text = String::new();
+    emit_rule(rule, &mut text);
+    text.into()
 }
 
 /// What a rule asks without any extension.
@@ -200,32 +222,39 @@ fn lower_target(target: &syntax::Target<'_>, context: &Context<'_>, tracked: &mu
             *tracked |= tracking::target_needs_connections(extension);
             targets::lower_target(extension)
         }
-        syntax::Target::Unsupported(raw) => Target::Unsupported(raw.raw.as_ref().into()),
+        syntax::Target::Unsupported(unknown) => {
+            let mut words = unknown.raw.split_whitespace();
+            let name = words.find(|word| !word.starts_with('-')).unwrap_or(&unknown.raw);
+            Target::Unsupported(name.into())
+        }
     }
 }
 
 fn call(name: &str, span: Span, target: fn(ChainId) -> Target, context: &Context<'_>) -> Target {
-    let section = context.table.section;
     let Some(chain) = context.table.find(name) else {
-        let message = format!("table `{}` has no chain `{name}`", section.table.as_str());
-        let diagnostic = Diagnostic::error("unknown-chain", message, span);
-        context.report(match context.table.nearest(name) {
-            Some(near) => diagnostic.help(format!("a similar chain is `{near}`")),
-            None => diagnostic,
-        });
+        context.report(missing_chain(name, span, context.table));
         return Target::Unsupported(name.into());
     };
     if context.table.is_base(chain) {
-        let message = format!("expected a user chain, found the built-in chain `{name}`");
-        context.report(Diagnostic::error("jump-to-built-in-chain", message, span));
+        // The parser refuses it already.
         return Target::Unsupported(name.into());
     }
     target(chain)
 }
 
+/// The parser finds these in a text; what an edit leaves behind is found here.
+fn missing_chain(name: &str, span: Span, table: &Table<'_>) -> Diagnostic {
+    let message = format!("chain `{name}` does not exist");
+    let diagnostic = Diagnostic::error("unknown-chain", message, span);
+    match table.nearest(name) {
+        Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
+        None => diagnostic,
+    }
+}
+
 /// Refuses addresses of the other family; the parser can't tell where the text does not.
 fn check_families(rule: &syntax::Rule<'_>, context: &Context<'_>) {
-    let mut check = |family: Family, span: Span| {
+    let check = |family: Family, span: Span| {
         if family != context.family {
             let (expected, found) = match context.family {
                 Family::Ipv4 => ("IPv4", "IPv6"),

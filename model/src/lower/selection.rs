@@ -1,6 +1,5 @@
 //! Which tables of which inputs count.
 
-use nattrace_parser::diagnostic::Diagnostic;
 use nattrace_parser::syntax::{Backend, Family, RulesFormat, Table, TableName};
 
 use super::RulesInput;
@@ -20,11 +19,9 @@ pub(super) struct Section<'a> {
 /// Chooses for each backend, family and table the input that has the last word.
 ///
 /// Within one text in the form of iptables-save a second block of a table replaces the first, as
-/// iptables-restore has it (kernel-facts I1, I4); blocks of commands and listings add up.
-pub(super) fn select<'a>(
-    inputs: &[RulesInput<'a>],
-    diagnostics: &mut Vec<(usize, Diagnostic)>,
-) -> Vec<Section<'a>> {
+/// iptables-restore has it (kernel-facts I1, I4); blocks of commands and listings add up. The parser warns
+/// of a second block.
+pub(super) fn select<'a>(inputs: &[RulesInput<'a>]) -> Vec<Section<'a>> {
     let mut sections: Vec<Section<'a>> = Vec::new();
     for (index, input) in inputs.iter().enumerate() {
         for table in &input.rules.tables {
@@ -44,13 +41,6 @@ pub(super) fn select<'a>(
                 continue;
             };
             let replaces = section.input != index || input.rules.format == RulesFormat::Save;
-            if section.input == index && replaces {
-                let name = table.name.as_str();
-                let message = format!("this block of table `{name}` replaces an earlier one");
-                let diagnostic = Diagnostic::warning("table-replaced", message, table.span)
-                    .help("iptables-restore empties a table before it loads a block of it");
-                diagnostics.push((index, diagnostic));
-            }
             if replaces {
                 section.blocks.clear();
             }

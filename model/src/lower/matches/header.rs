@@ -9,6 +9,10 @@ use crate::packet::tcp_flag;
 /// `tcp`. `--tcp-option` is not modelled: a traced packet has no options.
 pub(super) fn tcp(option: &OptionUse<'_>) -> Option<Condition> {
     match (option.option.name, &option.value) {
+        // Of no flag at all none is set.
+        ("tcp-flags", Value::TcpFlags { mask: 0, compare: 0 }) => {
+            Some(Condition::Constant(sense(option).apply(true)))
+        }
         ("tcp-flags", &Value::TcpFlags { mask, compare }) => {
             Some(Condition::TcpFlags { sense: sense(option), mask, compare })
         }
@@ -29,6 +33,9 @@ pub(super) fn ports(option: &OptionUse<'_>) -> Option<Condition> {
         _ => return None,
     };
     let (low, high) = range(&option.value)?;
+    if (low, high) == (0, u16::MAX) {
+        return Some(Condition::Constant(sense(option).apply(true)));
+    }
     Some(Condition::Port(sense(option), side, low, high))
 }
 
