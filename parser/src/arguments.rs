@@ -28,6 +28,8 @@ pub enum Argument {
     Flag,
     /// A number up to this: [`Value::Number`], printed in decimal.
     Number(u64),
+    /// A number within these ends: [`Value::Number`], printed in decimal.
+    Between(u64, u64),
     /// A number up to this: [`Value::Number`], printed in hexadecimal.
     Hex(u64),
     /// A number of 32 bits: [`Value::Number`], printed with eight hexadecimal digits.
@@ -40,6 +42,8 @@ pub enum Argument {
     Port,
     /// A port or service, or a range of them: [`Value::Range`].
     PortRange,
+    /// The same, but a reversed range is taken: [`Value::Range`].
+    LoosePortRange,
     /// A list of ports and ranges: [`Value::Ranges`].
     PortList,
     /// `VALUE[/MASK]` of 32 bits: [`Value::Masked`], a full mask is not printed.
@@ -91,16 +95,16 @@ pub enum Argument {
 #[derive(Debug)]
 pub struct Custom {
     /// How many words it takes.
-    pub words: usize,
+    pub(crate) words: usize,
     /// Reads it.
-    pub parse: for<'a> fn(&[Word<'a>], &Context) -> Result<Value<'a>, Fault>,
+    pub(crate) parse: for<'a> fn(&[Word<'a>], &Context) -> Result<Value<'a>, Fault>,
     /// Prints it, with a leading blank where it is not empty.
-    pub print: fn(&Value<'_>, &mut String),
+    pub(crate) print: fn(&Value<'_>, &mut String),
 }
 
 /// What the reading of an argument may depend on.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Context {
+pub(crate) struct Context {
     /// The family of the rules, where it is known.
     pub family: Option<Family>,
     /// The protocol whose service names count.
@@ -109,7 +113,7 @@ pub struct Context {
 
 /// Why an argument was not understood.
 #[derive(Debug)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// [`Severity::Error`] where iptables refuses it as well.
     pub severity: Severity,
     /// A stable name in kebab case.
@@ -172,11 +176,13 @@ impl Argument {
         match self {
             Self::Flag => Ok(Value::Flag),
             Self::Number(max) | Self::Hex(max) => number::number(found, max).map(Value::Number),
+            Self::Between(low, high) => number::between(found, low, high).map(Value::Number),
             Self::WideHex => number::number(found, u64::from(u32::MAX)).map(Value::Number),
             Self::Range(max) => number::range(found, ':', max),
             Self::DashRange(max) => number::range(found, '-', max),
             Self::Port => port::port(found, context).map(|port| Value::Number(u64::from(port))),
             Self::PortRange => port::range(found, context),
+            Self::LoosePortRange => port::loose_range(found, context),
             Self::PortList => port::list(found, context),
             Self::Mark | Self::MaskedMark => mark::mark(found),
             Self::MarkOperand(operation) => mark::operand(found, operation),
@@ -193,7 +199,7 @@ impl Argument {
             Self::Set => set::set(words),
             Self::Probability => rate::probability(found),
             Self::Nat => nat::nat(found, context),
-            Self::NatPorts => nat::ports_only(found, context),
+            Self::NatPorts => nat::ports_only(found),
             Self::TcpFlags => flags::tcp_flags(words),
             Self::Icmp(table) => icmp::icmp(found, table),
             Self::Custom(custom) => (custom.parse)(words, context),

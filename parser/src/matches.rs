@@ -59,7 +59,6 @@ mod tos;
 mod ttl;
 mod u32;
 mod udp;
-mod udplite;
 
 use crate::extension::Extension;
 
@@ -124,5 +123,4 @@ pub(crate) static ALL: &[&Extension] = &[
     &ttl::EXTENSION,
     &u32::EXTENSION,
     &udp::EXTENSION,
-    &udplite::EXTENSION,
 ];

@@ -23,7 +23,7 @@ pub(crate) use basic::check_chain_name;
 
 /// What surrounds a rule.
 #[derive(Clone, Copy, Debug)]
-pub struct RuleContext {
+pub(crate) struct RuleContext {
     /// The table it stands in.
     pub table: TableName,
     /// The family, where it is known.

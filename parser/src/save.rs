@@ -80,7 +80,7 @@ pub fn parse_rules(text: &str) -> (Rules<'_>, Vec<Diagnostic>) {
     let (mut origin, blocks) = match format {
         RulesFormat::Save => tables::scan(text, &mut diagnostics),
         RulesFormat::Commands => commands::scan(text, &mut diagnostics),
-        RulesFormat::Listing { .. } => (Origin::default(), Vec::new()),
+        RulesFormat::Listing { .. } => return crate::listing::parse_listing(text),
     };
     if blocks.is_empty() && !diagnostics.iter().any(|one| one.severity == crate::Severity::Error) {
         diagnostics.push(no_rules(text));
@@ -107,7 +107,7 @@ fn no_rules(text: &str) -> Diagnostic {
     let span = Span::new(0, text.len().min(1));
     if text.trim().is_empty() {
         // iptables-save of a host without tables prints nothing (kernel-facts A11).
-        return Diagnostic::warning("no-rules", "the rules are empty", span);
+        return Diagnostic::note("no-rules", "the rules are empty", span);
     }
     Diagnostic::error("no-rules", "no iptables rules were found in this text", span)
         .help("expected the output of iptables-save, `iptables -S` or `iptables -L`")

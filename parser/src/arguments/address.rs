@@ -48,12 +48,7 @@ pub(crate) fn host(text: &str, family: Option<Family>) -> Result<Value<'static>,
 /// `ADDRESS[-ADDRESS]`. A reversed range is accepted and never matches (kernel-facts G10).
 pub(crate) fn range(text: &str, family: Option<Family>) -> Result<Value<'static>, Fault> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let one = |part: &str| {
-        let found = part
-            .parse()
-            .map_err(|_| Fault::expected("invalid-address", "`ADDRESS[-ADDRESS]`", text))?;
-        of_family(found, family, part)
-    };
+    let one = |part: &str| of_family(resolve(part, family, true)?, family, part);
     Ok(Value::AddressRange(one(first)?, one(last)?))
 }
 
@@ -130,9 +125,9 @@ fn invalid_mask(text: &str, expected: &str) -> Fault {
 }
 
 fn mask_v4(text: &str) -> Result<u32, Fault> {
-    let mask = match text.parse::<u32>() {
-        Ok(length) => length_mask_v4(length),
-        Err(_) => text.parse::<Ipv4Addr>().ok().map(Ipv4Addr::to_bits),
+    let mask = match number::parse(text) {
+        Some(length) => u32::try_from(length).ok().and_then(length_mask_v4),
+        None => text.parse::<Ipv4Addr>().ok().map(Ipv4Addr::to_bits),
     };
     mask.ok_or_else(|| invalid_mask(text, "a prefix length from 0 to 32 or a dotted mask"))
 }
@@ -173,25 +168,26 @@ fn resolve(text: &str, family: Option<Family>, masked: bool) -> Result<IpAddr, F
     Err(Fault::expected("invalid-address", "an address", text))
 }
 
-/// What inet_aton(3) and iptables read as an address: octal and hexadecimal parts, and missing
-/// parts which are zero, unlike those of inet_aton (kernel-facts G10).
+/// What iptables reads as an address: octal and hexadecimal parts, of which missing ones are zero
+/// (kernel-facts G10); failing that, what inet_aton(3) reads.
 fn loose_v4(text: &str) -> Option<u32> {
-    let parts: Vec<&str> = text.splitn(5, '.').collect();
-    if let [whole] = parts.as_slice()
-        && whole.len() > 3
-    {
-        return number::parse(whole).and_then(|number| u32::try_from(number).ok());
-    }
-    if parts.len() > 4 {
+    let parts = text.split('.').count();
+    if parts > 4 {
         return None;
     }
-    let mut address = 0;
-    for index in 0..4 {
-        let part = parts.get(index).copied().unwrap_or("0");
-        let octet = number::parse(part).filter(|&octet| octet < 256)?;
-        address = address << 8 | u32::try_from(octet).ok()?;
+    let mut numbers = [0; 4];
+    for (number, part) in numbers.iter_mut().zip(text.split('.')) {
+        *number = number::parse(part).and_then(|number| u32::try_from(number).ok())?;
     }
-    Some(address)
+    if numbers.iter().all(|&number| number < 256) {
+        return Some(numbers.iter().fold(0, |address, number| address << 8 | number));
+    }
+    // The last part fills all the bytes that are left.
+    let (last, leading) = numbers.get(..parts)?.split_last()?;
+    let left = 8 * (5 - u32::try_from(parts).ok()?);
+    let fits = u64::from(*last) < 1 << left && leading.iter().all(|&number| number < 256);
+    let front = leading.iter().fold(0_u64, |address, &number| address << 8 | u64::from(number));
+    fits.then_some(front << left | u64::from(*last)).and_then(|address| u32::try_from(address).ok())
 }
 
 /// Prints an address as inet_ntop(3) of glibc does.
@@ -284,6 +280,9 @@ mod tests {
         check("010.0.0.1", "8.0.0.1/32");
         check("0/0", "0.0.0.0/0");
         check("10.0.0.0/255.0.255.0", "10.0.0.0/255.0.255.0");
+        check("300", "0.0.1.44/32");
+        check("10.1.300", "10.1.1.44/32");
+        check("1.2.3.4/010", "1.0.0.0/8");
         check("localhost", "127.0.0.1/32");
         check("2001:DB8::1/64", "2001:db8::/64");
         check("::ffff:1.2.3.4", "::ffff:1.2.3.4/128");
@@ -294,7 +293,16 @@ mod tests {
 
     #[test]
     fn bad_addresses_are_refused() {
-        for bad in ["10.0.0.256", "10.0.0.1/33", "10.0.0.1/x", "1.2.3.4.5", "", "::1/129", "10/"] {
+        for bad in [
+            "10.0.0.256",
+            "10.0.0.1/33",
+            "10.0.0.1/x",
+            "1.2.3.4.5",
+            "1.2.3.4/08",
+            "",
+            "::1/129",
+            "10/",
+        ] {
             let fault = network(bad, None).expect_err(bad);
             assert_eq!(fault.severity, crate::Severity::Error, "{bad}");
         }

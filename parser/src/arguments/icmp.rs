@@ -27,7 +27,7 @@ impl Name {
     }
 }
 
-/// A name, the unambiguous beginning of one, or `TYPE[/CODE[-CODE]]`.
+/// A name, the unambiguous beginning of one, or `TYPE[/CODE]`.
 pub(crate) fn icmp(text: &str, table: &'static [Name]) -> Result<Value<'static>, Fault> {
     if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
         return in_numbers(text, table).ok_or_else(|| {
@@ -62,13 +62,13 @@ fn in_numbers(text: &str, table: &[Name]) -> Option<Value<'static>> {
     let (kind, codes) = match text.split_once('/') {
         None => (byte(text)?, (0, 255)),
         Some((kind, codes)) => {
-            let (low, high) = codes.split_once('-').unwrap_or((codes, codes));
-            (byte(kind)?, (byte(low)?, byte(high)?))
+            let code = byte(codes)?;
+            (byte(kind)?, (code, code))
         }
     };
     // Type 255 with every code is the same as `any`, where there is one (kernel-facts G13).
     let any = kind == 255 && codes == (0, 255) && table.iter().any(|entry| entry.kind.is_none());
-    (codes.0 <= codes.1).then_some(Value::Icmp { kind: (!any).then_some(kind), codes })
+    Some(Value::Icmp { kind: (!any).then_some(kind), codes })
 }
 
 pub(crate) fn print(kind: Option<u8>, codes: (u8, u8), out: &mut String) {

@@ -11,7 +11,7 @@ pub(crate) fn nat(text: &str, context: &Context) -> Result<Value<'static>, Fault
     let (addresses, ports) = split(text);
     let mut range = NatRange::default();
     if let Some(ports) = ports {
-        (range.ports, range.base_port) = parse_ports(ports, context)?;
+        (range.ports, range.base_port) = parse_ports(ports)?;
     }
     if !addresses.is_empty() {
         let (first, last) = addresses.split_once('-').unwrap_or((addresses, addresses));
@@ -45,7 +45,9 @@ fn split(text: &str) -> (&str, Option<&str>) {
 
 type Ports = (Option<(u16, u16)>, Option<u16>);
 
-fn parse_ports(text: &str, context: &Context) -> Result<Ports, Fault> {
+fn parse_ports(text: &str) -> Result<Ports, Fault> {
+    // The services of every protocol count here.
+    let context = &Context::default();
     let (ports, base) = match text.split_once('/') {
         Some((ports, base)) => (ports, Some(port::port(base, context)?)),
         None => (text, None),
@@ -54,9 +56,6 @@ fn parse_ports(text: &str, context: &Context) -> Result<Ports, Fault> {
         ports.split_once('-').filter(|_| crate::services::port(ports, context.protocol).is_none());
     let (low, high) = dashed.unwrap_or((ports, ports));
     let (low, high) = (port::port(low, context)?, port::port(high, context)?);
-    if low == 0 {
-        return Err(Fault::expected("invalid-port", "a port from 1 to 65535", ports));
-    }
     if low > high {
         let message = format!("the port range `{}` is empty", clip(ports));
         return Err(Fault::new("invalid-range", message).help("write the lower port first"));
@@ -65,8 +64,8 @@ fn parse_ports(text: &str, context: &Context) -> Result<Ports, Fault> {
 }
 
 /// `PORT[-PORT]`.
-pub(crate) fn ports_only(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
-    let (ports, base_port) = parse_ports(text, context)?;
+pub(crate) fn ports_only(text: &str) -> Result<Value<'static>, Fault> {
+    let (ports, base_port) = parse_ports(text)?;
     match base_port {
         None => Ok(Value::Nat(NatRange { addresses: None, ports, base_port })),
         Some(_) => Err(Fault::expected("invalid-port", "a port or a range of ports", text)),

@@ -24,7 +24,15 @@ pub(crate) fn number(text: &str, max: u64) -> Result<u64, Fault> {
     })
 }
 
-/// `N`, `LOW<separator>HIGH`, or a range with an open end.
+/// A number within these ends.
+pub(crate) fn between(text: &str, low: u64, high: u64) -> Result<u64, Fault> {
+    parse(text).filter(|number| (low..=high).contains(number)).ok_or_else(|| {
+        Fault::expected("invalid-number", &format!("a number from {low} to {high}"), text)
+    })
+}
+
+/// `N`, `LOW<separator>HIGH`, or a range with an open end. iptables takes a reversed range, which
+/// never matches.
 pub(crate) fn range(text: &str, separator: char, max: u64) -> Result<Value<'static>, Fault> {
     let Some((low, high)) = text.split_once(separator) else {
         let number = number(text, max)?;
@@ -32,10 +40,6 @@ pub(crate) fn range(text: &str, separator: char, max: u64) -> Result<Value<'stat
     };
     let low = if low.is_empty() { 0 } else { number(low, max)? };
     let high = if high.is_empty() { max } else { number(high, max)? };
-    if low > high {
-        return Err(Fault::new("invalid-range", format!("the range `{text}` is empty"))
-            .help("write the lower end first"));
-    }
     Ok(Value::Range(low, high))
 }
 

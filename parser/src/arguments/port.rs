@@ -38,21 +38,32 @@ fn invalid(text: &str) -> Fault {
 
 /// `PORT`, `LOW:HIGH`, or a range with an open end (kernel-facts H5).
 pub(crate) fn range(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    match loose_range(text, context)? {
+        Value::Range(low, high) if low > high => {
+            let message = format!("the port range `{}` is empty", crate::words::clip(text));
+            Err(Fault::new("invalid-range", message).help("write the lower port first"))
+        }
+        range => Ok(range),
+    }
+}
+
+/// The same, but a reversed range is taken, and never matches.
+pub(crate) fn loose_range(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
     let Some((low, high)) = text.split_once(':') else {
         let port = u64::from(port(text, context)?);
         return Ok(Value::Range(port, port));
     };
     let low = if low.is_empty() { 0 } else { port(low, context)? };
     let high = if high.is_empty() { u16::MAX } else { port(high, context)? };
-    if low > high {
-        return Err(Fault::new("invalid-range", format!("the port range `{text}` is empty"))
-            .help("write the lower port first"));
-    }
     Ok(Value::Range(u64::from(low), u64::from(high)))
 }
 
 /// `PORT,LOW:HIGH,…` of multiport; no open ranges there (kernel-facts G11).
 pub(crate) fn list(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    if context.protocol.is_none() {
+        let message = "`multiport` needs `-p` and a protocol with ports before its ports";
+        return Err(Fault::new("missing-protocol", message));
+    }
     let mut ranges = Vec::with_capacity(1 + memchr::memchr_iter(b',', text.as_bytes()).count());
     let mut slots = 0;
     for item in text.split(',') {

@@ -7,10 +7,12 @@
 //! | `--ahres` | `Flag`; IPv6 only |
 
 use crate::arguments::Argument;
-use crate::extension::{Extension, OptionDecl};
-use crate::syntax::Value;
+use crate::extension::{Completion, Extension, OptionDecl};
+use crate::protocols::AH;
+use crate::syntax::{Family, Value};
 
-pub(super) static EXTENSION: Extension = Extension::of_match("ah", OPTIONS);
+pub(super) static EXTENSION: Extension =
+    Extension::of_match("ah", OPTIONS).complete(check_protocol);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("ahspi", Argument::Range(u32::MAX as u64))
@@ -19,3 +21,10 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("ahlen", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::flag("ahres"),
 ];
+
+/// In IPv6 it is an extension header, and `-p` is what comes behind it.
+fn check_protocol(completion: &mut Completion<'_, '_>) {
+    if completion.family() == Family::Ipv4 && completion.positive_protocol() != Some(AH) {
+        completion.refuse("missing-protocol", "`ah` needs `-p ah` in the rule", completion.span);
+    }
+}

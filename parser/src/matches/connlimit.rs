@@ -50,11 +50,13 @@ fn complete(completion: &mut Completion<'_, '_>) {
     if !completion.has("connlimit-daddr") {
         completion.fill("connlimit-saddr", Value::Flag);
     }
-    let family = completion.family();
-    if family == Family::Ipv4
-        && matches!(completion.value("connlimit-mask"), Some(Value::Number(length)) if *length > 32)
-    {
-        let span = completion.span_of("connlimit-mask");
-        completion.refuse("invalid-mask", "expected a prefix length from 0 to 32", span);
+    // A longer prefix than there is means the whole address.
+    let full = full_length(completion.family());
+    for option in completion.options.iter_mut() {
+        if let (Value::Number(length), Value::Number(full)) = (&mut option.value, &full)
+            && option.option.name == "connlimit-mask"
+        {
+            *length = (*length).min(*full);
+        }
     }
 }

@@ -55,8 +55,8 @@ static BURST: Custom = Custom { words: 1, parse: burst, print };
 fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let Some(word) = words.first() else { return Ok(Value::Flag) };
     let text = word.text.as_ref();
-    if text.strip_suffix("b/s").is_some_and(is_amount) {
-        return Ok(Value::Text(word.text.clone()));
+    if let Some(bytes) = text.strip_suffix("b/s").and_then(amount_of) {
+        return Ok(Value::Text(normal_bytes(bytes).into()));
     }
     rate::scaled(text, SCALE).ok_or_else(|| {
         Fault::expected("invalid-rate", "a rate such as `10/sec` or `512kb/s`", text)
@@ -65,16 +65,34 @@ fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
 
 fn burst<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let Some(word) = words.first() else { return Ok(Value::Flag) };
-    if word.text.strip_suffix('b').is_some_and(is_amount) {
+    if word.text.strip_suffix('b').and_then(amount_of).is_some() {
         return Ok(Value::Text(word.text.clone()));
     }
     number::number(&word.text, 1_000_000).map(Value::Number)
 }
 
-/// Digits and perhaps `k` or `m`.
-fn is_amount(text: &str) -> bool {
-    let digits = text.strip_suffix(['k', 'm']).unwrap_or(text);
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+/// The bytes of digits and perhaps `k` or `m`.
+fn amount_of(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'k' => (text.strip_suffix('k')?, 1 << 10),
+        b'm' => (text.strip_suffix('m')?, 1 << 20),
+        _ => (text, 1),
+    };
+    let bytes = digits.parse::<u64>().ok()?.checked_mul(unit)?;
+    (bytes <= u64::from(u32::MAX)).then_some(bytes)
+}
+
+/// A rate as the kernel's cost of 16 bytes and back, in the largest unit that fits.
+fn normal_bytes(bytes: u64) -> String {
+    let most = u64::from(u32::MAX);
+    let cost = most / ((bytes >> 4) + 1);
+    let bytes = most.checked_div(cost).unwrap_or(most).saturating_sub(1) << 4;
+    match bytes {
+        0 => "0b/s".to_owned(),
+        _ if bytes % (1 << 20) == 0 => format!("{}mb/s", bytes >> 20),
+        _ if bytes % (1 << 10) == 0 => format!("{}kb/s", bytes >> 10),
+        _ => format!("{bytes}b/s"),
+    }
 }
 
 fn print(value: &Value<'_>, out: &mut String) {
@@ -89,13 +107,24 @@ fn print(value: &Value<'_>, out: &mut String) {
 
 /// A burst of packets is always printed; full masks never are.
 fn complete(completion: &mut Completion<'_, '_>) {
-    let rate = completion.value("hashlimit-upto").or(completion.value("hashlimit-above"));
-    if matches!(rate, Some(Value::Rate { .. })) {
+    if matches!(rate_of(completion), Some(Value::Rate { .. })) {
         completion.fill("hashlimit-burst", Value::Number(5));
     }
+    // Entries live as long as the unit of the rate; only another time is printed.
+    let lifetime = match rate_of(completion) {
+        Some(Value::Rate { seconds, .. }) => u64::from(*seconds) * 1_000,
+        _ => 15_000,
+    };
+    completion.options.retain(|option| {
+        option.option.name != "hashlimit-htable-expire" || option.value != Value::Number(lifetime)
+    });
     let full = if completion.family() == Family::Ipv4 { 32 } else { 128 };
     let masks = ["hashlimit-srcmask", "hashlimit-dstmask"];
     completion.options.retain(|option| {
         !(masks.contains(&option.option.name) && option.value == Value::Number(full))
     });
+}
+
+fn rate_of<'c, 'a>(completion: &'c Completion<'_, 'a>) -> Option<&'c Value<'a>> {
+    completion.value("hashlimit-upto").or(completion.value("hashlimit-above"))
 }

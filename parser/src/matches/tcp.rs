@@ -29,7 +29,7 @@ const OPTIONS: &[OptionDecl] = &[
         .negatable()
         .aliases(&[Alias::new("destination-port")])
         .omitted(ANY_PORT),
-    OptionDecl::new("tcp-option", Argument::Number(255)).negatable(),
+    OptionDecl::new("tcp-option", Argument::Between(1, 255)).negatable(),
     // kernel-facts G12.
     OptionDecl::new("tcp-flags", Argument::TcpFlags)
         .negatable()

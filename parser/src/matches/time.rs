@@ -3,8 +3,8 @@
 //! | option | value |
 //! |---|---|
 //! | `--timestart, --timestop` | `Text` `HH:MM:SS`; both or none |
-//! | `[!] --monthdays` | `Bits`: bit n is day n |
-//! | `[!] --weekdays` | `Bits`: bit 1 is Monday, bit 7 Sunday |
+//! | `[!] --monthdays` | `Bits`: bit n is day n; never negated |
+//! | `[!] --weekdays` | `Bits`: bit 1 is Monday, bit 7 Sunday; never negated |
 //! | `--datestart, --datestop` | `Text` `YYYY-MM-DDTHH:MM:SS`; the second is always there |
 //! | `--kerneltz, --contiguous` | `Flag` |
 
@@ -44,12 +44,38 @@ fn complete(completion: &mut Completion<'_, '_>) {
         completion.fill("timestart", fixed(first));
         completion.fill("timestop", fixed(last));
     }
+    complement(completion, "monthdays", 0xffff_fffe);
+    complement(completion, "weekdays", 0xfe);
+    let late = match (completion.value("timestart"), completion.value("timestop")) {
+        (Some(Value::Text(start)), Some(Value::Text(stop))) => start > stop,
+        _ => false,
+    };
+    if completion.has("contiguous") && !late {
+        let message = "`--contiguous` needs an end before the start, that is past midnight";
+        let span = completion.span_of("contiguous");
+        completion.refuse("wrong-option", message, span);
+    }
     let whole = completion.value("timestart") == Some(&fixed(first))
         && completion.value("timestop") == Some(&fixed(last));
     if whole {
         let times = ["timestart", "timestop"];
         completion.options.retain(|option| !times.contains(&option.option.name));
     }
+}
+
+/// The kernel keeps the days that match, so `!` is gone afterwards; all days are no condition.
+fn complement(completion: &mut Completion<'_, '_>, name: &str, all: u32) {
+    for option in completion.options.iter_mut().filter(|option| option.option.name == name) {
+        if let Value::Bits(days) = &mut option.value
+            && option.negated
+        {
+            *days = !*days & all;
+            option.negated = false;
+        }
+    }
+    completion
+        .options
+        .retain(|option| option.option.name != name || option.value != Value::Bits(all));
 }
 
 fn text<'w>(words: &'w [Word<'_>]) -> &'w str {

@@ -55,6 +55,8 @@ pub(super) enum Basic {
     Ipv6,
     Wait,
     Quiet,
+    /// A command, or an option of another command.
+    Command,
 }
 
 /// The long names of basic options.
@@ -77,6 +79,25 @@ pub(super) const LONG: &[(&str, Basic)] = &[
     ("--wait", Basic::Wait),
     ("--verbose", Basic::Quiet),
     ("--modprobe", Basic::Quiet),
+    ("--append", Basic::Command),
+    ("--delete", Basic::Command),
+    ("--check", Basic::Command),
+    ("--insert", Basic::Command),
+    ("--replace", Basic::Command),
+    ("--list", Basic::Command),
+    ("--list-rules", Basic::Command),
+    ("--flush", Basic::Command),
+    ("--zero", Basic::Command),
+    ("--new-chain", Basic::Command),
+    ("--delete-chain", Basic::Command),
+    ("--rename-chain", Basic::Command),
+    ("--policy", Basic::Command),
+    ("--table", Basic::Command),
+    ("--numeric", Basic::Command),
+    ("--exact", Basic::Command),
+    ("--version", Basic::Command),
+    ("--help", Basic::Command),
+    ("--line-numbers", Basic::Command),
 ];
 
 impl Basic {
@@ -158,6 +179,7 @@ impl<'a> Reader<'_, 'a> {
                 self.at += usize::from(number.is_some());
             }
             Basic::Quiet => {}
+            Basic::Command => self.unknown_option(start, word),
         }
     }
 

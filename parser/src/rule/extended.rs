@@ -288,8 +288,6 @@ fn match_of_protocol(protocol: u8) -> Option<&'static Extension> {
         protocols::AH => "ah",
         protocols::IPCOMP => "ipcomp",
         protocols::MOBILITY => "mh",
-        // iptables has the options of udplite in its udp match.
-        protocols::UDPLITE => "udplite",
         _ => return None,
     };
     find(ExtensionKind::Match, name)

@@ -1,11 +1,11 @@
 //! The end of a rule: its uses of extensions are completed and checked against what the kernel
 //! allows (kernel-facts B18, G4, G17).
 
-use super::{Pending, Read, Reader};
+use super::{Read, Reader};
 use crate::diagnostic::Diagnostic;
-use crate::extension::{Completion, Extension, ExtensionKind, Requirement};
+use crate::extension::{Completion, Extension, ExtensionKind, Repetition, Requirement};
 use crate::span::Span;
-use crate::syntax::{ExtensionUse, Family, Negatable, OptionUse, Rule, TableName, Target};
+use crate::syntax::{Backend, ExtensionUse, Family, Negatable, OptionUse, Rule, TableName, Target};
 
 /// The built-in chains of all tables.
 const BUILTIN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
@@ -61,8 +61,12 @@ impl<'a> Reader<'_, 'a> {
         }
         matches.reserve_exact(count - usize::from(self.target_use.is_some()));
         let place = |(number, used): &(usize, OptionUse<'a>)| {
-            let options =
-                self.scratch.uses.get(*number).map_or(&[][..], |one| one.extension.options);
+            let sorted = self
+                .scratch
+                .uses
+                .get(*number)
+                .filter(|one| one.extension.repetition == Repetition::Refused);
+            let options = sorted.map_or(&[][..], |one| one.extension.options);
             (*number, option_index(options, used))
         };
         if !self.scratch.options.is_sorted_by_key(place) {
@@ -179,8 +183,11 @@ impl<'a> Reader<'_, 'a> {
 
     fn check_protocol(&mut self, used: &Use) {
         let extension = used.extension;
-        let named = matches!(self.protocol, Some(Negatable { negated: false, value })
-            if extension.protocols.contains(&value));
+        // iptables-nft turns tcp and udp into expressions of its own and takes `! -p tcp`, too.
+        let native = matches!(extension.name, "tcp" | "udp")
+            && self.context.backend != Some(Backend::Legacy);
+        let named = matches!(self.protocol, Some(Negatable { negated, value })
+            if (native || !negated) && extension.protocols.contains(&value));
         if named || self.given & 16 != 0 && self.protocol.is_none() && !self.unsupported.is_empty()
         {
             return;
@@ -202,8 +209,6 @@ struct Use {
     span: Span,
     faulty: bool,
 }
-
-impl Pending {}
 
 /// The place of an option in its declaration; all the same where the order of the rule counts.
 fn option_index(options: &[crate::extension::OptionDecl], used: &OptionUse<'_>) -> usize {

@@ -17,7 +17,6 @@ pub(super) static EXTENSION: Extension = Extension::of_target("CONNMARK", OPTION
         Requirement::AtMostOneOf(&["set-xmark", "save-mark", "restore-mark"]),
         Requirement::AtMostOneOf(&["mask", "nfmask"]),
         Requirement::AtMostOneOf(&["mask", "ctmask"]),
-        Requirement::AtMostOneOf(&["mask", "set-xmark"]),
     ])
     .complete(fill_masks);
 
@@ -37,14 +36,22 @@ const OPTIONS: &[OptionDecl] = &[
 
 /// `--mask` stands for both masks, and both are printed.
 fn fill_masks(completion: &mut Completion<'_, '_>) {
-    if completion.has("set-xmark") {
-        return;
-    }
-    let both = match completion.value("mask") {
-        Some(Value::Number(mask)) => *mask,
-        _ => u64::from(u32::MAX),
+    let given = match completion.value("mask") {
+        Some(Value::Number(mask)) => Some(*mask),
+        _ => None,
     };
     completion.options.retain(|option| option.option.name != "mask");
+    if completion.has("set-xmark") {
+        let masks = ["nfmask", "ctmask"];
+        completion.options.retain(|option| !masks.contains(&option.option.name));
+        for option in completion.options.iter_mut() {
+            if let (Value::Masked(_, mask), Some(given)) = (&mut option.value, given) {
+                *mask = given;
+            }
+        }
+        return;
+    }
+    let both = given.unwrap_or(u64::from(u32::MAX));
     completion.fill("nfmask", Value::Number(both));
     completion.fill("ctmask", Value::Number(both));
 }

@@ -18,6 +18,6 @@ pub(super) static EXTENSION: Extension = Extension::of_target("HL", OPTIONS)
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hl-set", Argument::Number(255)),
-    OptionDecl::new("hl-dec", Argument::Number(255)),
-    OptionDecl::new("hl-inc", Argument::Number(255)),
+    OptionDecl::new("hl-dec", Argument::Between(1, 255)),
+    OptionDecl::new("hl-inc", Argument::Between(1, 255)),
 ];

@@ -7,17 +7,17 @@
 //! | `--hmark-mod, --hmark-offset, --hmark-rnd` | `Number` |
 
 use crate::arguments::Argument;
-use crate::extension::{Completion, Extension, OptionDecl, Requirement};
+use crate::extension::{Completion, Extension, OptionDecl, Requirement, fixed};
 use crate::syntax::{Family, Value};
+use crate::words::clip;
 
 pub(super) static EXTENSION: Extension = Extension::of_target("HMARK", OPTIONS)
-    .requires(&[Requirement::OneOf(&["hmark-mod"])])
+    .requires(&[Requirement::OneOf(&["hmark-mod"]), Requirement::OneOf(&["hmark-rnd"])])
     .complete(complete);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hmark-src-prefix", Argument::Number(128)),
     OptionDecl::new("hmark-dst-prefix", Argument::Number(128)),
-    OptionDecl::new("hmark-tuple", Argument::Bare(255)),
     OptionDecl::new("hmark-sport-mask", Argument::Hex(0xffff)),
     OptionDecl::new("hmark-dport-mask", Argument::Hex(0xffff)),
     OptionDecl::new("hmark-spi-mask", Argument::WideHex),
@@ -28,16 +28,27 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hmark-rnd", Argument::WideHex),
     OptionDecl::new("hmark-mod", Argument::Number(u32::MAX as u64)),
     OptionDecl::new("hmark-offset", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hmark-tuple", Argument::Bare(255)),
 ];
 
-/// `--hmark-tuple src,dst` is printed as prefixes.
+/// `--hmark-tuple` is printed as the masks that it stands for, but for `ct`.
 fn complete(completion: &mut Completion<'_, '_>) {
-    let only_addresses =
-        matches!(completion.value("hmark-tuple"), Some(Value::Text(text)) if text == "src,dst");
-    if only_addresses {
-        completion.options.retain(|option| option.option.name != "hmark-tuple");
-        let length = if completion.family() == Family::Ipv4 { 32 } else { 128 };
-        completion.fill("hmark-src-prefix", Value::Number(length));
-        completion.fill("hmark-dst-prefix", Value::Number(length));
+    let Some(Value::Text(tuple)) = completion.value("hmark-tuple").cloned() else { return };
+    completion.options.retain(|option| option.option.name != "hmark-tuple");
+    let length = if completion.family() == Family::Ipv4 { 32 } else { 128 };
+    for field in tuple.split(',') {
+        match field {
+            "src" => completion.fill("hmark-src-prefix", Value::Number(length)),
+            "dst" => completion.fill("hmark-dst-prefix", Value::Number(length)),
+            "sport" => completion.fill("hmark-sport-mask", Value::Number(0xffff)),
+            "dport" => completion.fill("hmark-dport-mask", Value::Number(0xffff)),
+            "spi" => completion.fill("hmark-spi-mask", Value::Number(0xffff_ffff)),
+            "proto" => completion.fill("hmark-proto-mask", Value::Number(0xff)),
+            "ct" => completion.fill("hmark-tuple", fixed("ct")),
+            _ => {
+                let message = format!("unknown field `{}` of a tuple", clip(field));
+                completion.refuse("unknown-value", message, completion.span);
+            }
+        }
     }
 }

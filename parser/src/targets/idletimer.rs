@@ -13,7 +13,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("IDLETIMER", OPTIO
     .requires(&[Requirement::OneOf(&["timeout"]), Requirement::OneOf(&["label"])]);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("timeout", Argument::Between(1, u32::MAX as u64)),
     OptionDecl::new("label", Argument::Bare(27)),
     OptionDecl::flag("alarm"),
 ];

@@ -6,17 +6,16 @@
 //! | `--log-level` | `Number`; 4 if not there |
 //! | `--log-tcp-sequence, --log-tcp-options, --log-ip-options, --log-uid, --log-macdecode` | `Flag` |
 
-use std::borrow::Cow;
-
 use crate::arguments::{Argument, Context, Custom, Fault, names, number};
-use crate::extension::{Extension, OptionDecl};
+use crate::extension::{Completion, Extension, OptionDecl};
 use crate::syntax::Value;
 use crate::words::Word;
 
-pub(super) static EXTENSION: Extension = Extension::of_target("LOG", OPTIONS);
+pub(super) static EXTENSION: Extension =
+    Extension::of_target("LOG", OPTIONS).complete(refuse_empty_prefix);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("log-prefix", Argument::Text(29)).omitted(&Value::Text(Cow::Borrowed(""))),
+    OptionDecl::new("log-prefix", Argument::Text(29)),
     OptionDecl::new("log-level", Argument::Custom(&LEVEL)).omitted(&Value::Number(4)),
     OptionDecl::flag("log-tcp-sequence"),
     OptionDecl::flag("log-tcp-options"),
@@ -47,11 +46,9 @@ fn level<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     if let Some(number) = number::parse(text).filter(|&number| number < 8) {
         return Ok(Value::Number(number));
     }
-    let starts =
-        |name: &str| name.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
     LEVELS
         .iter()
-        .find(|(name, _)| !text.is_empty() && starts(name))
+        .find(|(name, _)| name.eq_ignore_ascii_case(text))
         .map(|(_, level)| Value::Number(*level))
         .ok_or_else(|| names::unknown(text, LEVELS.iter().map(|(name, _)| *name)))
 }
@@ -60,5 +57,12 @@ fn print(value: &Value<'_>, out: &mut String) {
     if let Value::Number(level) = value {
         out.push(' ');
         number::print(*level, out);
+    }
+}
+
+fn refuse_empty_prefix(completion: &mut Completion<'_, '_>) {
+    if matches!(completion.value("log-prefix"), Some(Value::Text(text)) if text.is_empty()) {
+        let span = completion.span_of("log-prefix");
+        completion.refuse("invalid-text", "the prefix is empty", span);
     }
 }

@@ -4,14 +4,17 @@ use crate::extension::Completion;
 use crate::protocols::{DCCP, ICMP, ICMPV6, SCTP, TCP, UDP};
 use crate::syntax::Value;
 
-/// Refuses ports without `-p` (kernel-facts B11; ICMP is let through there).
+/// Refuses ports without `-p` (kernel-facts B11; neither ICMP nor `!` is refused there).
 pub(super) fn check_protocol(completion: &mut Completion<'_, '_>) {
     let ports = |value: &Value<'_>| matches!(value, Value::Nat(range) if range.ports.is_some());
     let Some(option) = completion.options.iter().find(|option| ports(&option.value)) else {
         return;
     };
     let span = option.span;
-    if !matches!(completion.positive_protocol(), Some(TCP | UDP | SCTP | DCCP | ICMP | ICMPV6)) {
+    if !matches!(
+        completion.protocol.map(|protocol| protocol.value),
+        Some(TCP | UDP | SCTP | DCCP | ICMP | ICMPV6)
+    ) {
         let message = "ports need `-p tcp`, `-p udp`, `-p sctp` or `-p dccp` in the rule";
         completion.refuse("missing-protocol", message, span);
     }

@@ -8,11 +8,11 @@
 use std::borrow::Cow;
 
 use crate::arguments::Argument;
-use crate::extension::{Extension, OptionDecl, Requirement};
+use crate::extension::{Completion, Extension, OptionDecl};
 use crate::syntax::Value;
 
-pub(super) static EXTENSION: Extension = Extension::of_target("NFLOG", OPTIONS)
-    .requires(&[Requirement::AtMostOneOf(&["nflog-size", "nflog-range"])]);
+pub(super) static EXTENSION: Extension =
+    Extension::of_target("NFLOG", OPTIONS).complete(forget_range);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nflog-prefix", Argument::Text(127)).omitted(&Value::Text(Cow::Borrowed(""))),
@@ -21,3 +21,8 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nflog-range", Argument::Number(u32::MAX as u64)).omitted(&Value::Number(0)),
     OptionDecl::new("nflog-threshold", Argument::Number(65_535)).omitted(&Value::Number(0)),
 ];
+
+/// `--nflog-range` never worked, and iptables forgets it with a warning.
+fn forget_range(completion: &mut Completion<'_, '_>) {
+    completion.options.retain(|option| option.option.name != "nflog-range");
+}

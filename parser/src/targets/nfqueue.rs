@@ -25,7 +25,12 @@ const OPTIONS: &[OptionDecl] = &[
 ];
 
 fn fill_queue(completion: &mut Completion<'_, '_>) {
-    if !completion.has("queue-balance") {
-        completion.fill("queue-num", Value::Number(0));
+    match completion.value("queue-balance") {
+        Some(Value::Range(low, high)) if low >= high => {
+            let span = completion.span_of("queue-balance");
+            completion.refuse("invalid-range", "expected a range `LOW:HIGH` of queues", span);
+        }
+        Some(_) => {}
+        None => completion.fill("queue-num", Value::Number(0)),
     }
 }

@@ -18,6 +18,6 @@ pub(super) static EXTENSION: Extension = Extension::of_target("TTL", OPTIONS)
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("ttl-set", Argument::Number(255)),
-    OptionDecl::new("ttl-dec", Argument::Number(255)),
-    OptionDecl::new("ttl-inc", Argument::Number(255)),
+    OptionDecl::new("ttl-dec", Argument::Between(1, 255)),
+    OptionDecl::new("ttl-inc", Argument::Between(1, 255)),
 ];
