@@ -1,18 +1,13 @@
 //! The snapshots of real Docker hosts, put together.
 
+#[cfg(test)]
 mod snapshots;
-
-use std::net::IpAddr;
 
 use nattrace_model::host::route::{LOCAL, MAIN, RouteKind};
 use nattrace_model::host::{InterfaceKind, Part};
 use nattrace_parser::diagnostic::Severity;
 use nattrace_parser::syntax::Family;
-use snapshots::{all, load, load_without, skipped};
-
-fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
-}
+use snapshots::{address, all, load, load_without, skipped};
 
 #[test]
 fn every_snapshot_is_read_without_complaint() {
@@ -60,7 +55,8 @@ fn a_default_bridge_host_is_as_it_was() {
     assert!(host.is_container_bridge("docker0"));
     assert!(!host.is_container_bridge("eth0"));
 
-    let main: Vec<_> = host.routing.tables4[&MAIN].routes().iter().map(|r| r.text.as_str()).collect();
+    let main: Vec<_> =
+        host.routing.tables4[&MAIN].routes().iter().map(|r| r.text.as_str()).collect();
     assert_eq!(
         main,
         [
@@ -95,7 +91,9 @@ fn a_default_bridge_host_is_as_it_was() {
     assert_eq!(bridge.gateways, [address("172.17.0.1")], "taken from the containers");
     let given = [Part::Rules4, Part::Rules6, Part::Ipset, Part::Routes6, Part::DockerContainers];
     assert!(given.into_iter().all(|part| host.has(part)));
-    assert!(!host.has(Part::Zones) && !host.has(Part::LegacyRules4) && !host.has(Part::PolicyRules6));
+    assert!(
+        !host.has(Part::Zones) && !host.has(Part::LegacyRules4) && !host.has(Part::PolicyRules6)
+    );
 }
 
 #[test]
@@ -105,8 +103,14 @@ fn addresses_keep_the_order_of_the_kernel() {
         return;
     }
     let host = load("03-snat-hand-edit").system.host;
-    let eth0: Vec<_> = host.interface("eth0").unwrap().addresses.iter().map(|a| (a.local, a.secondary)).collect();
-    let expected = [("173.208.194.202", false), ("173.208.194.203", true), ("173.208.194.205", true), ("173.208.194.206", true)];
+    let eth0: Vec<_> =
+        host.interface("eth0").unwrap().addresses.iter().map(|a| (a.local, a.secondary)).collect();
+    let expected = [
+        ("173.208.194.202", false),
+        ("173.208.194.203", true),
+        ("173.208.194.205", true),
+        ("173.208.194.206", true),
+    ];
     assert_eq!(eth0[..4], expected.map(|(text, secondary)| (address(text), secondary)));
     let zone = &host.zones["peer"];
     assert!(zone.contains(address("173.208.194.204"), "eth0"));
@@ -162,7 +166,8 @@ fn ipv6_has_routes_listeners_and_addresses() {
         return;
     }
     let host = load("11a-ipv6-ip6tables").system.host;
-    let main: Vec<_> = host.routing.tables6[&MAIN].routes().iter().map(|r| r.text.as_str()).collect();
+    let main: Vec<_> =
+        host.routing.tables6[&MAIN].routes().iter().map(|r| r.text.as_str()).collect();
     assert_eq!(main.last(), Some(&"default via 2001:db8:1::1 dev eth0 metric 1024"));
     let (web, _) = host.inventory.owner(address("fd00:d0c::242:ac11:2")).unwrap();
     assert_eq!(web.name, "web");
@@ -203,7 +208,11 @@ fn the_local_table_is_what_the_kernel_makes_of_the_addresses() {
                 routes
             };
             for table in [LOCAL, MAIN] {
-                assert_eq!(routes(&made, table), routes(&listed, table), "{name} {family:?} {table}");
+                assert_eq!(
+                    routes(&made, table),
+                    routes(&listed, table),
+                    "{name} {family:?} {table}"
+                );
             }
         }
     }
@@ -217,11 +226,9 @@ fn a_listing_for_people_says_what_json_says() {
     }
     for name in names {
         let json = load(&name).system.host;
-        let text = load_without(&name, |file| {
-            ["ip-addr.json", "ip-route.json"].contains(&file)
-        })
-        .system
-        .host;
+        let text = load_without(&name, |file| ["ip-addr.json", "ip-route.json"].contains(&file))
+            .system
+            .host;
         assert_eq!(json.interfaces, text.interfaces, "{name}");
         for (table, routes) in &json.routing.tables4 {
             assert_eq!(routes.routes(), text.routing.tables4[table].routes(), "{name}");
@@ -238,11 +245,15 @@ fn containers_and_networks_show_each_other() {
     for name in names {
         let host = load(&name).system.host;
         let whole = &host.inventory;
-        let networks = load_without(&name, |file| file == "docker-inspect.json").system.host.inventory;
+        let networks =
+            load_without(&name, |file| file == "docker-inspect.json").system.host.inventory;
         for container in &whole.containers {
             let other = networks.containers.iter().find(|c| c.id == container.id);
             let addresses = |c: &nattrace_model::host::inventory::Container| {
-                c.endpoints.iter().map(|e| (e.network.clone(), e.addresses.clone())).collect::<Vec<_>>()
+                c.endpoints
+                    .iter()
+                    .map(|e| (e.network.clone(), e.addresses.clone()))
+                    .collect::<Vec<_>>()
             };
             assert_eq!(other.map(addresses), Some(addresses(container)), "{name}");
         }
@@ -251,7 +262,9 @@ fn containers_and_networks_show_each_other() {
         for network in &containers.networks {
             let real = whole.network(&network.name).unwrap();
             // A bridge without an address (`inhibit_ipv4`) does not show whose it is.
-            let bare = host.interface(&real.bridge).is_some_and(|i| i.addresses.iter().all(|a| a.local.is_ipv6()));
+            let bare = host
+                .interface(&real.bridge)
+                .is_some_and(|i| i.addresses.iter().all(|a| a.local.is_ipv6()));
             assert!(network.bridge == real.bridge || bare, "{name} {}", network.name);
             assert!(network.subnets.iter().all(|subnet| real.subnets.contains(subnet)), "{name}");
         }
@@ -264,6 +277,10 @@ fn an_unknown_file_is_named_and_companions_are_not() {
     let texts = ["iptabels-save", "observed.md", "README", "nattrace.toml"];
     let texts = texts.map(|name| Text { name, text: "" });
     let loaded = load(&texts, &[]);
-    let told: Vec<_> = loaded.diagnostics.iter().map(|d| (d.part.as_str(), d.diagnostic.help.as_deref())).collect();
+    let told: Vec<_> = loaded
+        .diagnostics
+        .iter()
+        .map(|d| (d.part.as_str(), d.diagnostic.help.as_deref()))
+        .collect();
     assert_eq!(told, [("iptabels-save", Some("did you mean `iptables-save`?"))]);
 }

@@ -1,17 +1,23 @@
 //! What rules alone show of a host, held against the host that they were taken from.
 
+#[cfg(test)]
 mod snapshots;
 
 use std::net::IpAddr;
 
-use nattrace_model::build::{Text, load as load_texts};
+use nattrace_model::build::{Loaded, Text, load as load_texts};
 use nattrace_model::endpoint::{FlowRequest, resolve};
 use nattrace_model::host::route::MAIN;
 use nattrace_model::host::{Host, InterfaceKind, Part};
-use snapshots::{all, load, load_rules, load_without, skipped};
+use snapshots::{address, all, files, load, load_without, skipped};
 
-fn address(text: &str) -> IpAddr {
-    text.parse().unwrap()
+/// Nothing but one file of rules.
+fn load_rules(name: &str, file: &str) -> Loaded {
+    let files = files(name);
+    let mut texts = files.iter().filter(|(name, _)| name == file);
+    let texts: Vec<Text<'_>> =
+        texts.next().map(|(name, text)| Text { name, text }).into_iter().collect();
+    load_texts(&[], &texts)
 }
 
 fn codes(host: &Host) -> Vec<&'static str> {
@@ -44,7 +50,9 @@ fn what_is_inferred_is_so() {
                     continue;
                 }
                 // A rule may name an interface that is not there any more; none does here.
-                let known = real.interface(&interface.name).unwrap_or_else(|| panic!("{at}: no such interface"));
+                let known = real
+                    .interface(&interface.name)
+                    .unwrap_or_else(|| panic!("{at}: no such interface"));
                 if interface.kind == InterfaceKind::Bridge {
                     assert_eq!(known.kind, InterfaceKind::Bridge, "{at}");
                     bridges += 1;
@@ -54,7 +62,8 @@ fn what_is_inferred_is_so() {
                         other.local == address.local && other.subnet == address.subnet
                     });
                     // Docker makes the rule for `inhibit_ipv4` too, whose bridge has no address.
-                    let bare = interface.name == "br-lab" && known.addresses.iter().all(|a| a.local.is_ipv6());
+                    let bare = interface.name == "br-lab"
+                        && known.addresses.iter().all(|a| a.local.is_ipv6());
                     assert!(same || bare, "{at}: {address:?} is not there");
                     subnets += 1;
                 }
@@ -62,13 +71,20 @@ fn what_is_inferred_is_so() {
                 for address in secondary.filter(|a| !inferred_placeholder(&inferred, a.local)) {
                     let owned = real.owner(address.local).is_some();
                     // A range of SNAT may hold addresses that only the router knows.
-                    assert!(owned || name == "17k-snat-ranges", "{at}: {} is not its own", address.local);
+                    assert!(
+                        owned || name == "17k-snat-ranges",
+                        "{at}: {} is not its own",
+                        address.local
+                    );
                     own += 1;
                 }
             }
         }
     }
-    assert!(bridges > 200 && subnets > 200 && own > 10, "{bridges} bridges, {subnets} subnets, {own} own");
+    assert!(
+        bridges > 200 && subnets > 200 && own > 10,
+        "{bridges} bridges, {subnets} subnets, {own} own"
+    );
 }
 
 fn inferred_placeholder(host: &Host, address: IpAddr) -> bool {
@@ -88,7 +104,7 @@ fn dockers_rules_show_its_bridges() {
     for name in &names {
         let real = load(name).system.host;
         let inferred = load_rules(name, "iptables-save").system.host;
-        let save = snapshots::files(name).into_iter().find(|(file, _)| file == "iptables-save").unwrap().1;
+        let save = files(name).into_iter().find(|(file, _)| file == "iptables-save").unwrap().1;
         for network in &real.inventory.networks {
             let subnet = network.subnets.first().map(ToString::to_string).unwrap_or_default();
             let rule = format!("-A POSTROUTING -s {subnet} ! -o {} -j MASQUERADE", network.bridge);
@@ -111,7 +127,9 @@ fn every_inference_names_its_rule_and_what_would_settle_it() {
         let inferred = load_rules(name, "iptables-save").system.host;
         for assumption in &inferred.assumptions {
             assert!(assumption.text.contains("settles it"), "{name}: {}", assumption.text);
-            if ["inferred-bridge", "inferred-subnet", "inferred-address", "inferred-route"].contains(&assumption.code) {
+            if ["inferred-bridge", "inferred-subnet", "inferred-address", "inferred-route"]
+                .contains(&assumption.code)
+            {
                 assert!(assumption.text.contains("iptables-save:"), "{name}: {}", assumption.text);
             }
         }
@@ -128,10 +146,14 @@ fn nothing_is_inferred_where_the_part_is_there() {
     }
     let whole = load("01-default-bridge").system.host;
     let without_sysctl = load_without("01-default-bridge", |file| file == "sysctl").system.host;
-    assert_eq!(codes(&without_sysctl), ["bridge-nf-assumed", "ip-forward-assumed", "rp-filter-assumed"]);
+    assert_eq!(
+        codes(&without_sysctl),
+        ["bridge-nf-assumed", "ip-forward-assumed", "rp-filter-assumed"]
+    );
     assert_eq!(without_sysctl.interfaces, whole.interfaces);
 
-    let without_routes = load_without("01-default-bridge", |file| file.starts_with("ip-route")).system.host;
+    let without_routes =
+        load_without("01-default-bridge", |file| file.starts_with("ip-route")).system.host;
     assert_eq!(
         codes(&without_routes),
         ["default-route-assumed", "routes-from-addresses", "routes-from-addresses"]
@@ -214,7 +236,9 @@ fn a_subnet_is_tied_to_its_bridge_by_what_is_published_from_it() {
 /// The fifth story: a person may except any bridge from translating any subnet.
 #[test]
 fn a_hand_made_snat_does_not_tell_whose_subnet_it_is() {
-    let host = rules("-A POSTROUTING -t nat -s 172.18.0.0/16 ! -o docker0 -j SNAT --to-source 172.17.0.4\n");
+    let host = rules(
+        "-A POSTROUTING -t nat -s 172.18.0.0/16 ! -o docker0 -j SNAT --to-source 172.17.0.4\n",
+    );
     let docker0 = host.interface("docker0").unwrap();
     assert_eq!(docker0.addresses, [], "{:?}", host.assumptions);
 }
@@ -224,7 +248,10 @@ fn the_way_out_is_the_only_interface_that_may_be_it() {
     let uplink = |text: &str| {
         let host = rules(text);
         let routes = host.routing.tables4.get(&MAIN);
-        let default = routes.into_iter().flat_map(|table| table.routes()).find(|r| r.destination.length() == 0);
+        let default = routes
+            .into_iter()
+            .flat_map(|table| table.routes())
+            .find(|r| r.destination.length() == 0);
         default.map(|route| route.next_hops[0].interface.clone())
     };
     let some = |name: &str| Some(name.to_owned());
@@ -235,7 +262,10 @@ fn the_way_out_is_the_only_interface_that_may_be_it() {
     // Two that are used so: nobody knows.
     assert_eq!(uplink(&format!("{masquerade}-t nat -A POSTROUTING -o eth0 -j MASQUERADE\n")), None);
     // A tunnel that is masqueraded too is less likely than a card.
-    assert_eq!(uplink(&format!("{masquerade}-t nat -A POSTROUTING -o wg0 -j MASQUERADE\n")), some("eth1"));
+    assert_eq!(
+        uplink(&format!("{masquerade}-t nat -A POSTROUTING -o wg0 -j MASQUERADE\n")),
+        some("eth1")
+    );
     assert_eq!(uplink("-A FORWARD -i docker0 -o docker0 -j ACCEPT\n"), some("uplink"));
     assert_eq!(uplink("-A INPUT -i tun0 -j ACCEPT\n"), some("uplink"));
 }
@@ -245,7 +275,10 @@ fn a_vpn_subnet_is_behind_its_tunnel() {
     let host = rules(
         "-t nat -A POSTROUTING -s 10.8.0.0/24 -o eth0 -j MASQUERADE\n-A FORWARD -i tun0 -s 10.8.0.0/24 -j ACCEPT\n",
     );
-    let route = host.routing.tables4[&MAIN].routes().iter().find(|r| r.destination.to_string() == "10.8.0.0/24");
+    let route = host.routing.tables4[&MAIN]
+        .routes()
+        .iter()
+        .find(|r| r.destination.to_string() == "10.8.0.0/24");
     assert_eq!(route.unwrap().next_hops[0].interface, "tun0");
     assert_eq!(host.interface("tun0").unwrap().kind, InterfaceKind::Tunnel);
 }

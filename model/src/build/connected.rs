@@ -1,6 +1,7 @@
 //! The routes that the kernel makes by itself from the addresses of its interfaces: table `local`
 //! and the connected prefixes (kernel-facts C1, C2, J9).
 
+use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_parser::syntax::Family;
@@ -14,7 +15,12 @@ use crate::host::{Interface, InterfaceAddress, InterfaceKind, Scope};
 const KERNEL_METRIC6: u32 = 256;
 
 /// Adds table `local` of a family as the addresses make it.
-pub(crate) fn add_local(routing: &mut Routing, family: Family, interfaces: &[Interface], sysctls: &Sysctls) {
+pub(crate) fn add_local(
+    routing: &mut Routing,
+    family: Family,
+    interfaces: &[Interface],
+    sysctls: &Sysctls,
+) {
     for (interface, address) in of_family(interfaces, family) {
         match address.local {
             IpAddr::V4(local) => add_local4(routing, interface, address, local),
@@ -53,8 +59,7 @@ pub(crate) fn add_connected(routing: &mut Routing, family: Family, interfaces: &
 
 /// A host route or prefix route that somebody set by hand, or that an inference stands for.
 pub(crate) fn device_route(destination: Prefix, gateway: Option<IpAddr>, interface: &str) -> Route {
-    let next_hop =
-        NextHop { gateway, interface: interface.to_owned(), weight: 1, dead: false };
+    let next_hop = NextHop { gateway, interface: interface.to_owned(), weight: 1, dead: false };
     let scope = if gateway.is_none() { Scope::Link } else { Scope::Global };
     finish(Route {
         kind: RouteKind::Unicast,
@@ -188,23 +193,27 @@ fn finish(mut route: Route) -> Route {
         _ => route.destination.to_string(),
     };
     let mut text = format!("{kind}{destination}");
+    let mut add = |word: &str, value: &dyn std::fmt::Display| {
+        // Writing into a string can't fail.
+        let _ = write!(text, " {word} {value}");
+    };
     if let Some(hop) = route.next_hops.first() {
         if let Some(gateway) = hop.gateway {
-            text += &format!(" via {gateway}");
+            add("via", &gateway);
         }
-        text += &format!(" dev {}", hop.interface);
+        add("dev", &hop.interface);
     }
     match route.scope {
         Scope::Global => {}
-        Scope::Site => text += " scope site",
-        Scope::Link => text += " scope link",
-        Scope::Host => text += " scope host",
+        Scope::Site => add("scope", &"site"),
+        Scope::Link => add("scope", &"link"),
+        Scope::Host => add("scope", &"host"),
     }
     if let Some(source) = route.preferred_source {
-        text += &format!(" src {source}");
+        add("src", &source);
     }
     if route.metric != 0 {
-        text += &format!(" metric {}", route.metric);
+        add("metric", &route.metric);
     }
     route.text = text;
     route

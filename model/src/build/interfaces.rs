@@ -14,8 +14,20 @@ use crate::host::{
 
 /// Kinds of links that carry bare IP packets between two ends (`ip -d link`).
 const TUNNEL_KINDS: [&str; 14] = [
-    "wireguard", "tun", "ipip", "ip6tnl", "sit", "gre", "ip6gre", "vti", "vti6", "xfrm", "ppp",
-    "ovpn", "ipvti", "amt",
+    "wireguard",
+    "tun",
+    "ipip",
+    "ip6tnl",
+    "sit",
+    "gre",
+    "ip6gre",
+    "vti",
+    "vti6",
+    "xfrm",
+    "ppp",
+    "ovpn",
+    "ipvti",
+    "amt",
 ];
 
 /// The words behind `link/` of such links, for listings without `-d`.
@@ -104,15 +116,27 @@ fn bridge_names(
 /// Whether a name is one that only bridges are given by the programs that make them.
 pub(crate) fn is_bridge_name(name: &str) -> bool {
     let numbered = |beginning: &str| {
-        name.strip_prefix(beginning).is_some_and(|rest| {
-            !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit())
-        })
+        name.strip_prefix(beginning)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_digit()))
     };
     name.starts_with("br-")
         || ["docker_gwbridge", "kube-bridge"].contains(&name)
-        || ["docker", "br", "virbr", "lxdbr", "lxcbr", "incusbr", "cni", "cni-podman", "podman", "vmbr", "cbr", "nerdctl"]
-            .iter()
-            .any(|beginning| numbered(beginning))
+        || [
+            "docker",
+            "br",
+            "virbr",
+            "lxdbr",
+            "lxcbr",
+            "incusbr",
+            "cni",
+            "cni-podman",
+            "podman",
+            "vmbr",
+            "cbr",
+            "nerdctl",
+        ]
+        .iter()
+        .any(|beginning| numbered(beginning))
 }
 
 fn kind(interface: &listed::Interface, bridges: &BTreeSet<String>, is_port: bool) -> InterfaceKind {

@@ -180,7 +180,8 @@ fn of_container(
     // `--network container:NAME`: the attachments are those of the other container.
     let shared = match &container.network_mode {
         listed::NetworkMode::Container(other) => all.iter().find(|candidate| {
-            candidate.name == *other || (!other.is_empty() && candidate.id.starts_with(other.as_str()))
+            candidate.name == *other
+                || (!other.is_empty() && candidate.id.starts_with(other.as_str()))
         }),
         _ => None,
     };

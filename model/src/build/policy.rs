@@ -5,7 +5,7 @@ use nattrace_parser::syntax::Family;
 
 use super::Parts;
 use super::routes::{self, Tables};
-use crate::host::route::{LOCAL, MAIN, DEFAULT, PolicyRule, Routing};
+use crate::host::route::{DEFAULT, LOCAL, MAIN, PolicyRule, Routing};
 use crate::host::{Assumption, Part};
 
 /// Adds the rules of both families in the order of their priorities.
@@ -41,21 +41,17 @@ fn listed(parts: &Parts, family: Family) -> Option<Vec<&RoutingRule>> {
     };
     let of_family = |rule: &&RoutingRule| rule.family == Some(family);
     let strays: Vec<&RoutingRule> = other.iter().flatten().filter(of_family).collect();
-    let own = own.as_ref().map(|rules| {
-        rules.iter().filter(|rule| rule.family.is_none_or(|found| found == family))
-    });
+    let own = own
+        .as_ref()
+        .map(|rules| rules.iter().filter(|rule| rule.family.is_none_or(|found| found == family)));
     match (own, strays.is_empty()) {
         (None, true) => None,
         (own, _) => Some(own.into_iter().flatten().chain(strays).collect()),
     }
 }
 
-fn in_order<'r>(
-    listed: impl Iterator<Item = &'r RoutingRule>,
-    tables: &Tables,
-) -> Vec<PolicyRule> {
-    let mut rules: Vec<PolicyRule> =
-        listed.map(|rule| routes::policy_rule(rule, tables)).collect();
+fn in_order<'r>(listed: impl Iterator<Item = &'r RoutingRule>, tables: &Tables) -> Vec<PolicyRule> {
+    let mut rules: Vec<PolicyRule> = listed.map(|rule| routes::policy_rule(rule, tables)).collect();
     rules.sort_by_key(|rule| rule.priority);
     rules
 }

@@ -96,7 +96,8 @@ fn route(listed: &listed::Route) -> Route {
         RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw
     );
     // IPv6 prints `dev lo` for a route that refuses.
-    let next_hops = if leads { listed.next_hops.iter().map(next_hop).collect() } else { Vec::new() };
+    let next_hops =
+        if leads { listed.next_hops.iter().map(next_hop).collect() } else { Vec::new() };
     Route {
         kind,
         destination: listed.destination.into(),
@@ -254,10 +255,13 @@ fn rule_text(rule: &listed_rule::RoutingRule) -> String {
     add(if rule.negated { "not from" } else { "from" }, Some(source));
     add("to", rule.destination.map(prefix));
     add("tos", Some(rule.tos).filter(|tos| *tos != 0).map(|tos| format!("0x{tos:02x}")));
-    add("fwmark", rule.mark.map(|mark| match mark {
-        (value, u32::MAX) => format!("{value:#x}"),
-        (value, mask) => format!("{value:#x}/{mask:#x}"),
-    }));
+    add(
+        "fwmark",
+        rule.mark.map(|mark| match mark {
+            (value, u32::MAX) => format!("{value:#x}"),
+            (value, mask) => format!("{value:#x}/{mask:#x}"),
+        }),
+    );
     add("iif", rule.in_interface.clone());
     add("oif", rule.out_interface.clone());
     add("uidrange", rule.users.map(|(first, last)| format!("{first}-{last}")));

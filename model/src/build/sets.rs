@@ -17,12 +17,13 @@ pub(super) fn sets(listed: &[listed::IpSet]) -> BTreeMap<String, IpSet> {
 fn of_listed(set: &listed::IpSet) -> IpSet {
     let listed_dimensions = set.dimensions.as_deref().unwrap_or(&[]);
     if listed_dimensions.contains(&listed::Dimension::Set) {
-        let names = set.entries.iter().flat_map(|entry| &entry.elements).filter_map(|element| {
-            match element {
-                listed::Element::Set(name) => Some(name.clone()),
-                _ => None,
-            }
-        });
+        let names =
+            set.entries.iter().flat_map(|entry| &entry.elements).filter_map(
+                |element| match element {
+                    listed::Element::Set(name) => Some(name.clone()),
+                    _ => None,
+                },
+            );
         return IpSet::List(names.collect());
     }
     IpSet::Entries {

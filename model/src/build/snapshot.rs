@@ -183,8 +183,12 @@ pub fn part_of(name: &str) -> Option<(Part, u8)> {
 
 /// Files that lie beside a snapshot and are no part of it.
 fn is_companion(name: &str) -> bool {
-    let documentation = name.ends_with(".md") || name.starts_with("README") || name.starts_with('.');
-    documentation || name.starts_with("observed.") || name == "nattrace.toml" || name == "policy.toml"
+    let documentation =
+        name.ends_with(".md") || name.starts_with("README") || name.starts_with('.');
+    documentation
+        || name.starts_with("observed.")
+        || name == "nattrace.toml"
+        || name == "policy.toml"
 }
 
 /// Reads one part that holds no rules.
@@ -256,7 +260,8 @@ impl RulesText {
         let by_name = if self.name.contains("ip6") { Family::Ipv6 } else { Family::Ipv4 };
         let family = rules.family.unwrap_or(by_name);
         // Rules that do not tell are loaded through what the host uses.
-        let used = of_snapshot.iter().find(|(used, _)| *used == family).map(|(_, backend)| *backend);
+        let used =
+            of_snapshot.iter().find(|(used, _)| *used == family).map(|(_, backend)| *backend);
         (family, rules.backend.or(used).unwrap_or(Backend::Nft))
     }
 }
@@ -272,10 +277,11 @@ fn read_rules(
         .iter()
         .map(|text| {
             let (rules, found) = parse_rules(&text.text);
-            diagnostics.extend(found.into_iter().map(|diagnostic| PartDiagnostic {
-                part: text.name.clone(),
-                diagnostic,
-            }));
+            diagnostics.extend(
+                found
+                    .into_iter()
+                    .map(|diagnostic| PartDiagnostic { part: text.name.clone(), diagnostic }),
+            );
             let (family, backend) = text.loaded_as(&rules, &of_snapshot);
             of_snapshot.push((family, backend));
             let part = match (family, backend) {

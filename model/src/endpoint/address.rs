@@ -234,9 +234,9 @@ fn local_lookup(destination: IpAddr) -> Lookup<'static> {
 /// The host's own address on the side of an interface: the interface's first, else that of
 /// another one that is no container bridge.
 fn host_address(host: &Host, interface: Option<&str>, family: Family) -> Option<IpAddr> {
-    let named = interface.and_then(|name| host.interface(name)).filter(|i| {
-        i.kind != InterfaceKind::Loopback
-    });
+    let named = interface
+        .and_then(|name| host.interface(name))
+        .filter(|i| i.kind != InterfaceKind::Loopback);
     let others = host.interfaces.iter().filter(|other| {
         other.kind != InterfaceKind::Loopback && !host.is_container_bridge(&other.name)
     });

@@ -157,11 +157,7 @@ pub(super) fn at(argument: Argument, text: &str, advised: impl Into<Advised>) ->
 }
 
 /// An error about a place in an argument.
-pub(super) fn within(
-    argument: Argument,
-    span: Span,
-    advised: impl Into<Advised>,
-) -> EndpointError {
+pub(super) fn within(argument: Argument, span: Span, advised: impl Into<Advised>) -> EndpointError {
     let Advised { problem, help } = advised.into();
     EndpointError { argument, span, problem, help }
 }

@@ -129,7 +129,8 @@ fn inner(
     let routed = |name: &str| {
         let tables = host.routing.tables(Family::of(address)).values();
         tables.flat_map(|table| table.routes()).any(|route| {
-            route.kind == RouteKind::Unicast && route.next_hops.iter().any(|hop| hop.interface == name)
+            route.kind == RouteKind::Unicast
+                && route.next_hops.iter().any(|hop| hop.interface == name)
         })
     };
     let unknown: Vec<&str> = host

@@ -80,6 +80,9 @@ fn unbracketed(text: &str) -> &str {
     text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(text)
 }
 
+/// What may stand before a name.
+const KINDS: [&str; 3] = ["net", "container", "lan"];
+
 /// Cuts the port off: what stands behind the last colon, unless the colon belongs to an address
 /// or to `net:NAME`.
 fn split_port(text: &str) -> (&str, Option<&str>) {
@@ -95,7 +98,12 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
         return whole;
     }
     let Some((who, port)) = text.rsplit_once(':') else { return whole };
-    let is_kind = ["net", "container", "lan"].contains(&who);
+    let is_kind = KINDS.contains(&who);
+    let kind = text.split(':').next().unwrap_or(text);
+    // With so many colons it is a mistyped address.
+    if who.contains(':') && !KINDS.contains(&kind) {
+        return whole;
+    }
     // `lan:80` is a port of the LAN: no interface is called by a number alone.
     let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
     if is_kind && !(who == "lan" && digits) { whole } else { (who, Some(port)) }
@@ -114,7 +122,7 @@ fn place(who: &str) -> Result<Place, Problem> {
     // A mistyped address is no name.
     if who.starts_with('[')
         || has_only("0123456789.")
-        || (who.matches(':').count() > 1 && has_only("0123456789abcdefABCDEF:."))
+        || (who.matches(':').count() > 1 && !KINDS.iter().any(|kind| who.starts_with(kind)))
     {
         return Err(Problem::InvalidAddress(who.to_owned()));
     }

@@ -43,12 +43,13 @@ pub(super) fn service(
         (Family::Ipv6, false) => protocol::ICMPV6,
     };
     let protocol = named.unwrap_or(implied);
-    let port_place = |argument: Argument, written: &Written, option: Option<&String>| {
-        match (written.port, option) {
-            (Some((_, span)), _) if argument == Argument::SourcePort => (Argument::Source, span),
-            (Some((_, span)), _) => (Argument::Destination, span),
-            (None, option) => (argument, whole(option.map_or("", |text| text.as_str()))),
-        }
+    let port_place = |argument: Argument, written: &Written, option: Option<&String>| match (
+        written.port,
+        option,
+    ) {
+        (Some((_, span)), _) if argument == Argument::SourcePort => (Argument::Source, span),
+        (Some((_, span)), _) => (Argument::Destination, span),
+        (None, option) => (argument, whole(option.map_or("", |text| text.as_str()))),
     };
     if !has_ports(protocol) && has_port {
         let (argument, span) = if destination_port.is_some() {
@@ -56,7 +57,8 @@ pub(super) fn service(
         } else {
             port_place(Argument::SourcePort, source, request.source_port.as_ref())
         };
-        let problem = Problem::NoPorts(protocol_name(protocol)).help("leave the port out, or name `tcp` or `udp`");
+        let problem = Problem::NoPorts(protocol_name(protocol))
+            .help("leave the port out, or name `tcp` or `udp`");
         return Err(within(argument, span, problem));
     }
     if has_ports(protocol) && destination_port.is_none() {
@@ -102,8 +104,8 @@ fn named_protocol(
         destination.protocol.as_ref().map(|(text, span)| (Argument::Destination, text, *span));
     let mut found: Option<(u8, &str)> = None;
     for (argument, text, span) in [option, of_source, of_destination].into_iter().flatten() {
-        let number = protocol_number(text, family)
-            .map_err(|problem| within(argument, span, problem))?;
+        let number =
+            protocol_number(text, family).map_err(|problem| within(argument, span, problem))?;
         match found {
             Some((other, name)) if other != number => {
                 let problem = Problem::Contradiction(text.clone(), name.to_owned());
@@ -130,10 +132,11 @@ fn protocol_number(text: &str, family: Family) -> Result<u8, Advised> {
     }
     protocols::number(&lower).ok_or_else(|| {
         let problem = Problem::InvalidProtocol(text.to_owned());
-        let help = match nearest(&lower, ["tcp", "udp", "icmp", "sctp", "icmpv6", "udplite", "dccp"]) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => "name `tcp`, `udp`, `icmp`, `sctp` or a number".to_owned(),
-        };
+        let help =
+            match nearest(&lower, ["tcp", "udp", "icmp", "sctp", "icmpv6", "udplite", "dccp"]) {
+                Some(name) => format!("did you mean `{name}`?"),
+                None => "name `tcp`, `udp`, `icmp`, `sctp` or a number".to_owned(),
+            };
         problem.help(help)
     })
 }

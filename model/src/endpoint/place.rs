@@ -127,8 +127,11 @@ fn of_container(host: &Host, container: &Container) -> Result<Found, Advised> {
     let others = container.endpoints.iter().filter(|endpoint| !default(&endpoint.network));
     for endpoint in first.chain(others) {
         let network = host.inventory.network(&endpoint.network);
-        let subnets: Vec<Prefix> =
-            endpoint.addresses.iter().map(|(address, length)| Prefix::new(*address, *length)).collect();
+        let subnets: Vec<Prefix> = endpoint
+            .addresses
+            .iter()
+            .map(|(address, length)| Prefix::new(*address, *length))
+            .collect();
         members.extend(endpoint.addresses.iter().map(|(address, _)| Member {
             address: *address,
             network: endpoint.network.clone(),
@@ -196,9 +199,7 @@ pub(super) fn first_free(subnet: &Prefix, taken: impl Fn(IpAddr) -> bool) -> Opt
                 1 => (0, 1),
                 _ => (1, hosts - 1),
             };
-            (first..=last.min(FARTHEST))
-                .map(|host| IpAddr::V4((network | host).into()))
-                .find(free)
+            (first..=last.min(FARTHEST)).map(|host| IpAddr::V4((network | host).into())).find(free)
         }
         Prefix::V6(ref prefix) => {
             let hosts = !prefix.1;

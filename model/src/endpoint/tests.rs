@@ -52,7 +52,9 @@ fn network(name: &str, bridge: &str, subnet: &str, containers: &str) -> String {
 }
 
 fn member(id: &str, name: &str, ipv4: &str, ipv6: &str) -> String {
-    format!(r#""{id:0<64}":{{"Name":"{name}","EndpointID":"e","MacAddress":"","IPv4Address":"{ipv4}","IPv6Address":"{ipv6}"}}"#)
+    format!(
+        r#""{id:0<64}":{{"Name":"{name}","EndpointID":"e","MacAddress":"","IPv4Address":"{ipv4}","IPv6Address":"{ipv6}"}}"#
+    )
 }
 
 fn host() -> System {
@@ -62,10 +64,16 @@ fn host() -> System {
         member("a4", "six", "", "fd00:18::9/64"),
     ]
     .join(",");
-    let back = [member("a2", "app", "172.19.0.3/16", ""), member("a3", "db", "172.19.0.2/16", "")].join(",");
+    let back = [member("a2", "app", "172.19.0.3/16", ""), member("a3", "db", "172.19.0.2/16", "")]
+        .join(",");
     let networks = format!(
         "[{},{},{}]",
-        network("front", "br-front", r#"{"Subnet":"172.18.0.0/16"},{"Subnet":"fd00:18::/64"}"#, &front),
+        network(
+            "front",
+            "br-front",
+            r#"{"Subnet":"172.18.0.0/16"},{"Subnet":"fd00:18::/64"}"#,
+            &front
+        ),
         network("back", "br-back", r#"{"Subnet":"172.19.0.0/16"}"#, &back),
         network("empty", "br-empty", r#"{"Subnet":"172.20.0.0/24","Gateway":"172.20.0.1"}"#, ""),
     );
@@ -147,7 +155,9 @@ fn words_become_flows() {
         ("internet", "2001:db8:1::10", "2606:4700:4700::1111 > 2001:db8:1::10 58 eth0"),
     ] {
         match resolve(&system, &request(source, destination)) {
-            Ok(question) => assert_eq!(short(&question.flow), expected, "{source} -> {destination}"),
+            Ok(question) => {
+                assert_eq!(short(&question.flow), expected, "{source} -> {destination}")
+            }
             Err(error) => panic!("{source} -> {destination}: {error} ({:?})", error.help),
         }
     }
@@ -170,7 +180,8 @@ fn options_fill_in_the_rest() {
     assert_eq!((flow.state, flow.mark, flow.tcp_flags), (FlowState::Established, 16, Some(0x12)));
     let spoofed = FlowRequest { in_interface: Some("eth1".to_owned()), ..base.clone() };
     assert_eq!(resolve(&system, &spoofed).unwrap().flow.in_interface.as_deref(), Some("eth1"));
-    let ping = FlowRequest { icmp_type: Some("port-unreachable".to_owned()), ..request("web", "1.1.1.1") };
+    let ping =
+        FlowRequest { icmp_type: Some("port-unreachable".to_owned()), ..request("web", "1.1.1.1") };
     assert_eq!(resolve(&system, &ping).unwrap().flow.icmp, Some((3, 3)));
     let numbered = FlowRequest { icmp_type: Some("11/1".to_owned()), ..request("web", "1.1.1.1") };
     assert_eq!(resolve(&system, &numbered).unwrap().flow.icmp, Some((11, 1)));
@@ -181,7 +192,10 @@ fn options_fill_in_the_rest() {
         protocol: Some("udp".to_owned()),
         ..request("web", "1.1.1.1")
     };
-    assert_eq!(short(&resolve(&system, &split).unwrap().flow), "172.18.0.2 > 1.1.1.1 53 17 br-front");
+    assert_eq!(
+        short(&resolve(&system, &split).unwrap().flow),
+        "172.18.0.2 > 1.1.1.1 53 17 br-front"
+    );
 }
 
 /// What is wrong, the place that is underlined, and the advice.
@@ -209,7 +223,7 @@ fn what_is_wrong_is_underlined() {
         ("wbe", "1.1.1.1", "unknown-name", "wbe"),
         ("net:frnt", "1.1.1.1", "unknown-name", "net:frnt"),
         ("172.18.0.300", "1.1.1.1", "invalid-address", "172.18.0.300"),
-        ("2001:db8::zz", "1.1.1.1", "invalid-port", "zz"),
+        ("2001:db8::zz", "1.1.1.1", "invalid-address", "2001:db8::zz"),
         ("web", "1.1.1.0/24", "invalid-address", "1.1.1.0/24"),
         ("web", "1.1.1.1:70000", "invalid-port", "70000"),
         ("web", "1.1.1.1:0", "invalid-port", "0"),
@@ -260,7 +274,10 @@ fn without_routes_a_private_source_is_asked_for_or_assumed() {
     let load = |text: &str| load(&[], &[Text { name: "rules", text }]).system;
     let question = resolve(&load(rules), &request("10.9.0.2", "1.1.1.1")).unwrap();
     assert_eq!(question.flow.in_interface.as_deref(), Some("wg0"));
-    assert_eq!(question.assumptions.iter().map(|a| a.code).collect::<Vec<_>>(), ["ingress-assumed"]);
+    assert_eq!(
+        question.assumptions.iter().map(|a| a.code).collect::<Vec<_>>(),
+        ["ingress-assumed"]
+    );
     // Two interfaces that it may come in by: nobody can tell.
     let two = format!("{rules}-A FORWARD -i wg1 -j ACCEPT\n");
     let error = resolve(&load(&two), &request("10.9.0.2", "1.1.1.1")).unwrap_err();
@@ -270,7 +287,8 @@ fn without_routes_a_private_source_is_asked_for_or_assumed() {
     let question = resolve(&load(&two), &request("8.8.8.8", "host:22")).unwrap();
     assert_eq!(short(&question.flow), "8.8.8.8 > 192.0.2.1 22 6 eth0");
     // An interface that no rule names may be there all the same.
-    let named = FlowRequest { in_interface: Some("lan7".to_owned()), ..request("10.9.0.2", "1.1.1.1") };
+    let named =
+        FlowRequest { in_interface: Some("lan7".to_owned()), ..request("10.9.0.2", "1.1.1.1") };
     let question = resolve(&load(rules), &named).unwrap();
     assert_eq!(question.assumptions[0].code, "interface-exists");
 }

@@ -81,7 +81,10 @@ fn of_routes<'r>(
     let (mut subnet, mut secondary) = (None, false);
     for route in routes {
         let connected = route.kind == RouteKind::Unicast
-            && route.next_hops.iter().all(|hop| hop.gateway.is_none() && hop.interface == interface)
+            && route
+                .next_hops
+                .iter()
+                .all(|hop| hop.gateway.is_none() && hop.interface == interface)
             && route.destination.contains(address);
         if connected && route.destination.length() > 0 {
             let own = route.preferred_source.is_none_or(|source| source == address);

@@ -329,7 +329,22 @@ pub(super) fn is_card_name(name: &str) -> bool {
 
 /// Whether a name is one that tunnels are given.
 pub(super) fn is_tunnel_name(name: &str) -> bool {
-    let tunnel =
-        ["tun", "tap", "wg", "ppp", "tailscale", "nordlynx", "ipsec", "vti", "xfrm", "gre", "sit", "zt", "nebula", "utun", "proton"];
+    let tunnel = [
+        "tun",
+        "tap",
+        "wg",
+        "ppp",
+        "tailscale",
+        "nordlynx",
+        "ipsec",
+        "vti",
+        "xfrm",
+        "gre",
+        "sit",
+        "zt",
+        "nebula",
+        "utun",
+        "proton",
+    ];
     tunnel.iter().any(|beginning| name.starts_with(beginning))
 }

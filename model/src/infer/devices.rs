@@ -143,7 +143,8 @@ impl Devices {
         let own_net = |((name, _), (subnet, _)): (&(String, NetKey), &(Prefix, String))| {
             self.uplink.as_ref() != Some(name) && subnet.contains(address)
         };
-        self.subnets.iter().any(own_net) || self.neighbours.keys().any(|(known, _)| *known == address)
+        self.subnets.iter().any(own_net)
+            || self.neighbours.keys().any(|(known, _)| *known == address)
     }
 
     /// Adds the interfaces, with the gateway addresses of bridges.
@@ -173,7 +174,8 @@ impl Devices {
         }
         for (name, place) in &self.unnamed {
             let (kind, code, what) = if name == UNNAMED_UPLINK {
-                let what = format!("no rule names the interface that leads out; it is called {name} here");
+                let what =
+                    format!("no rule names the interface that leads out; it is called {name} here");
                 (InterfaceKind::Other, "inferred-interface", what)
             } else {
                 let what = format!(
@@ -229,9 +231,8 @@ impl Devices {
             Family::Ipv4 => Part::Routes4.file_name(),
             Family::Ipv6 => Part::Routes6.file_name(),
         };
-        let networks = self.subnets.iter().map(|((name, _), (subnet, place))| {
-            (name, subnet.clone(), place)
-        });
+        let networks =
+            self.subnets.iter().map(|((name, _), (subnet, place))| (name, subnet.clone(), place));
         let neighbours = self
             .neighbours
             .iter()
@@ -241,7 +242,8 @@ impl Devices {
             if destination.family() != family || covered {
                 continue;
             }
-            let what = single(&destination).map_or_else(|| destination.to_string(), |a| a.to_string());
+            let what =
+                single(&destination).map_or_else(|| destination.to_string(), |a| a.to_string());
             let route = connected::device_route(destination, None, name);
             connected::insert(&mut host.routing, family, MAIN, route);
             host.assumptions.push(Assumption {

@@ -1,6 +1,6 @@
 //! Reads the snapshots beside the repository.
-#![expect(dead_code, reason = "each test crate uses its own part of it")]
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use nattrace_model::build::{self, Loaded, Text};
@@ -9,8 +9,13 @@ fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/docker")
 }
 
+/// An address.
+pub(crate) fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
 /// The names of the snapshots, sorted; empty where there are none.
-pub fn all() -> Vec<String> {
+pub(crate) fn all() -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder()) else { return Vec::new() };
     let mut names: Vec<String> =
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -19,7 +24,7 @@ pub fn all() -> Vec<String> {
 }
 
 /// Says so where there is nothing to test with.
-pub fn skipped(names: &[String]) -> bool {
+pub(crate) fn skipped(names: &[String]) -> bool {
     if names.is_empty() {
         eprintln!("skipped: no snapshots in {}", folder().display());
     }
@@ -27,7 +32,7 @@ pub fn skipped(names: &[String]) -> bool {
 }
 
 /// The files of a snapshot by name.
-pub fn files(name: &str) -> Vec<(String, String)> {
+pub(crate) fn files(name: &str) -> Vec<(String, String)> {
     let mut files: Vec<(String, String)> = std::fs::read_dir(folder().join(name))
         .unwrap()
         .map(|entry| {
@@ -41,12 +46,12 @@ pub fn files(name: &str) -> Vec<(String, String)> {
 }
 
 /// A whole snapshot.
-pub fn load(name: &str) -> Loaded {
+pub(crate) fn load(name: &str) -> Loaded {
     load_without(name, |_| false)
 }
 
 /// A snapshot without some of its files.
-pub fn load_without(name: &str, left_out: impl Fn(&str) -> bool) -> Loaded {
+pub(crate) fn load_without(name: &str, left_out: impl Fn(&str) -> bool) -> Loaded {
     let files = files(name);
     let texts: Vec<Text<'_>> = files
         .iter()
@@ -54,11 +59,4 @@ pub fn load_without(name: &str, left_out: impl Fn(&str) -> bool) -> Loaded {
         .map(|(name, text)| Text { name, text })
         .collect();
     build::load(&texts, &[])
-}
-
-/// Nothing but one file of rules.
-pub fn load_rules(name: &str, file: &str) -> Loaded {
-    let files = files(name);
-    let (name, text) = files.iter().find(|(name, _)| name == file).unwrap();
-    build::load(&[], &[Text { name, text }])
 }
