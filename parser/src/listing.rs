@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 use crate::syntax::{Backend, Chain, Family, Rules, RulesFormat, Table};
-use line::{Header, Line, classify, looks_like_row, unquoted};
+use line::{Header, Line, classify, is_rule_command, looks_like_row, unquoted};
 use piece::Piece;
 use row::{Columns, Row};
 use rule::{Names, Surroundings, rule_of};
@@ -75,6 +75,8 @@ struct Reader<'a> {
     last: Last,
     /// The place of the first chain that shows no interfaces.
     no_interfaces: Option<Span>,
+    /// How many rules of another form stand in the text, and the first of them.
+    other_rules: Option<(u32, Span)>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -158,6 +160,9 @@ impl<'a> Reader<'a> {
                         .help("a rule must stand on one line as `iptables -L` prints it"),
                 );
             }
+            (None, _) if is_rule_command(line) => {
+                self.other_rules.get_or_insert((0, span)).0 += 1;
+            }
             (None, _) if last == Last::Chain => self.diagnostics.push(
                 Diagnostic::warning("skipped-line", "this line inside of a chain is no rule", span)
                     .help("if it stands for rules that were left out, the answers are wrong"),
@@ -176,6 +181,14 @@ impl<'a> Reader<'a> {
                     Span::new(0, end),
                 )
                 .help("it has lines such as `Chain INPUT (policy ACCEPT)`"),
+            );
+        }
+        if let Some((count, span)) = self.other_rules {
+            let (rules, are) = if count == 1 { ("rule", "is") } else { ("rules", "are") };
+            let message = format!("{count} {rules} of another form {are} left out of this listing");
+            self.diagnostics.push(
+                Diagnostic::warning("skipped-rule", message, span)
+                    .help("give them as an input of their own"),
             );
         }
         if let Some(span) = self.no_interfaces {

@@ -26,6 +26,10 @@ use crate::words::Word;
 /// The longest comment that iptables takes (xt_comment.h, `XT_MAX_COMMENT_LEN`).
 const LONGEST_COMMENT: usize = 256;
 
+/// How many words a rule may have: more than the 64 KiB of a rule in the kernel can hold
+/// (x_tables.h, `next_offset`).
+const MOST_WORDS: usize = 16_384;
+
 /// How many words behind an unknown text the target's own text is looked for.
 const LOOK_AHEAD: usize = 64;
 
@@ -92,7 +96,7 @@ impl<'a> Extra<'a> {
         let mut comment = None;
         let target_name = target.map_or("", |target| target.text);
         let mut target_words = None;
-        while !cursor.is_done() {
+        while !cursor.is_done() && self.words.len() < MOST_WORDS {
             if let Some(read) = self.comment(&mut cursor) {
                 comment = Some(read);
                 continue;

@@ -194,6 +194,23 @@ fn is_boundary(text: &str) -> bool {
         || text.contains(":~$ ")
 }
 
+/// Whether a line is a rule as `iptables -S` and scripts have it.
+pub(super) fn is_rule_command(line: Piece<'_>) -> bool {
+    let mut words =
+        line.words().skip_while(|word| word.text == "sudo" || program(word.text).is_some());
+    let mut first = words.next();
+    if first.is_some_and(|word| word.text == "-t") {
+        first = words.nth(1);
+    }
+    let Some(first) = first else { return false };
+    let command = matches!(first.text, "-A" | "-I" | "--append" | "--insert");
+    command && words.any(|word| matches!(word.text, "-j" | "-g" | "--jump" | "--goto"))
+}
+
+/// Targets that prose hardly has beside an address.
+const TARGETS: &[&str] =
+    &["ACCEPT", "DROP", "REJECT", "LOG", "RETURN", "MASQUERADE", "DNAT", "SNAT", "REDIRECT"];
+
 /// Whether a line that is no row should have been one.
 pub(super) fn looks_like_row(line: Piece<'_>) -> bool {
     let opt =
@@ -204,19 +221,21 @@ pub(super) fn looks_like_row(line: Piece<'_>) -> bool {
             || matches!(super::names::place(text, None), Some(super::names::Place::Address(_)))
             || matches!(text, "0.0.0.0/0" | "::/0")
     };
+    let first = line.words().next().map_or("", |word| word.text);
+    if first.starts_with('-') {
+        return false;
+    }
+    let mut target = false;
     let mut addresses = 0;
-    let mut head = line.words();
-    let target = head.next().is_some_and(|word| {
-        matches!(
-            word.text,
-            "ACCEPT" | "DROP" | "REJECT" | "LOG" | "RETURN" | "MASQUERADE" | "DNAT" | "SNAT"
-        )
-    });
+    let mut before = "";
     for word in line.words().take(12) {
-        if opt(word.text) && (target || addresses > 0) {
+        let protocol = super::row::is_protocol(before.trim_start_matches('!'));
+        if opt(word.text) && (protocol || target || addresses > 0) {
             return true;
         }
+        target |= TARGETS.contains(&word.text);
         addresses += u32::from(address(word.text));
+        before = word.text;
     }
     addresses >= 2 || target && addresses >= 1
 }

@@ -279,7 +279,7 @@ fn is_target(text: &str) -> bool {
     !text.starts_with(['-', '!', '*', '/', '–', '—', '(']) && !text.ends_with(':')
 }
 
-fn is_protocol(text: &str) -> bool {
+pub(super) fn is_protocol(text: &str) -> bool {
     text.parse::<u8>().is_ok() || protocols::number(text).is_some()
 }
 

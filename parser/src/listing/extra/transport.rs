@@ -109,8 +109,15 @@ impl<'a> Extra<'a> {
             text if text.starts_with("icmp") => self.icmp(cursor, head, "icmp"),
             text if text.starts_with("ipv6-icmp") => self.icmp(cursor, head, "ipv6-icmp"),
             text => {
-                let (_, name, parts) = PARTS.iter().find(|(printed, ..)| *printed == text)?;
-                self.begin(name, head.word.span());
+                let (printed, name, parts) = PARTS.iter().find(|(printed, _, parts)| {
+                    text.strip_prefix(printed).is_some_and(|rest| starts_part(rest, parts))
+                })?;
+                self.begin(name, head.word.take(printed.len()).span());
+                if text.len() > printed.len() {
+                    // `tcpflags: 0x17/0x02`, as old versions had it.
+                    *cursor = head.from.words();
+                    cursor.jump_behind(head.word.take(printed.len()));
+                }
                 while self.attempt(cursor, |this, cursor| this.part(cursor, name, parts)) {}
                 match *name {
                     "sctp" => self.chunks(cursor),
@@ -283,6 +290,11 @@ impl<'a> Extra<'a> {
         });
         self.attempt(cursor, |this, cursor| this.part(cursor, "dccp", PORTS));
     }
+}
+
+/// Whether nothing, or a part with a value, follows the word of a match.
+fn starts_part(rest: &str, parts: Parts) -> bool {
+    rest.is_empty() || parts.iter().any(|(key, _)| key.ends_with(':') && rest.starts_with(key))
 }
 
 /// The flags of `0x17`, or of `FIN,SYN,RST,ACK`, by name.
