@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use nattrace_parser::host::address::Interface;
 use nattrace_parser::host::route::Route;
-use nattrace_parser::host::{address, bridge, docker, listener, route, rule, sysctl};
+use nattrace_parser::host::{
+    address, bridge, docker, ipset, listener, route, rule, snapshot, sysctl, zones,
+};
 use nattrace_parser::{Diagnostic, Severity, Span};
 
 /// The hosts that come with the crate, and the larger collection beside the repository.
@@ -109,6 +111,12 @@ fn the_other_parts_read_without_a_complaint() {
         }
         let sysctls = read(&host, "sysctl", sysctl::parse);
         assert_eq!(sysctls.number("net.ipv4.ip_forward"), Some(1), "{}", host.display());
+        assert_eq!(read(&host, "ipset-save", ipset::parse), [], "{}", host.display());
+        if host.join("zones.toml").exists() {
+            let zones = read(&host, "zones.toml", zones::parse);
+            assert!(zones.iter().all(|zone| zone.name == "peer" && !zone.nets.is_empty()));
+            assert_eq!(zones.len(), 1, "{}", host.display());
+        }
         let sockets = read(&host, "listeners", listener::parse);
         assert!(
             sockets.iter().any(|socket| socket.port == 22 && socket.is_open()),
@@ -174,5 +182,21 @@ fn a_truncated_part_is_an_error_at_its_end() {
             };
             assert_eq!(error.span.end as usize, half.trim_end().len(), "{}/{name}", host.display());
         }
+    }
+}
+
+#[test]
+fn a_host_in_one_file_is_split_into_its_parts_again() {
+    for host in hosts() {
+        let names = snapshot::PART_NAMES.iter().filter(|name| host.join(name).exists());
+        let parts: Vec<(&str, String)> =
+            names.map(|name| (*name, std::fs::read_to_string(host.join(name)).unwrap())).collect();
+        let file: String =
+            parts.iter().map(|(name, text)| format!("#@ nattrace {name}\n{text}")).collect();
+        let (split, complaints) = snapshot::split(&file);
+        assert_eq!(complaints, [], "{}", host.display());
+        let split: Vec<(&str, String)> =
+            split.iter().map(|part| (part.name, part.text.to_owned())).collect();
+        assert_eq!(split, parts, "{}", host.display());
     }
 }

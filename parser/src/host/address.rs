@@ -6,7 +6,7 @@ mod text;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::scope::Scope;
-use super::{Read, json as values};
+use super::{Read, is_complete, json as values};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 
@@ -62,6 +62,17 @@ pub enum Link {
     /// A device in another network namespace, by its number there. For a veth device this is the
     /// other end, in a container.
     Elsewhere(u32),
+}
+
+impl Link {
+    /// Reads `if5` as a number in another network namespace.
+    fn elsewhere(self) -> Self {
+        let index = match &self {
+            Self::Here(name) => name.strip_prefix("if").and_then(|index| index.parse().ok()),
+            Self::Elsewhere(_) => None,
+        };
+        index.map_or(self, Self::Elsewhere)
+    }
 }
 
 /// Settings of a bridge that `ip -d link` shows.
@@ -210,16 +221,18 @@ pub fn parse(text: &str) -> Read<Vec<Interface>> {
             None => interfaces.push(interface),
         }
     }
-    if interfaces.is_empty()
-        && diagnostics.iter().all(|found| found.severity != crate::Severity::Error)
-    {
+    // `@if5` is a number in another namespace, unless an interface has that very name.
+    let names: Vec<String> = interfaces.iter().map(|interface| interface.name.clone()).collect();
+    for interface in &mut interfaces {
+        interface.link = interface.link.take().map(|link| match &link {
+            Link::Here(name) if names.contains(name) => link,
+            _ => link.elsewhere(),
+        });
+    }
+    if interfaces.is_empty() && is_complete(&diagnostics) {
         let message = "expected interfaces, as `ip addr` prints, found none";
         let span = Span::new(0, text.trim_end().len());
-        diagnostics.push(if text.trim().is_empty() {
-            Diagnostic::warning("empty-part", message, span)
-        } else {
-            Diagnostic::error("no-interface", message, span)
-        });
+        diagnostics.push(Diagnostic::warning("empty-part", message, span));
     }
     (interfaces, diagnostics)
 }

@@ -2,7 +2,7 @@
 
 use super::Read;
 use super::json::{Json, Object, entries, start};
-use super::line::{Line, Words, lines};
+use super::line::{Line, Prose, Words, lines};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 
@@ -112,31 +112,29 @@ fn json_field(port: &mut BridgePort, key: &str, value: Json<'_>) -> Result<(), D
 
 fn from_text(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<BridgePort> {
     let mut ports: Vec<BridgePort> = Vec::new();
-    let mut prose: Option<Span> = None;
+    let mut prose = Prose::default();
+    // Whether the lines below belong to the last port.
+    let mut open = false;
     for line in lines(text).filter(|line| !line.is_blank()) {
         let result = if let Some((mut port, mut words)) = text_port(&line) {
             let result = settings(&mut port, &mut words);
             ports.push(port);
+            open = true;
             result
         } else if line.is_indented()
+            && open
             && let Some(port) = ports.last_mut()
         {
             port.span = port.span.cover(line.span);
             settings(port, &mut line.words())
         } else {
-            prose = Some(prose.map_or(line.span, |known| known.cover(line.span)));
+            open = false;
+            prose.add(&line);
             Ok(())
         };
         diagnostics.extend(result.err());
     }
-    if let Some(span) = prose {
-        diagnostics.push(if ports.is_empty() {
-            let message = "expected bridge ports, as `bridge link` prints, found none";
-            Diagnostic::error("no-bridge-port", message, span)
-        } else {
-            Diagnostic::note("text-around", "the text around the listing is not read", span)
-        });
-    }
+    diagnostics.extend(prose.finish(!ports.is_empty(), "bridge ports, as `bridge link` prints"));
     ports
 }
 

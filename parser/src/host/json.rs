@@ -170,19 +170,31 @@ impl<'de> serde::Deserialize<'de> for Fields<'de> {
     }
 }
 
-/// Where the JSON of a text begins: the first line that starts with `[` or `{`.
+/// Where the JSON of a text begins: the first line that starts with a list or an object.
 ///
 /// Lines before it (a shell prompt, a sentence) are allowed.
 pub(super) fn start(text: &str) -> Option<usize> {
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
         let content = line.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
-        if content.starts_with(['[', '{']) {
+        if opens(content) {
             return Some(offset + (line.len() - content.len()));
         }
         offset += line.len();
     }
     None
+}
+
+/// Whether a line starts a list or an object; a prompt like `[root@host ~]#` does not.
+fn opens(line: &str) -> bool {
+    let next = |rest: &str| rest.chars().next();
+    match (line.strip_prefix('['), line.strip_prefix('{')) {
+        (Some(rest), _) => {
+            next(rest).is_none_or(|c| c.is_whitespace() || matches!(c, '[' | ']' | '{' | '"'))
+        }
+        (_, Some(rest)) => next(rest).is_none_or(|c| c.is_whitespace() || matches!(c, '"' | '}')),
+        _ => false,
+    }
 }
 
 /// The entries of a text of JSON: those of its list, of several lists one behind the other, or
@@ -223,6 +235,15 @@ pub(super) fn entries<'a>(
                     }),
                 }
             }
+            // A prompt or a sentence behind a whole list.
+            Some(Err(error)) if offset > 0 && !error.is_eof() && !holds_json(body, offset) => {
+                let rest = body.get(offset..).unwrap_or("").trim_start();
+                let from = start + body.len() - rest.len();
+                let message = "the text behind the list is not read";
+                let span = Span::new(from, from + rest.trim_end().len());
+                diagnostics.push(Diagnostic::note("text-around", message, span));
+                break;
+            }
             Some(Err(error)) => {
                 diagnostics.push(broken(body, start, offset, expected, &error));
                 break;
@@ -230,6 +251,11 @@ pub(super) fn entries<'a>(
         }
     }
     entries
+}
+
+/// Whether a list or an object starts on a line behind an offset.
+fn holds_json(body: &str, offset: usize) -> bool {
+    body.get(offset..).is_some_and(|rest| rest.lines().any(|line| opens(line.trim_start())))
 }
 
 /// The error for JSON that ends too early or is none.
@@ -241,8 +267,10 @@ fn broken(
     error: &serde_json::Error,
 ) -> Diagnostic {
     if error.is_eof() {
-        let end = start + body.trim_end().len();
-        let span = Span::new(end.saturating_sub(1), end);
+        let body = body.trim_end();
+        let end = start + body.len();
+        let last = body.chars().next_back().map_or(0, char::len_utf8);
+        let span = Span::new(end - last, end);
         return Diagnostic::error(
             "invalid-json",
             format!("expected {expected}, found the end of the text"),
@@ -267,4 +295,63 @@ fn offset_of(text: &str, line: usize, column: usize) -> Option<usize> {
         offset -= 1;
     }
     Some(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Severity;
+
+    /// The entries as they are written, and what is said of the text.
+    fn read(text: &str) -> (Vec<&str>, Vec<(&'static str, Severity, &str)>) {
+        let mut diagnostics = Vec::new();
+        let start = start(text).unwrap();
+        let entries = entries(text, start, "a list", &mut diagnostics);
+        for entry in &entries {
+            assert_eq!(entry.span.slice(text), entry.text());
+        }
+        let said = diagnostics.iter().map(|said| (said.code, said.severity, said.span.slice(text)));
+        (entries.iter().map(Json::text).collect(), said.collect())
+    }
+
+    #[test]
+    fn lists_objects_and_lines_are_all_entries() {
+        for text in ["[{},{ }]", "[{}][{ }]\n", "{}\n{ }\n", "[\n{},\r\n{ }]", "\u{feff}[{},{ }]"] {
+            assert_eq!(read(text), (vec!["{}", "{ }"], vec![]), "{text:?}");
+        }
+        assert_eq!(read("[]"), (vec![], vec![]));
+    }
+
+    #[test]
+    fn text_around_a_list_is_a_note() {
+        let text = "[root@host ~]# ip -j addr\n[{}]\n[root@host ~]# \n";
+        let notes = [
+            ("text-around", Severity::Note, "[root@host ~]# ip -j addr"),
+            ("text-around", Severity::Note, "[root@host ~]#"),
+        ];
+        assert_eq!(read(text), (vec!["{}"], notes.to_vec()));
+    }
+
+    #[test]
+    fn broken_json_is_an_error_where_it_breaks() {
+        let at = |place| vec![("invalid-json", Severity::Error, place)];
+        assert_eq!(read("[{},{\"a\": é").1, at("é"));
+        assert_eq!(read("[{}, {\"a\"").1, at("\""));
+        assert_eq!(read("[{}, }]").1, at("}"));
+        assert_eq!(read("[\n  {\"a\" 7}\n]").1, at("7"));
+        assert_eq!(read("[{}]\n[{\"a\": }]").1, at("}"));
+        assert_eq!(read("{}\n[{},,]").1, at(","));
+    }
+
+    #[test]
+    fn the_place_of_a_nested_value_is_its_own() {
+        let text = "[ {\"a\": {\"b\": [1, \"x\\ty\"]}} ]";
+        let mut diagnostics = Vec::new();
+        let entries = entries(text, 0, "a list", &mut diagnostics);
+        let inner = entries[0].object("x").unwrap().required("a").unwrap().object("x").unwrap();
+        let list = inner.get("b").unwrap().list("x").unwrap();
+        assert_eq!(list[1].span.slice(text), "\"x\\ty\"");
+        assert_eq!(list[1].string().unwrap(), "x\ty");
+        assert_eq!(list[0].string().unwrap_err().span.slice(text), "1");
+    }
 }

@@ -95,6 +95,30 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The lines around a listing, such as the sentences of a pasted message.
+#[derive(Debug, Default)]
+pub(super) struct Prose {
+    span: Option<Span>,
+}
+
+impl Prose {
+    /// Adds a line.
+    pub(super) fn add(&mut self, line: &Line<'_>) {
+        self.span = Some(self.span.map_or(line.span, |known| known.cover(line.span)));
+    }
+
+    /// What is to be said of these lines: a note, or an error where they are all there is.
+    /// `expected` is, for example, "routes, as `ip route` prints".
+    pub(super) fn finish(self, found_any: bool, expected: &str) -> Option<Diagnostic> {
+        let span = self.span?;
+        Some(if found_any {
+            Diagnostic::note("text-around", "the text around the listing is not read", span)
+        } else {
+            Diagnostic::error("no-listing", format!("expected {expected}, found none"), span)
+        })
+    }
+}
+
 /// Whether a line is a command behind a shell prompt.
 fn is_prompt(text: &str) -> bool {
     let command = |rest: &str| {

@@ -11,7 +11,7 @@ use nom::sequence::{delimited, preceded, terminated};
 use nom::{IResult, Parser};
 
 use super::Read;
-use super::line::{Line, Word, lines};
+use super::line::{Line, Prose, Word, lines};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 
@@ -104,7 +104,7 @@ struct Reader {
     no_protocol: bool,
     /// Whether an address of IPv6 stood without brackets, as before ss of 2017.
     old: bool,
-    prose: Option<Span>,
+    prose: Prose,
 }
 
 impl Reader {
@@ -134,7 +134,7 @@ impl Reader {
             None if cells.iter().any(|cell| cell.text.starts_with("users:((")) => {
                 self.diagnostics.push(line.not_understood("a socket, as `ss -lntup` prints"));
             }
-            None => self.prose = Some(self.prose.map_or(line.span, |known| known.cover(line.span))),
+            None => self.prose.add(line),
         }
     }
 
@@ -218,14 +218,9 @@ impl Reader {
     }
 
     fn finish(mut self) -> Read<Vec<Socket>> {
-        if let Some(span) = self.prose {
-            self.diagnostics.push(if self.sockets.is_empty() {
-                let message = "expected sockets, as `ss -lntup` prints, found none";
-                Diagnostic::error("no-socket", message, span)
-            } else {
-                Diagnostic::note("text-around", "the text around the listing is not read", span)
-            });
-        }
+        let complaint =
+            self.prose.finish(!self.sockets.is_empty(), "sockets, as `ss -lntup` prints");
+        self.diagnostics.extend(complaint);
         if self.old {
             // Where IPv6 has no brackets, `*` is what is `0.0.0.0` otherwise.
             for socket in self.sockets.iter_mut().filter(|socket| socket.address == Bound::Any) {

@@ -279,7 +279,7 @@ impl Draft {
             tos: self.tos,
             table: self.table.unwrap_or_default(),
             scope: if family == Family::Ipv6 { Scope::Global } else { self.scope },
-            protocol: self.protocol.filter(|protocol| protocol != "boot" && protocol != "3"),
+            protocol: self.protocol.and_then(named_protocol),
             metric: self.metric,
             preferred_source: self.preferred_source,
             next_hop_id: self.next_hop_id,
@@ -379,6 +379,21 @@ impl NextHop {
         }
         true
     }
+}
+
+/// The name of a protocol that `ip -N` prints as a number; none for `boot`, which ip(8) leaves out.
+fn named_protocol(protocol: String) -> Option<String> {
+    let name = match protocol.as_str() {
+        "boot" | "3" => return None,
+        "0" => "unspec",
+        "1" => "redirect",
+        "2" => "kernel",
+        "4" => "static",
+        "9" => "ra",
+        "16" => "dhcp",
+        _ => return Some(protocol),
+    };
+    Some(name.to_owned())
 }
 
 /// Writes a prefix as ip(8) does: `default`, or without the length of a host.

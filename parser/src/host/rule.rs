@@ -10,6 +10,7 @@ use ipnet::IpNet;
 use super::route::Table;
 use super::{Read, json as values};
 use crate::diagnostic::Diagnostic;
+use crate::protocols;
 use crate::span::Span;
 use crate::syntax::Family;
 
@@ -128,22 +129,8 @@ fn parse_prefix(address: &str, length: Option<u8>) -> Option<Option<IpNet>> {
 
 /// Reads a protocol by the name or number that ip(8) prints.
 fn parse_protocol(text: &str) -> Option<u8> {
-    // ip(8) knows these names by itself, and `ipproto-N` for all others.
-    Some(match text {
-        "icmp" => 1,
-        "tcp" => 6,
-        "udp" => 17,
-        "dccp" => 33,
-        "gre" => 47,
-        "esp" => 50,
-        "ah" => 51,
-        "ipv6-icmp" | "icmpv6" => 58,
-        "comp" => 108,
-        "l2tp" => 115,
-        "sctp" => 132,
-        "udplite" => 136,
-        other => other.strip_prefix("ipproto-").unwrap_or(other).parse().ok()?,
-    })
+    let number = || text.strip_prefix("ipproto-").unwrap_or(text).parse().ok();
+    protocols::number(text).or_else(number)
 }
 
 /// Reads a range, or a number alone.

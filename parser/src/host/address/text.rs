@@ -11,43 +11,51 @@ use nom::{IResult, Parser};
 
 use super::{Address, AddressFlags, BridgeSettings, Interface, Link, parse_mac};
 use crate::diagnostic::Diagnostic;
-use crate::host::line::{Line, Word, Words, lines};
+use crate::host::line::{Line, Prose, Word, Words, lines};
 use crate::span::Span;
 
 /// The interfaces of a listing.
 pub(super) fn interfaces(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<Interface> {
     let mut interfaces: Vec<Interface> = Vec::new();
-    let mut prose: Option<Span> = None;
+    let mut prose = Prose::default();
+    // Whether the lines below belong to the last interface.
+    let mut open = false;
     for line in lines(text).filter(|line| !line.is_blank()) {
-        if let Some(mut interface) = header(&line).or_else(|| brief(&line, diagnostics)) {
-            let rest = std::mem::take(&mut interface.rest);
-            if let Some(mut words) = rest
-                && let Err(diagnostic) = header_words(&mut interface.interface, &mut words)
-            {
-                diagnostics.push(diagnostic);
+        if let Some(header) = header(&line).or_else(|| brief(&line, diagnostics)) {
+            let mut interface = header.interface;
+            if let Some(mut words) = header.rest {
+                diagnostics.extend(header_words(&mut interface, &mut words).err());
             }
-            interfaces.push(interface.interface);
-        } else if line.is_indented()
-            && let Some(interface) = interfaces.last_mut()
-        {
-            interface.span = interface.span.cover(line.span);
-            if let Err(diagnostic) = detail(interface, &line) {
-                diagnostics.push(diagnostic);
+            interfaces.push(interface);
+            open = true;
+        } else if line.is_indented() || is_detail(line.first_word()) {
+            match interfaces.last_mut().filter(|_| open) {
+                Some(interface) => {
+                    interface.span = interface.span.cover(line.span);
+                    diagnostics.extend(detail(interface, &line).err());
+                }
+                None if is_detail(line.first_word()) => {
+                    diagnostics
+                        .push(line.not_understood("the line of an interface before this one"));
+                }
+                None => prose.add(&line),
             }
-        } else if matches!(line.first_word(), "inet" | "inet6" | "link/ether") {
-            diagnostics.push(line.not_understood("the line of an interface before its addresses"));
+        } else if index(line.first_word()).is_ok() {
+            diagnostics.push(line.not_understood("an interface, as `ip addr` prints"));
+            open = false;
         } else {
-            prose = Some(prose.map_or(line.span, |known| known.cover(line.span)));
+            prose.add(&line);
+            open = false;
         }
     }
-    if let Some(span) = prose.filter(|_| !interfaces.is_empty()) {
-        diagnostics.push(Diagnostic::note(
-            "text-around",
-            "the text around the listing is not read",
-            span,
-        ));
-    }
+    diagnostics.extend(prose.finish(!interfaces.is_empty(), "interfaces, as `ip addr` prints"));
     interfaces
+}
+
+/// Whether a line that starts so tells of an interface above, even where a paste lost the white
+/// space before it.
+fn is_detail(word: &str) -> bool {
+    matches!(word, "inet" | "inet6" | "valid_lft" | "altname") || word.starts_with("link/")
 }
 
 /// The start of an interface, and the words that are left of its line.
@@ -103,12 +111,7 @@ fn split_link(text: &str) -> (&str, Option<Link>) {
     let parsed: IResult<&str, (&str, &str)> =
         (take_till1(|c| c == '@'), preceded(char('@'), take_while1(|_| true))).parse(text);
     let Ok((_, (name, link))) = parsed else { return (text, None) };
-    let elsewhere = link.strip_prefix("if").and_then(|number| number.parse().ok());
-    let link = match elsewhere {
-        Some(index) => Some(Link::Elsewhere(index)),
-        None if link == "NONE" => None,
-        None => Some(Link::Here(link.to_owned())),
-    };
+    let link = (link != "NONE").then(|| Link::Here(link.to_owned()));
     (name, link)
 }
 
@@ -165,12 +168,15 @@ fn detail(interface: &mut Interface, line: &Line<'_>) -> Result<(), Diagnostic> 
             Some(link_type) => {
                 interface.link_type = Some(link_type.to_owned());
                 interface.mac = words.next().and_then(|word| parse_mac(word.text));
+                if words.any(|word| matches!(word.text, "link-netns" | "link-netnsid")) {
+                    interface.link = interface.link.take().map(Link::elsewhere);
+                }
             }
             // The counters of `-s`.
             None if other.bytes().all(|byte| byte.is_ascii_digit()) => {}
             None => match other.strip_suffix("_slave") {
                 Some(kind) => interface.port_kind = Some(kind.to_owned()),
-                None if interface.kind.is_none() && is_kind(other) => {
+                None if interface.kind.is_none() && is_kind(other, words) => {
                     interface.kind = Some(other.to_owned())
                 }
                 None => {
@@ -183,7 +189,9 @@ fn detail(interface: &mut Interface, line: &Line<'_>) -> Result<(), Diagnostic> 
 }
 
 /// The kinds of devices that `-d` prints a line of details for.
-fn is_kind(word: &str) -> bool {
+///
+/// Of other kinds the line goes on with what it has of every device.
+fn is_kind(word: &str, mut rest: Words<'_>) -> bool {
     const KINDS: [&str; 34] = [
         "amt",
         "bareudp",
@@ -221,6 +229,7 @@ fn is_kind(word: &str) -> bool {
         "xfrm",
     ];
     KINDS.contains(&word)
+        || rest.any(|word| word.text == "numtxqueues")
         || matches!(word, "ip6erspan" | "vti6" | "rmnet" | "vcan" | "netkit" | "wwan" | "virt_wifi")
 }
 
@@ -251,7 +260,10 @@ fn address(words: &mut Words<'_>, start: Span) -> Result<Address, Diagnostic> {
                 words.expect("a value")?;
             }
             _ if set_flag(&mut address.flags, word.text) => {}
-            label if address.local.is_ipv4() && words.peek().is_none() => {
+            label
+                if address.local.is_ipv4()
+                    && words.peek().is_none_or(|next| next.text == "proto") =>
+            {
                 address.label = Some(label.to_owned());
             }
             _ => return Err(word.unexpected("a flag of an address")),

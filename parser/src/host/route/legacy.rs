@@ -118,14 +118,17 @@ fn draft(net: IpNet, flags: Word<'_>, device: Word<'_>, span: Span) -> Draft {
     let own = flags.text.contains('n') && flags.text.starts_with('U');
     let refused = flags.text.starts_with('!') || device.text == "*";
     let device = Some(device.text).filter(|name| !matches!(*name, "-" | "*")).map(str::to_owned);
+    // The kernel keeps the routes to groups of IPv6 there, and this form shows no types.
+    let group = matches!(net, IpNet::V6(net) if net.addr().is_multicast());
     Draft {
         destination: Some(net),
         kind: match (own, refused) {
             (true, _) => RouteKind::Local,
             (false, true) => RouteKind::Unreachable,
+            (false, false) if group => RouteKind::Multicast,
             (false, false) => RouteKind::Unicast,
         },
-        table: own.then_some(Table::Local),
+        table: (own || group).then_some(Table::Local),
         next_hop: NextHop { device, ..NextHop::default() },
         span,
         ..Draft::default()

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Draft, NextHop, Route, RouteKind, Table, parse_prefix, parse_tos};
 use crate::diagnostic::Diagnostic;
-use crate::host::line::{Line, Word, Words, lines};
+use crate::host::line::{Line, Prose, Word, Words, lines};
 use crate::span::Span;
 use crate::syntax::Family;
 
@@ -15,34 +15,36 @@ pub(super) fn routes(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Route> {
     let mut drafts: Vec<Draft> = Vec::new();
-    let mut prose: Option<Span> = None;
+    let mut prose = Prose::default();
+    // Whether next hops on the lines below belong to the last route.
+    let mut open = false;
     for line in lines(text).filter(|line| !line.is_blank()) {
         let result = match line.first_word() {
-            "nexthop" => match drafts.last_mut() {
+            "nexthop" => match drafts.last_mut().filter(|_| open) {
                 Some(draft) => next_hops(draft, &line)
                     .inspect_err(|_| draft.unsupported.push(line.text.trim().to_owned())),
                 None => Err(line.not_understood("a route before its next hops")),
             },
             // What a `nhid` stands for; the route repeats it. Lifetimes of cached routes.
-            "nh_info" | "cache" => Ok(()),
-            _ if is_route(&line) => route(&line, diagnostics).map(|draft| drafts.push(draft)),
-            _ if line.words().any(|word| matches!(word.text, "via" | "dev")) => {
-                Err(line.not_understood("a route, as `ip route` prints"))
+            "nh_info" | "cache" => continue,
+            _ if is_route(&line) => {
+                let route = route(&line, diagnostics);
+                open = route.is_ok();
+                route.map(|draft| drafts.push(draft))
             }
             _ => {
-                prose = Some(prose.map_or(line.span, |known| known.cover(line.span)));
-                Ok(())
+                open = false;
+                if line.words().any(|word| matches!(word.text, "via" | "dev")) {
+                    Err(line.not_understood("a route, as `ip route` prints"))
+                } else {
+                    prose.add(&line);
+                    Ok(())
+                }
             }
         };
         diagnostics.extend(result.err());
     }
-    if let Some(span) = prose {
-        diagnostics.push(if drafts.is_empty() {
-            Diagnostic::error("no-route", "expected routes, as `ip route` prints, found none", span)
-        } else {
-            Diagnostic::note("text-around", "the text around the listing is not read", span)
-        });
-    }
+    diagnostics.extend(prose.finish(!drafts.is_empty(), "routes, as `ip route` prints"));
     unnamed_table(&drafts, diagnostics);
     drafts.into_iter().map(|draft| draft.finish(family)).collect()
 }

@@ -2,13 +2,12 @@
 
 use super::{RoutingRule, RuleAction, parse_number, parse_prefix, parse_protocol, parse_range};
 use crate::diagnostic::Diagnostic;
-use crate::host::line::{Line, Word, Words, lines};
-use crate::span::Span;
+use crate::host::line::{Line, Prose, Word, Words, lines};
 
 /// The rules of a listing.
 pub(super) fn rules(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<RoutingRule> {
     let mut rules = Vec::new();
-    let mut prose: Option<Span> = None;
+    let mut prose = Prose::default();
     for line in lines(text).filter(|line| !line.is_blank()) {
         match priority(&line) {
             Some(priority) => {
@@ -20,17 +19,10 @@ pub(super) fn rules(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<Routin
             None if line.words().any(|word| matches!(word.text, "from" | "lookup")) => {
                 diagnostics.push(line.not_understood("a routing rule, as `ip rule` prints"));
             }
-            None => prose = Some(prose.map_or(line.span, |known| known.cover(line.span))),
+            None => prose.add(&line),
         }
     }
-    if let Some(span) = prose {
-        diagnostics.push(if rules.is_empty() {
-            let message = "expected routing rules, as `ip rule` prints, found none";
-            Diagnostic::error("no-routing-rule", message, span)
-        } else {
-            Diagnostic::note("text-around", "the text around the listing is not read", span)
-        });
-    }
+    diagnostics.extend(prose.finish(!rules.is_empty(), "routing rules, as `ip rule` prints"));
     rules
 }
 
