@@ -8,10 +8,12 @@ mod error;
 mod ingress;
 mod name;
 mod options;
+mod own;
 mod place;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use nattrace_parser::syntax::Family;
@@ -56,6 +58,21 @@ pub struct Question {
     pub flow: Flow,
     /// What was assumed to find it, besides what the host's parts rest on.
     pub assumptions: Vec<Assumption>,
+    /// An address that has to be the host's own for the question to make sense, and its
+    /// interface; only where no part lists the addresses.
+    pub own: Option<(String, IpAddr)>,
+}
+
+impl Question {
+    /// The host that the question is about: the given one, with the address that the question
+    /// itself shows to be its own.
+    #[must_use]
+    pub fn system<'s>(&self, system: &'s System) -> Cow<'s, System> {
+        let Some((interface, address)) = &self.own else { return Cow::Borrowed(system) };
+        let mut system = system.clone();
+        crate::infer::take_for_own(&mut system.host, interface, *address);
+        Cow::Owned(system)
+    }
 }
 
 /// Finds the packet that a request means.
@@ -82,6 +99,15 @@ pub fn resolve(system: &System, request: &FlowRequest) -> Result<Question, Endpo
         None => ingress::expected(&system.host, &ends.source, ends.destination, &mut assumptions)
             .map_err(|problem| error::at(Argument::Source, &request.source, problem))?,
     };
+    let own = match &in_interface {
+        Some(interface) => {
+            own::destination(&system.host, &places, &ends.source, ends.destination, interface)
+                .map_err(|problem| error::at(Argument::Source, &request.source, problem))?
+        }
+        None => None,
+    };
+    assumptions
+        .extend(own.clone().map(|(interface, address)| own::assumption(&interface, address)));
     let state = options::state(request)?;
     let flow = Flow {
         source: ends.source.address,
@@ -97,7 +123,7 @@ pub fn resolve(system: &System, request: &FlowRequest) -> Result<Question, Endpo
         ttl: None,
         any_source: ends.source.any,
     };
-    Ok(Question { flow, assumptions })
+    Ok(Question { flow, assumptions, own })
 }
 
 /// The source of a packet.

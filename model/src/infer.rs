@@ -49,6 +49,13 @@ pub fn infer(host: &mut Host, rules: &Ruleset) {
     settings::infer(host, rules);
 }
 
+/// Takes an address for the host's own, on an interface, because a question makes sense only so.
+pub(crate) fn take_for_own(host: &mut Host, interface: &str, address: IpAddr) {
+    addresses::add(host, interface, address);
+    let family = Family::of(address);
+    connected::add_local(&mut host.routing, family, &host.interfaces, &host.sysctls);
+}
+
 /// Table `local` and the connected prefixes, from the addresses that are known by now.
 fn rebuild_kernel_routes(host: &mut Host, family: Family) {
     let Host { routing, interfaces, sysctls, .. } = host;

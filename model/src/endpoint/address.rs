@@ -12,8 +12,8 @@ use crate::host::{Assumption, Host, Interface, InterfaceKind, Part, Scope};
 use crate::simulate::routing::{Lookup, LookupResult, lookup, source_for};
 
 /// The internet in one address of each family (CLI.md).
-const INTERNET4: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
-const INTERNET6: Ipv6Addr = Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111);
+pub(super) const INTERNET4: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);
+pub(super) const INTERNET6: Ipv6Addr = Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111);
 
 /// The ends of a flow.
 #[derive(Clone, Debug)]

@@ -292,3 +292,23 @@ fn without_routes_a_private_source_is_asked_for_or_assumed() {
     let question = resolve(&load(rules), &named).unwrap();
     assert_eq!(question.assumptions[0].code, "interface-exists");
 }
+
+/// What comes in by the way out for nobody inside is for the host, or it would go straight back.
+#[test]
+fn without_addresses_a_destination_may_have_to_be_the_hosts_own() {
+    let text = "-t nat -A POSTROUTING -o eth0 -j MASQUERADE\n";
+    let system = load(&[], &[Text { name: "rules", text }]).system;
+    let question = resolve(&system, &request("8.8.8.8", "203.0.113.9:22")).unwrap();
+    assert_eq!(question.own, Some(("eth0".to_owned(), "203.0.113.9".parse().unwrap())));
+    assert_eq!(question.assumptions[0].code, "destination-assumed-own");
+    let about = question.system(&system);
+    let answer = crate::simulate::why(&about, &question.flow);
+    assert_eq!(answer.verdict, crate::answer::Verdict::Delivered);
+    // The internet is nobody's own: is the source?
+    let error = resolve(&system, &request("203.0.113.9", "internet")).unwrap_err();
+    assert_eq!(error.problem.code(), "unknown-ingress");
+    assert!(error.help.unwrap().starts_with("write `host`"));
+    // A host whose addresses are known answers for itself.
+    let question = resolve(&host(), &request("8.8.8.8", "203.0.113.9:22")).unwrap();
+    assert_eq!(question.own, None);
+}

@@ -173,7 +173,7 @@ pub(super) fn add_own(host: &mut Host, clues: &Clues, devices: &Devices) {
 }
 
 /// Adds an address to an interface; false where there is no such interface.
-fn add(host: &mut Host, name: &str, address: IpAddr) -> bool {
+pub(super) fn add(host: &mut Host, name: &str, address: IpAddr) -> bool {
     let Some(interface) = host.interfaces.iter_mut().find(|i| i.name == name) else { return false };
     interface.addresses.push(InterfaceAddress {
         local: address,

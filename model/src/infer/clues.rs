@@ -63,6 +63,8 @@ pub(super) struct Clues {
 struct Shape<'r> {
     source: Option<&'r Prefix>,
     destination: Option<&'r Prefix>,
+    /// `! -s` or `! -d`.
+    except: Option<&'r Prefix>,
     input: Option<(Sense, &'r str)>,
     output: Option<(Sense, &'r str)>,
     /// Whether the listing hides the interfaces.
@@ -76,6 +78,7 @@ impl<'r> Shape<'r> {
         let mut shape = Self {
             source: None,
             destination: None,
+            except: None,
             input: None,
             output: None,
             hidden: false,
@@ -94,7 +97,8 @@ impl<'r> Shape<'r> {
                 Condition::Undecided(crate::condition::Undecided::InterfacesNotShown) => {
                     shape.hidden = true;
                 }
-                Condition::Source(..) | Condition::Destination(..) => {}
+                Condition::Source(Sense::IsNot, prefix)
+                | Condition::Destination(Sense::IsNot, prefix) => shape.except = Some(prefix),
                 _ => shape.plain = false,
             }
         }
@@ -231,6 +235,34 @@ impl Clues {
                 place: place(),
             });
         }
+        // `! -s 172.20.0.0/16 -o br-inner -j DROP`: Docker's rule for an internal network.
+        let bridge = shape.output_is().xor(shape.input_is());
+        if let (Some(subnet), Some(bridge), Target::Drop) = (shape.except, bridge, &rule.target)
+            && chain.table == TableName::Filter
+            && shape.plain
+            && is_network(subnet)
+            && crate::build::interfaces::is_bridge_name(bridge)
+        {
+            self.subnets.push(SubnetClue {
+                subnet: subnet.clone(),
+                interface: Some(bridge.to_owned()),
+                except: None,
+                hidden: false,
+                place: place(),
+            });
+        }
+        // What is refused may be just what must not come in there.
+        let welcome = matches!(
+            rule.target,
+            Target::Accept
+                | Target::Masquerade(..)
+                | Target::Snat(..)
+                | Target::Dnat(..)
+                | Target::Mark { .. }
+        );
+        if !welcome {
+            return;
+        }
         if let (Some(subnet), Some(interface)) = (shape.source, shape.input_is())
             && is_network(subnet)
         {
@@ -271,7 +303,8 @@ impl Clues {
             self.behind.push((address, bridge.to_owned(), place()));
         }
         if let Some(address) = destination
-            && self.is_own(chain, rule)
+            && is_own(chain, rule)
+            && !looks_like_broadcast(address)
         {
             let interface = shape.input_is().map(str::to_owned);
             self.own.entry(address).or_insert_with(|| (interface, place()));
@@ -285,18 +318,23 @@ impl Clues {
             }
         }
     }
+}
 
-    /// Whether a rule is about packets to the host itself: it redirects what is addressed to it,
-    /// or stands where only the host's own packets pass.
-    fn is_own(&self, chain: &Chain, rule: &Rule) -> bool {
-        let base = chain.base.map(|base| base.hook);
-        match (&rule.target, chain.table) {
-            // In OUTPUT a rule may just as well redirect what the host asks of others.
-            (Target::Dnat(..), TableName::Nat) => base != Some(Hook::Output),
-            (_, TableName::Filter) => base == Some(Hook::Input),
-            _ => false,
-        }
+/// Whether a rule is about packets to the host itself: it redirects what is addressed to it, or
+/// stands where only the host's own packets pass.
+fn is_own(chain: &Chain, rule: &Rule) -> bool {
+    let base = chain.base.map(|base| base.hook);
+    match (&rule.target, chain.table) {
+        // In OUTPUT a rule may just as well redirect what the host asks of others.
+        (Target::Dnat(..), TableName::Nat) => base != Some(Hook::Output),
+        (_, TableName::Filter) => base == Some(Hook::Input),
+        _ => false,
     }
+}
+
+/// Whether an address ends as most broadcast addresses do, which INPUT sees too.
+fn looks_like_broadcast(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V4(v4) if v4.octets()[3] == 255)
 }
 
 /// The addresses of a range, unless it is too wide to be somebody's own.

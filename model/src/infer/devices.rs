@@ -32,6 +32,13 @@ pub(super) struct Devices {
     pub(super) uplink: Option<String>,
 }
 
+/// The subnet of Docker's default pools that holds an address: 172.17.0.0/16 to 172.31.0.0/16.
+fn default_pool(address: IpAddr) -> Option<Prefix> {
+    let IpAddr::V4(v4) = address else { return None };
+    let [first, second, ..] = v4.octets();
+    (first == 172 && (17..=31).contains(&second)).then(|| Prefix::new(address, 16))
+}
+
 /// Orders prefixes.
 type NetKey = (IpAddr, u32);
 
@@ -117,9 +124,20 @@ impl Devices {
     /// Addresses behind an interface that no known network of it covers.
     fn place_neighbours(&mut self, clues: &Clues) {
         for (address, interface, place) in &clues.behind {
-            if !self.is_covered(interface, *address) && self.uplink.as_ref() != Some(interface) {
-                let key = (*address, interface.clone());
-                self.neighbours.entry(key).or_insert_with(|| place.clone());
+            if self.is_covered(interface, *address) || self.uplink.as_ref() == Some(interface) {
+                continue;
+            }
+            let pool = default_pool(*address)
+                .filter(|_| clues.docker && crate::build::interfaces::is_bridge_name(interface));
+            match pool {
+                Some(subnet) => {
+                    let key = (interface.clone(), key(&subnet));
+                    self.subnets.insert(key, (subnet, place.clone()));
+                }
+                None => {
+                    let key = (*address, interface.clone());
+                    self.neighbours.entry(key).or_insert_with(|| place.clone());
+                }
             }
         }
         for (subnet, interface, place) in &clues.arrivals {
