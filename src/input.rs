@@ -11,6 +11,7 @@ use nattrace_apply::{Conntrack, NoteKind};
 use nattrace_model::build::part_of;
 use nattrace_model::host::Part;
 use nattrace_parser::diagnostic::nearest;
+use nattrace_parser::host::snapshot::is_snapshot;
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
@@ -79,7 +80,7 @@ pub(crate) fn read_rules(path: &Path) -> Result<Text> {
         return Err(Failure::input(format!("{} is empty", shown(path)))
             .help("iptables-save prints nothing without root, or where no rules are loaded"));
     }
-    if single::is_snapshot(&text) {
+    if is_snapshot(&text) {
         return Err(Failure::input(format!("{} is a snapshot, not rules", shown(path)))
             .help(format!("use `--snapshot {}`", path.display())));
     }
@@ -93,8 +94,8 @@ fn read_snapshot(path: &Path) -> Result<Vec<Text>> {
         return read_folder(path);
     }
     let text = read_text(path)?;
-    if single::is_snapshot(&text) {
-        return single::split(&path.display().to_string(), &text);
+    if is_snapshot(&text) {
+        return single::split(path, &text);
     }
     Err(Failure::input(format!(
         "{} is not a snapshot: no line starts with `#@ nattrace `",

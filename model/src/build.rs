@@ -20,7 +20,7 @@ use crate::host::route::{LOCAL, MAIN, Routing};
 use crate::host::sysctl::Sysctls;
 use crate::host::{Assumption, Host, Part, Zone};
 
-pub use snapshot::{Loaded, PartDiagnostic, Text, load, part_of};
+pub use snapshot::{Loaded, PartDiagnostic, Text, Untold, load, load_with, part_of};
 
 /// What the parts of a snapshot say, read but not put together. A part that is not there is
 /// `None`; one that is empty says that there is nothing.

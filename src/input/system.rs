@@ -1,7 +1,7 @@
 //! From texts to a system, with whatever there is to say about them.
 
 use nattrace_model::System;
-use nattrace_model::build::{self, Loaded, PartDiagnostic};
+use nattrace_model::build::{self, Loaded, PartDiagnostic, Untold};
 
 use super::{Input, Text};
 use crate::args::Global;
@@ -16,7 +16,9 @@ const NO_NEWS: &str = "not-read";
 pub(crate) fn load(global: &Global) -> Result<System> {
     let mut input = super::read(global)?;
     tell_apart(&mut input);
-    let Loaded { system, diagnostics } = build::load(&views(&input.parts), &views(&input.rules));
+    let untold = Untold { family: global.family(), backend: global.backend() };
+    let Loaded { system, diagnostics } =
+        build::load_with(&views(&input.parts), &views(&input.rules), untold);
     let text_of = |found: &PartDiagnostic| {
         let mut given = input.parts.iter().chain(&input.rules);
         given.find(|text| text.name == found.part).map_or("", |text| text.text.as_str())

@@ -7,6 +7,7 @@ use nattrace_model::host::route::{Route, TableId};
 use nattrace_model::ruleset::ChainId;
 use nattrace_parser::syntax::{Backend, Family};
 
+use super::json::Fragments;
 use super::words;
 
 /// A system, and what is asked of it again and again.
@@ -16,6 +17,8 @@ pub(crate) struct Context<'a> {
     pub(crate) system: &'a System,
     /// Whether rules of both backends are loaded, so that a chain's name alone is ambiguous.
     both_backends: bool,
+    /// Steps that are kept in JSON, where many answers are written on a line each.
+    fragments: Option<&'a Fragments>,
 }
 
 impl<'a> Context<'a> {
@@ -23,7 +26,17 @@ impl<'a> Context<'a> {
     pub(crate) fn new(system: &'a System) -> Self {
         let chains = &system.rules.chains;
         let has = |backend| chains.iter().any(|chain| chain.backend == backend);
-        Self { system, both_backends: has(Backend::Nft) && has(Backend::Legacy) }
+        Self { system, both_backends: has(Backend::Nft) && has(Backend::Legacy), fragments: None }
+    }
+
+    /// The same with steps that are kept, or without.
+    pub(crate) fn keeping(self, fragments: Option<&'a Fragments>) -> Self {
+        Self { fragments, ..self }
+    }
+
+    /// The steps that are kept.
+    pub(crate) fn fragments(&self) -> Option<&'a Fragments> {
+        self.fragments
     }
 
     /// Whether a chain is one of the legacy backend on a host that has rules of both.

@@ -89,7 +89,7 @@ fn render_diagnostics(all: &[(Source<'_>, &Diagnostic)], width: usize, color: bo
     let hidden = all.get(SHOWN..).unwrap_or(&[]);
     if !hidden.is_empty() {
         let errors = hidden.iter().filter(|(_, d)| d.severity == Severity::Error).count();
-        let _ = write!(text, "and {} more, {errors} of them errors\n", hidden.len());
+        let _ = writeln!(text, "and {} more, {errors} of them errors", hidden.len());
     }
     text
 }

@@ -3,6 +3,8 @@
 //! Everything is written straight from the answer: no tree of values is built, because
 //! `why --flows` writes hundreds of thousands of answers.
 
+mod fragments;
+
 use std::fmt;
 use std::io::{self, Write};
 
@@ -17,6 +19,8 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::context::Context;
 use super::names;
+
+pub(crate) use fragments::Fragments;
 
 /// The name and version of the shape of an answer.
 const SCHEMA: &str = "nattrace/why/1";
@@ -172,6 +176,20 @@ impl Serialize for EgressEntry<'_> {
 
 impl Serialize for View<'_, Step> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let kept = self.context.fragments().and_then(|fragments| {
+            let context = self.context.keeping(None);
+            let anew = View { context: &context, family: self.family, item: self.item };
+            fragments.of(self.item, || serde_json::value::to_raw_value(&anew).ok())
+        });
+        match kept {
+            Some(text) => text.serialize(serializer),
+            None => self.write(serializer),
+        }
+    }
+}
+
+impl View<'_, Step> {
+    fn write<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match self.item {
             Step::Rule { hook, rule, effect, rewrites } => {
@@ -217,9 +235,7 @@ impl Serialize for View<'_, Step> {
         }
         map.end()
     }
-}
 
-impl View<'_, Step> {
     fn rules(&self) -> &Ruleset {
         &self.context.system.rules
     }

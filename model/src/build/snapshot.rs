@@ -50,10 +50,25 @@ impl Loaded {
     }
 }
 
+/// What rules given beside a snapshot are where neither their text nor their name tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Untold {
+    /// Their family; else IPv4.
+    pub family: Option<Family>,
+    /// Their backend; else the one that the host uses.
+    pub backend: Option<Backend>,
+}
+
 /// Reads a host from the texts of a snapshot, and from rules given beside it, which replace the
 /// tables of the snapshot that they contain.
 #[must_use]
 pub fn load(snapshot: &[Text<'_>], rules: &[Text<'_>]) -> Loaded {
+    load_with(snapshot, rules, Untold::default())
+}
+
+/// The same, told what the given rules do not tell.
+#[must_use]
+pub fn load_with(snapshot: &[Text<'_>], rules: &[Text<'_>], untold: Untold) -> Loaded {
     let chosen = Chosen::of(snapshot);
     let mut diagnostics = chosen.notes.clone();
     let mut parts = Parts::default();
@@ -72,7 +87,7 @@ pub fn load(snapshot: &[Text<'_>], rules: &[Text<'_>]) -> Loaded {
     }
     let nft = parts.others.contains(&Part::Nft);
     texts.extend(rules.iter().map(|text| RulesText::given(*text)));
-    let (ruleset, found) = read_rules(&texts, &mut parts);
+    let (ruleset, found) = read_rules(&texts, untold, &mut parts);
     diagnostics.extend(found);
     let mut host = build_host(parts);
     if nft {
@@ -247,7 +262,12 @@ impl RulesText {
     }
 
     /// The family and backend: of its part, else as the text tells, else as its name does.
-    fn loaded_as(&self, rules: &Rules<'_>, of_snapshot: &[(Family, Backend)]) -> (Family, Backend) {
+    fn loaded_as(
+        &self,
+        rules: &Rules<'_>,
+        untold: Untold,
+        of_snapshot: &[(Family, Backend)],
+    ) -> (Family, Backend) {
         let part = self.part.map(|part| match part {
             Part::Rules6 => (Family::Ipv6, None),
             Part::LegacyRules4 => (Family::Ipv4, Some(Backend::Legacy)),
@@ -258,17 +278,18 @@ impl RulesText {
             return (family, backend.or(rules.backend).unwrap_or(Backend::Nft));
         }
         let by_name = if self.name.contains("ip6") { Family::Ipv6 } else { Family::Ipv4 };
-        let family = rules.family.unwrap_or(by_name);
+        let family = rules.family.or(untold.family).unwrap_or(by_name);
         // Rules that do not tell are loaded through what the host uses.
         let used =
             of_snapshot.iter().find(|(used, _)| *used == family).map(|(_, backend)| *backend);
-        (family, rules.backend.or(used).unwrap_or(Backend::Nft))
+        (family, rules.backend.or(untold.backend).or(used).unwrap_or(Backend::Nft))
     }
 }
 
 /// Parses and lowers the rules; those given beside the snapshot come last and so replace its own.
 fn read_rules(
     texts: &[RulesText],
+    untold: Untold,
     parts: &mut Parts,
 ) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>) {
     let mut diagnostics = Vec::new();
@@ -282,7 +303,7 @@ fn read_rules(
                     .into_iter()
                     .map(|diagnostic| PartDiagnostic { part: text.name.clone(), diagnostic }),
             );
-            let (family, backend) = text.loaded_as(&rules, &of_snapshot);
+            let (family, backend) = text.loaded_as(&rules, untold, &of_snapshot);
             of_snapshot.push((family, backend));
             let part = match (family, backend) {
                 (Family::Ipv4, Backend::Nft) => Part::Rules4,

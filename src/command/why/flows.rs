@@ -15,17 +15,17 @@ use crate::exit::{Failure, Result, Status};
 use crate::input::system;
 use crate::output::concise;
 use crate::output::context::Context;
-use crate::output::json::{self, Layout};
+use crate::output::json::{self, Fragments, Layout};
 use crate::output::screen::Screen;
 
 /// How much is read at once. A pipe gives less at a time, and is answered as it comes.
-const CHUNK: usize = 1 << 20;
+const CHUNK: usize = 1 << 16;
 
 /// A line longer than this is no question.
 const LONGEST_LINE: usize = 1 << 20;
 
 /// How many lines one task answers.
-const LINES_PER_TASK: usize = 64;
+const LINES_PER_TASK: usize = 16;
 
 /// Answers every line of a file.
 pub(super) fn run(global: &Global, path: &Path, format: Option<Format>) -> Result<Status> {
@@ -50,7 +50,9 @@ pub(super) fn run(global: &Global, path: &Path, format: Option<Format>) -> Resul
     let style = if format == Some(Format::Concise) { Style::Concise } else { Style::Json };
     let mut tally = Tally::default();
     let mut screen = Screen::stdout();
-    let questioner = Questioner { global, system: &system, context: Context::new(&system), style };
+    let fragments = Fragments::new(&system.rules);
+    let context = Context::new(&system).keeping(Some(&fragments));
+    let questioner = Questioner { global, system: &system, context, style };
     questioner.answer_all(reader, screen.raw(), &mut tally)?;
     screen.finish()?;
     Ok(tally.status())
@@ -96,6 +98,13 @@ impl Tally {
     }
 }
 
+/// The answers of one task; its memory is used again and again.
+#[derive(Debug, Default)]
+struct Page {
+    text: Vec<u8>,
+    tally: Tally,
+}
+
 /// Answers lines, many at a time.
 struct Questioner<'a> {
     global: &'a Global,
@@ -114,6 +123,7 @@ impl Questioner<'_> {
         let cause = |error| Failure::input(format!("can't read the flows: {error}"));
         let mut buffer = Vec::with_capacity(2 * CHUNK);
         let mut chunk = vec![0; CHUNK];
+        let mut pages = Vec::new();
         // The rest of a line that is too long is skipped up to its end.
         let mut skipping = false;
         loop {
@@ -139,7 +149,7 @@ impl Questioner<'_> {
                     buffer.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1)
                 }
             };
-            self.answer_lines(buffer.get(..complete).unwrap_or(&[]), out, tally)?;
+            self.answer_lines(buffer.get(..complete).unwrap_or(&[]), &mut pages, out, tally)?;
             buffer.drain(..complete);
             if size == 0 {
                 break;
@@ -156,27 +166,35 @@ impl Questioner<'_> {
     }
 
     /// Answers whole lines side by side, and writes the answers in order.
-    fn answer_lines(&self, text: &[u8], out: &mut impl Write, tally: &mut Tally) -> Result<()> {
+    fn answer_lines(
+        &self,
+        text: &[u8],
+        pages: &mut Vec<Page>,
+        out: &mut impl Write,
+        tally: &mut Tally,
+    ) -> Result<()> {
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         if text.is_empty() {
             return Ok(());
         }
         let lines: Vec<&[u8]> = text.split(|byte| *byte == b'\n').collect();
-        let answers: Vec<io::Result<(Vec<u8>, Tally)>> = lines
-            .par_chunks(LINES_PER_TASK)
-            .map(|lines| {
-                let mut answers = Vec::with_capacity(lines.len() * 2048);
-                let mut tally = Tally::default();
-                for line in lines {
-                    self.answer_line(line, &mut answers, &mut tally)?;
-                }
-                Ok((answers, tally))
-            })
-            .collect();
-        for answer in answers {
-            let (answers, part) = answer?;
-            out.write_all(&answers)?;
-            tally.add(part);
+        let tasks = lines.len().div_ceil(LINES_PER_TASK);
+        if pages.len() < tasks {
+            pages.resize_with(tasks, Page::default);
+        }
+        let (pages, _) = pages.split_at_mut(tasks);
+        lines.par_chunks(LINES_PER_TASK).zip(pages.par_iter_mut()).try_for_each(
+            |(lines, page)| {
+                page.text.clear();
+                page.tally = Tally::default();
+                lines
+                    .iter()
+                    .try_for_each(|line| self.answer_line(line, &mut page.text, &mut page.tally))
+            },
+        )?;
+        for page in pages {
+            out.write_all(&page.text)?;
+            tally.add(page.tally);
         }
         out.flush()?;
         Ok(())
