@@ -300,3 +300,40 @@ fn a_listing_without_interfaces_still_shows_subnets() {
     assert!(host.is_on_link(address("10.100.1.5"), "net-10.100.1.0/24"));
     assert!(codes(&host).contains(&"inferred-bridge"));
 }
+
+#[test]
+fn docker_without_its_proxy_routes_loopback() {
+    let jump = |except: &str| {
+        rules(&format!(
+            "*nat\n:OUTPUT ACCEPT [0:0]\n:DOCKER - [0:0]\n\
+             -A OUTPUT {except}-m addrtype --dst-type LOCAL -j DOCKER\n\
+             -A DOCKER ! -i docker0 -p tcp -m tcp --dport 80 -j DNAT --to-destination 172.17.0.2:80\n\
+             COMMIT\n"
+        ))
+    };
+    let setting = |host: &Host| host.sysctls.get("net.ipv4.conf.docker0.route_localnet");
+    assert_eq!(setting(&jump("")), Some(1));
+    assert_eq!(setting(&jump("! -d 127.0.0.0/8 ")), None);
+}
+
+#[test]
+fn an_internal_network_is_seen_by_what_it_refuses() {
+    let host = rules(
+        "-N DOCKER-ISOLATION-STAGE-1\n\
+         -A DOCKER-ISOLATION-STAGE-1 ! -s 172.20.0.0/16 -o br-inner -j DROP\n\
+         -A DOCKER-ISOLATION-STAGE-1 ! -d 172.20.0.0/16 -i br-inner -j DROP\n",
+    );
+    assert!(host.is_on_link(address("172.20.0.9"), "br-inner"), "{:?}", host.interfaces);
+}
+
+/// What must not come in by an interface is not behind it.
+#[test]
+fn a_spoofing_guard_shows_no_subnet() {
+    let host = rules(
+        "-A INPUT -s 10.0.0.0/8 -i wan0 -j DROP\n-A INPUT -s 10.1.0.0/16 -i lan0 -j ACCEPT\n",
+    );
+    let main = host.routing.tables4[&MAIN].routes();
+    let shown: Vec<_> =
+        main.iter().map(|route| route.text.as_str()).filter(|t| t.starts_with("10.")).collect();
+    assert_eq!(shown, ["10.1.0.0/16 dev lan0 scope link"]);
+}

@@ -1,8 +1,12 @@
 //! Kernel settings where no part tells them.
 
-use crate::condition::Condition;
-use crate::host::{Assumption, Host, InterfaceKind, Part};
-use crate::ruleset::Ruleset;
+use nattrace_parser::syntax::{Family, TableName};
+
+use crate::condition::{Condition, Sense, address_type};
+use crate::hook::Hook;
+use crate::host::{Assumption, Host, Interface, InterfaceKind, Part};
+use crate::ruleset::{Chain, Ruleset};
+use crate::target::Target;
 
 /// Chains of programs that load `br_netfilter` and turn it on.
 const BRIDGE_FILTER_CHAINS: [&str; 5] = ["DOCKER", "KUBE-", "cali-", "CNI-", "FLANNEL"];
@@ -37,13 +41,28 @@ pub(super) fn infer(host: &mut Host, rules: &Ruleset) {
             "bridged packets are taken not to pass the rules (no br_netfilter)",
         );
     }
+    // Without its proxy, Docker sends what local processes ask of 127.0.0.1 to containers too, and
+    // turns route_localnet on for its bridges (kernel-facts B22).
+    let no_proxy = rules.chains.iter().any(redirects_loopback);
+    if no_proxy {
+        assume(
+            "route-localnet-assumed",
+            "packets from 127.0.0.0/8 are taken to be routed to bridges, as Docker sets it \
+             without its proxy (route_localnet = 1)",
+        );
+    }
     let names: Vec<String> = host
         .interfaces
         .iter()
         .map(|interface| interface.name.clone())
         .chain(["all".to_owned(), "default".to_owned()])
         .collect();
+    let is_bridge = |interface: &&Interface| interface.kind == InterfaceKind::Bridge;
+    let bridges = host.interfaces.iter().filter(is_bridge).map(|interface| &interface.name);
     let sysctls = &mut host.sysctls;
+    for name in bridges.filter(|_| no_proxy) {
+        sysctls.insert(format!("net.ipv4.conf.{name}.route_localnet"), 1);
+    }
     sysctls.insert("net.ipv4.ip_forward", 1);
     for name in names {
         sysctls.insert(format!("net.ipv4.conf.{name}.forwarding"), 1);
@@ -53,4 +72,21 @@ pub(super) fn infer(host: &mut Host, rules: &Ruleset) {
     for tables in ["iptables", "ip6tables"] {
         sysctls.insert(format!("net.bridge.bridge-nf-call-{tables}"), i64::from(bridged));
     }
+}
+
+/// Whether a chain of nat OUTPUT is Docker's jump for own addresses, those of loopback included:
+/// `-A OUTPUT -m addrtype --dst-type LOCAL -j DOCKER`.
+fn redirects_loopback(chain: &Chain) -> bool {
+    let output = chain.base.is_some_and(|base| base.hook == Hook::Output);
+    if !output || chain.table != TableName::Nat || chain.family != Family::Ipv4 {
+        return false;
+    }
+    chain.rules.iter().any(|rule| {
+        let jumps = matches!(rule.target, Target::Jump(_));
+        let only_local = matches!(
+            rule.conditions.as_slice(),
+            [Condition::DestinationType(Sense::Is, address_type::LOCAL, _)]
+        );
+        jumps && only_local
+    })
 }
