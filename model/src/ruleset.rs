@@ -153,6 +153,16 @@ impl Ruleset {
         self.conntrack.get(family_index(family)).copied().unwrap_or(false)
     }
 
+    /// The same, with connections of this family tracked whatever the rules say: dockerd, Open
+    /// vSwitch and rules of native nft make the kernel track them too.
+    #[must_use]
+    pub fn with_tracking(mut self, family: Family) -> Self {
+        if let Some(tracked) = self.conntrack.get_mut(family_index(family)) {
+            *tracked = true;
+        }
+        self
+    }
+
     /// A chain by its identity.
     #[must_use]
     pub fn chain(&self, id: ChainId) -> Option<&Chain> {

@@ -356,4 +356,33 @@ fn conntrack_is_on_only_where_a_rule_of_the_family_needs_it() {
         ]),
         [false, true]
     );
+    let (ruleset, _) = ipv4(none);
+    assert!(ruleset.with_tracking(Family::Ipv4).tracks_connections(Family::Ipv4));
+}
+
+/// Long chains are lowered on several cores, and scattered rules are gathered: the order of the
+/// text stays.
+#[test]
+fn many_rules_keep_their_order() {
+    let address = |index: usize| format!("10.{}.{}.1/32", index / 250, index % 250);
+    let mut together = String::from("*filter\n:A - [0:0]\n:B - [0:0]\n");
+    let mut scattered = together.clone();
+    let mut expected = Vec::new();
+    for index in 0..5000 {
+        let rule = format!("-A A -s {} -j RETURN", address(index));
+        writeln!(together, "{rule}").unwrap();
+        writeln!(scattered, "{rule}\n-A B -j RETURN").unwrap();
+        expected.push(rule);
+    }
+    for text in [together, scattered] {
+        let (ruleset, _) = ipv4(&(text + "COMMIT\n"));
+        assert_eq!(texts(&ruleset, TableName::Filter, "A"), expected);
+        let chain = chain(&ruleset, TableName::Filter, "A");
+        assert!(chain.rules.iter().zip(0..).all(|(rule, index): (_, usize)| {
+            format!("{:?}", rule.conditions) == {
+                let bits = 0x0a00_0001 + ((index / 250) << 16) + ((index % 250) << 8);
+                format!("[Source(Is, V4({bits}, 4294967295))]")
+            }
+        }));
+    }
 }

@@ -31,28 +31,31 @@ pub(super) struct ChainDraft<'a> {
 }
 
 /// The rules of one chain.
-#[derive(Debug)]
-pub(super) enum RuleList<'a> {
-    /// They stand together in the text, as they do in every dump.
-    Run(&'a [syntax::Rule<'a>]),
-    /// They are scattered, or inserted. Double-ended, because a list of `-I` lines inserts at the
-    /// front.
-    Scattered(VecDeque<&'a syntax::Rule<'a>>),
+#[derive(Debug, Default)]
+pub(super) struct RuleList<'a> {
+    /// All of them, while they stand together in the text, as they do in every dump.
+    run: &'a [syntax::Rule<'a>],
+    /// All of them, once they are scattered or inserted. Double-ended, because a list of `-I`
+    /// lines inserts at the front.
+    scattered: Option<VecDeque<&'a syntax::Rule<'a>>>,
 }
 
 impl<'a> RuleList<'a> {
-    /// How many they are.
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Run(rules) => rules.len(),
-            Self::Scattered(rules) => rules.len(),
-        }
+    /// The rules as a slice of the text's own, or one by one.
+    pub(super) fn view(&self) -> Result<&'a [syntax::Rule<'a>], &VecDeque<&'a syntax::Rule<'a>>> {
+        self.scattered.as_ref().map_or(Ok(self.run), Err)
+    }
+
+    fn len(&self) -> usize {
+        self.scattered.as_ref().map_or(self.run.len(), VecDeque::len)
     }
 
     fn append(&mut self, rules: &'a [syntax::Rule<'a>]) {
-        match self {
-            Self::Run([]) => *self = Self::Run(rules),
-            Self::Run(_) | Self::Scattered(_) => self.scatter().extend(rules),
+        if self.len() == 0 {
+            self.run = rules;
+            self.scattered = None;
+        } else {
+            self.scatter().extend(rules);
         }
     }
 
@@ -65,13 +68,8 @@ impl<'a> RuleList<'a> {
     }
 
     fn scatter(&mut self) -> &mut VecDeque<&'a syntax::Rule<'a>> {
-        if let Self::Run(rules) = self {
-            *self = Self::Scattered(rules.iter().collect());
-        }
-        match self {
-            Self::Scattered(rules) => rules,
-            Self::Run(_) => unreachable!("replaced right above"),
-        }
+        let run = self.run;
+        self.scattered.get_or_insert_with(|| run.iter().collect())
     }
 }
 
@@ -96,7 +94,12 @@ impl<'a> Table<'a> {
         let Section { backend, table, .. } = *self.section;
         let index = u32::try_from(self.chains.len()).unwrap_or(u32::MAX);
         let base = base_of(backend, table, name, policy);
-        self.chains.push(ChainDraft { name, base, rules: RuleList::Run(&[]), policy_given: false });
+        self.chains.push(ChainDraft {
+            name,
+            base,
+            rules: RuleList::default(),
+            policy_given: false,
+        });
         self.names.insert(name, index);
         index
     }

@@ -107,15 +107,15 @@ pub(super) fn lower_rules(
 }
 
 fn lower_chain(rules: &RuleList<'_>, context: &Context<'_>, scratch: &mut Conditions) -> Vec<Rule> {
-    match rules {
-        RuleList::Run(rules) if rules.len() < LONG_CHAIN => {
+    match rules.view() {
+        Ok(rules) if rules.len() < LONG_CHAIN => {
             rules.iter().map(|rule| lower_rule(rule, context, scratch)).collect()
         }
-        RuleList::Run(rules) => rules
+        Ok(rules) => rules
             .par_iter()
             .map_init(Conditions::default, |scratch, rule| lower_rule(rule, context, scratch))
             .collect(),
-        RuleList::Scattered(rules) => rules
+        Err(rules) => rules
             .par_iter()
             .map_init(Conditions::default, |scratch, rule| lower_rule(rule, context, scratch))
             .collect(),
