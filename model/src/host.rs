@@ -99,6 +99,15 @@ pub struct Assumption {
     pub text: String,
 }
 
+/// What an assumption is about, where it is about one thing only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// An interface, with what is behind it.
+    Interface(String),
+    /// An own address of the host.
+    Address(IpAddr),
+}
+
 /// What kind of device an interface is, as far as it matters for a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InterfaceKind {
@@ -246,6 +255,9 @@ pub struct Host {
     pub parts: Vec<Part>,
     /// What was assumed while the parts were put together.
     pub assumptions: Vec<Assumption>,
+    /// Those of [`Host::assumptions`] that are about one interface or address only, and so bear
+    /// just on packets that meet it.
+    pub subjects: Vec<(Assumption, Subject)>,
 }
 
 impl Host {
@@ -253,6 +265,33 @@ impl Host {
     #[must_use]
     pub fn has(&self, part: Part) -> bool {
         self.parts.contains(&part)
+    }
+
+    /// The assumptions that bear on a packet that meets these interfaces and addresses: those
+    /// about them, and those about the host as a whole.
+    #[must_use]
+    pub fn assumptions_about(
+        &self,
+        interfaces: &[&str],
+        addresses: &[IpAddr],
+    ) -> Vec<&Assumption> {
+        let met = |subject: &Subject| match subject {
+            Subject::Interface(name) => interfaces.contains(&name.as_str()),
+            Subject::Address(address) => addresses.contains(address),
+        };
+        let bears = |assumption: &&Assumption| {
+            let mut about = self.subjects.iter().filter(|(known, _)| known == *assumption);
+            about.next().is_none_or(|(_, first)| {
+                met(first) || about.any(|(_, subject)| met(subject))
+            })
+        };
+        self.assumptions.iter().filter(bears).collect()
+    }
+
+    /// Notes an assumption about one thing.
+    pub(crate) fn assume_about(&mut self, subject: Subject, assumption: Assumption) {
+        self.assumptions.push(assumption.clone());
+        self.subjects.push((assumption, subject));
     }
 
     /// An interface by its name.

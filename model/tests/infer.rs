@@ -337,3 +337,17 @@ fn a_spoofing_guard_shows_no_subnet() {
         main.iter().map(|route| route.text.as_str()).filter(|t| t.starts_with("10.")).collect();
     assert_eq!(shown, ["10.1.0.0/16 dev lan0 scope link"]);
 }
+
+#[test]
+fn only_what_bears_on_a_packet_is_told_of_it() {
+    let host = rules(
+        "-t nat -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n\
+         -t nat -A POSTROUTING -s 172.18.0.0/16 ! -o br-one -j MASQUERADE\n",
+    );
+    let all = host.assumptions.len();
+    let told = host.assumptions_about(&["docker0", "uplink"], &[]);
+    assert!(told.iter().any(|a| a.text.contains("docker0 is taken to have 172.17.0.0/16")));
+    assert!(told.iter().any(|a| a.code == "ip-forward-assumed"), "the whole host is always met");
+    assert!(told.iter().all(|a| !a.text.contains("br-one")), "{told:?}");
+    assert!(told.len() < all);
+}

@@ -8,7 +8,9 @@ use super::clues::Clues;
 use super::devices::Devices;
 use crate::address::Prefix;
 use crate::host::route::{LOCAL, RouteKind};
-use crate::host::{Assumption, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope};
+use crate::host::{
+    Assumption, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope, Subject,
+};
 
 /// Takes interfaces and addresses from the routes that the kernel makes of them.
 pub(super) fn from_routes(host: &mut Host) {
@@ -145,13 +147,12 @@ pub(super) fn add_own(host: &mut Host, clues: &Clues, devices: &Devices) {
         let named = interface.as_deref().or(devices.uplink.as_deref());
         let name = named.filter(|name| host.interface(name).is_some()).unwrap_or("lo").to_owned();
         if add(host, &name, *address) {
-            host.assumptions.push(Assumption {
-                code: "inferred-address",
-                text: format!(
-                    "{address} is taken to be the host's own, from the rule at {place} ({settled} \
-                     settles it)"
-                ),
-            });
+            let text = format!(
+                "{address} is taken to be the host's own, from the rule at {place} ({settled} \
+                 settles it)"
+            );
+            let assumption = Assumption { code: "inferred-address", text };
+            host.assume_about(Subject::Address(*address), assumption);
         }
     }
     let Some(uplink) = devices.uplink.clone() else { return };
@@ -161,13 +162,12 @@ pub(super) fn add_own(host: &mut Host, clues: &Clues, devices: &Devices) {
         });
         let Some(address) = placeholder(host, clues, *family).filter(|_| !known) else { continue };
         if add(host, &uplink, address) {
-            host.assumptions.push(Assumption {
-                code: "placeholder-address",
-                text: format!(
-                    "no rule shows an address of {uplink}; {address} stands for it ({settled} \
-                     settles it)"
-                ),
-            });
+            let text = format!(
+                "no rule shows an address of {uplink}; {address} stands for it ({settled} settles \
+                 it)"
+            );
+            let assumption = Assumption { code: "placeholder-address", text };
+            host.assume_about(Subject::Address(address), assumption);
         }
     }
 }

@@ -9,7 +9,9 @@ use super::clues::{Clues, SubnetClue, UplinkClue, is_card_name, is_tunnel_name, 
 use crate::address::{Prefix, is_internet};
 use crate::build::connected;
 use crate::host::route::MAIN;
-use crate::host::{Assumption, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope};
+use crate::host::{
+    Assumption, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope, Subject,
+};
 use crate::ruleset::Ruleset;
 
 /// The name of the way out where no rule names it.
@@ -175,7 +177,7 @@ impl Devices {
             let last = host.interfaces.iter().map(|interface| interface.index).max().unwrap_or(0);
             host.interfaces.push(interface(name, last + 1, kind));
             let text = format!("{what} ({settled} settles it)");
-            host.assumptions.push(Assumption { code, text });
+            host.assume_about(Subject::Interface(name.to_owned()), Assumption { code, text });
         };
         if host.interface("lo").is_none() {
             host.interfaces.insert(0, loopback());
@@ -234,13 +236,12 @@ impl Devices {
             secondary: false,
             deprecated: false,
         });
-        host.assumptions.push(Assumption {
-            code: "inferred-subnet",
-            text: format!(
-                "{name} is taken to have {subnet} with the address {gateway}, from the rule at \
-                 {place} ({settled} settles it)"
-            ),
-        });
+        let text = format!(
+            "{name} is taken to have {subnet} with the address {gateway}, from the rule at {place} \
+             ({settled} settles it)"
+        );
+        let assumption = Assumption { code: "inferred-subnet", text };
+        host.assume_about(Subject::Interface(name.to_owned()), assumption);
     }
 
     /// Adds routes to what is behind an interface without an address in it.
@@ -264,13 +265,12 @@ impl Devices {
                 single(&destination).map_or_else(|| destination.to_string(), |a| a.to_string());
             let route = connected::device_route(destination, None, name);
             connected::insert(&mut host.routing, family, MAIN, route);
-            host.assumptions.push(Assumption {
-                code: "inferred-route",
-                text: format!(
-                    "{what} is taken to be behind {name}, from the rule at {place} ({settled} \
-                     settles it)"
-                ),
-            });
+            let text = format!(
+                "{what} is taken to be behind {name}, from the rule at {place} ({settled} settles \
+                 it)"
+            );
+            let assumption = Assumption { code: "inferred-route", text };
+            host.assume_about(Subject::Interface(name.clone()), assumption);
         }
     }
 }
