@@ -27,13 +27,23 @@ impl Oracle {
         let answer = match self.decisions.get(self.asked) {
             Some(decision) => decision.answer,
             None => {
-                let decision = Decision { question: question(), answer: likely, open: true };
-                self.decisions.push(decision);
+                let question = self.distinct(question());
+                self.decisions.push(Decision { question, answer: likely, open: true });
                 likely
             }
         };
         self.asked += 1;
         answer
+    }
+
+    /// The same question once more (a chain that is visited twice) gets a number of its own.
+    fn distinct(&self, question: String) -> String {
+        let is_asked = |asked: &str| self.decisions.iter().any(|d| d.question == asked);
+        if !is_asked(&question) {
+            return question;
+        }
+        let mut numbered = (2..).map(|visit| format!("{question} (visit {visit})"));
+        numbered.find(|candidate| !is_asked(candidate)).unwrap_or(question)
     }
 
     /// The decisions of the run that just ended.
@@ -81,6 +91,16 @@ mod tests {
             }
         }
         assert_eq!(seen, [(true, false), (true, true), (false, false)]);
+    }
+
+    #[test]
+    fn a_question_that_is_asked_twice_has_two_names() {
+        let mut oracle = Oracle::default();
+        for _ in 0..3 {
+            oracle.decide(|| "a".into(), true);
+        }
+        let names: Vec<String> = oracle.decisions().into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["a", "a (visit 2)", "a (visit 3)"]);
     }
 
     #[test]

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Installs what the tests need (Debian, root) and runs every check: formatting, lints, all tests,
+# the kernel lab, the documentation. Where root or a kernel feature is missing, the tests that need
+# it are skipped, counted and printed; with CI=true a skip is a failure.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+
+packages=(iptables nftables ipset conntrack iproute2 procps busybox-static dash graphviz)
+step "packages: ${packages[*]}"
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    missing=()
+    for package in "${packages[@]}"; do
+        dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' \
+            || missing+=("$package")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
+    fi
+    echo "all there"
+else
+    echo "not root, or no apt-get: what is missing shows as skipped tests"
+fi
+
+step "formatting"
+cargo fmt --all -- --check
+
+step "lints"
+cargo clippy --workspace --all-targets --all-features -- -D warnings
+
+step "tests"
+cargo test --workspace --all-features
+
+step "the kernel lab"
+cargo run --release -p nattrace-corpus --bin nattrace-lab -- \
+    --seed "${NATTRACE_LAB_SEED:-$(date +%s)}" --packets "${NATTRACE_LAB_PACKETS:-5000}"
+
+step "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features
+
+step "done"
