@@ -6,11 +6,14 @@
 
 pub mod address;
 pub mod answer;
+pub mod build;
 pub mod condition;
+pub mod endpoint;
 pub mod flow;
 pub mod graph;
 pub mod hook;
 pub mod host;
+pub mod infer;
 pub mod lower;
 pub mod packet;
 pub mod ruleset;
