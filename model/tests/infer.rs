@@ -351,3 +351,18 @@ fn only_what_bears_on_a_packet_is_told_of_it() {
     assert!(told.iter().all(|a| !a.text.contains("br-one")), "{told:?}");
     assert!(told.len() < all);
 }
+
+/// The third story, from a listing without interfaces: a container shows Docker's own bridge.
+#[test]
+fn a_container_in_a_listing_shows_dockers_bridge() {
+    let host = rules(
+        "Chain POSTROUTING (policy ACCEPT)\n\
+         target     prot opt source               destination         \n\
+         MASQUERADE  all  --  172.17.0.2          !192.168.12.0/24     \n\
+         \n\
+         Chain DOCKER (2 references)\n\
+         target     prot opt source               destination         \n\
+         RETURN     all  --  0.0.0.0/0            0.0.0.0/0           \n",
+    );
+    assert!(host.is_on_link(address("172.17.0.9"), "docker0"), "{:?}", host.interfaces);
+}

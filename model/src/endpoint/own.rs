@@ -8,6 +8,7 @@ use super::Sender;
 use super::address::{INTERNET4, INTERNET6};
 use super::error::{Advised, Problem};
 use super::place::Found;
+use crate::address::is_internet;
 use crate::host::route::RouteKind;
 use crate::host::{Assumption, Host, InterfaceKind, Part};
 use crate::simulate::routing::{Lookup, LookupResult, lookup};
@@ -17,8 +18,8 @@ use crate::simulate::routing::{Lookup, LookupResult, lookup};
 ///
 /// # Errors
 ///
-/// The destination is surely somebody else's: then the source must be the host's own, or come in
-/// elsewhere, and nobody can tell which.
+/// The destination is surely somebody else's, such as the internet's for a private source: then
+/// the source must be the host's own, or come in elsewhere, and nobody can tell which.
 pub(super) fn destination(
     host: &Host,
     places: &[Found; 2],
@@ -54,7 +55,8 @@ pub(super) fn destination(
     }
     let [_, to] = places;
     let internet = [IpAddr::from(INTERNET4), IpAddr::from(INTERNET6)].contains(&destination);
-    if internet || !matches!(to, Found::Address(..)) {
+    let inside_out = !is_internet(source.address) && is_internet(destination);
+    if internet || inside_out || !matches!(to, Found::Address(..)) {
         let help = format!(
             "write `host` if {} is the host's own, or name the interface that it comes in by with \
              `--in`",

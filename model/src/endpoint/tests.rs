@@ -312,3 +312,15 @@ fn without_addresses_a_destination_may_have_to_be_the_hosts_own() {
     let question = resolve(&host(), &request("8.8.8.8", "203.0.113.9:22")).unwrap();
     assert_eq!(question.own, None);
 }
+
+/// A private source without a known subnet is not on the internet's side.
+#[test]
+fn a_private_source_on_its_way_out_is_asked_for() {
+    let text = "-t nat -A POSTROUTING -o eth0 -j MASQUERADE\n";
+    let system = load(&[], &[Text { name: "rules", text }]).system;
+    let error = resolve(&system, &request("10.9.0.2", "8.8.8.8")).unwrap_err();
+    assert_eq!(error.problem.code(), "unknown-ingress");
+    // From the LAN to the host's own address of it.
+    let question = resolve(&system, &request("192.168.12.113", "192.168.12.107:8080")).unwrap();
+    assert!(question.own.is_some());
+}

@@ -49,6 +49,8 @@ pub(super) struct Clues {
     pub(super) subnets: Vec<SubnetClue>,
     /// Single addresses behind an interface.
     pub(super) behind: Vec<(IpAddr, String, String)>,
+    /// Single addresses in rules whose interfaces a listing hides.
+    pub(super) hidden: BTreeMap<IpAddr, String>,
     /// Networks that are seen to come in by an interface.
     pub(super) arrivals: Vec<(Prefix, String, String)>,
     /// The host's own addresses, with the interface where a rule tells it.
@@ -284,8 +286,17 @@ impl Clues {
         place: &dyn Fn() -> String,
     ) {
         let destination = shape.destination.and_then(single).filter(|a| is_host_address(*a));
+        if shape.hidden {
+            let source = shape.source.and_then(single).filter(|a| is_host_address(*a));
+            for address in [source, destination].into_iter().flatten() {
+                self.hidden.entry(address).or_insert_with(place);
+            }
+        }
         if let Target::Dnat(range, _) = &rule.target {
             let to = range.addresses.filter(|(first, last)| first == last).map(|(to, _)| to);
+            if let Some(to) = to.filter(|_| shape.hidden) {
+                self.hidden.entry(to).or_insert_with(place);
+            }
             // `! -i docker0 … -j DNAT --to-destination 172.17.0.2:80`
             if let (Some(to), Some(bridge)) = (to, shape.input_is_not()) {
                 self.behind.push((to, bridge.to_owned(), place()));

@@ -61,6 +61,7 @@ impl Devices {
         for clue in &clues.subnets {
             devices.place_subnet(clues, clue);
         }
+        devices.place_hidden(clues);
         devices.place_neighbours(clues);
         if devices.uplink.is_none() && candidates(clues).is_empty() && !rules.chains.is_empty() {
             devices.uplink = Some(UNNAMED_UPLINK.to_owned());
@@ -121,6 +122,23 @@ impl Devices {
         });
         let first = unplaced.next()?;
         unplaced.next().is_none().then(|| first.clone())
+    }
+
+    /// Addresses of Docker's default pools in a listing that hides the interfaces: they are
+    /// containers', and a bridge has their network.
+    fn place_hidden(&mut self, clues: &Clues) {
+        for (address, place) in clues.hidden.iter().filter(|_| clues.docker) {
+            let covered = self.subnets.values().any(|(known, _)| known.contains(*address));
+            let Some(subnet) = default_pool(*address).filter(|_| !covered) else { continue };
+            let clue = SubnetClue {
+                subnet,
+                interface: None,
+                except: None,
+                hidden: true,
+                place: place.clone(),
+            };
+            self.place_subnet(clues, &clue);
+        }
     }
 
     /// Addresses behind an interface that no known network of it covers.
