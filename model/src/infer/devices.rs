@@ -94,7 +94,6 @@ impl Devices {
         let docker_default = clues.docker && *subnet == Prefix::V4(0xac11_0000, 0xffff_0000);
         let interface = match named {
             Some(name) => name.to_owned(),
-            None if is_internet(subnet.network()) => return,
             None if clue.hidden && docker_default => {
                 self.bridges.entry("docker0".to_owned()).or_insert_with(|| clue.place.clone());
                 "docker0".to_owned()
