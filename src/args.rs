@@ -3,9 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 use nattrace_model::hook::Hook;
+use nattrace_parser::diagnostic::nearest;
 use nattrace_parser::syntax;
 
 /// Says what Linux does to a packet, rule by rule: iptables, NAT, routes, bridges and Docker.
@@ -20,7 +22,7 @@ use nattrace_parser::syntax;
 )]
 pub(crate) struct Arguments {
     /// What holds for every command.
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Global options")]
     pub(crate) global: Global,
     /// The command.
     #[command(subcommand)]
@@ -272,13 +274,37 @@ pub(crate) struct Man {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// Words that clap would take for options although they are an arrow: `->` and `->DST`.
-pub(crate) fn with_arrows(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let arrow =
-        |argument: OsString| match argument.to_str().and_then(|text| text.strip_prefix("->")) {
-            Some(rest) => OsString::from(format!("→{rest}")),
-            None => argument,
-        };
+/// Reads the command line, or ends the program with help or with what is wrong with it.
+pub(crate) fn read(arguments: impl Iterator<Item = OsString>) -> Arguments {
+    Arguments::try_parse_from(with_arrows(arguments)).unwrap_or_else(|mut error| {
+        suggest_command(&mut error);
+        error.exit()
+    })
+}
+
+/// Names the command that may be meant, where clap finds none: it does not see swapped letters.
+fn suggest_command(error: &mut clap::Error) {
+    let Some(ContextValue::String(found)) = error.get(ContextKind::InvalidSubcommand) else {
+        return;
+    };
+    if error.get(ContextKind::SuggestedSubcommand).is_some() {
+        return;
+    }
+    let command = Arguments::command();
+    let known = command.get_subcommands().map(clap::Command::get_name);
+    if let Some(near) = nearest(found, known) {
+        let near = ContextValue::Strings(vec![near.to_owned()]);
+        error.insert(ContextKind::SuggestedSubcommand, near);
+    }
+}
+
+/// Marks words that clap would take for options although they are an arrow: `->` and `->DST`.
+fn with_arrows(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let arrow = |argument: OsString| match argument.to_str().and_then(|text| text.strip_prefix("->"))
+    {
+        Some(rest) => OsString::from(format!("→{rest}")),
+        None => argument,
+    };
     arguments.map(arrow).collect()
 }
 
@@ -296,7 +322,6 @@ fn parse_hook(text: &str) -> Result<Hook, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 use crate::exit::{Failure, Result};
 
+/// What to do where standard output is redirected once more.
+const WRITE_TO: &str = "where standard output is redirected, write `SRC to DST`";
+
 /// The two ends of the packet, as they were written.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Ends {
@@ -52,10 +55,8 @@ pub(crate) fn read(words: &[String]) -> Result<Ends> {
 /// The destination is the name of the file that standard output is.
 fn after_shell(source: &str) -> Result<Ends> {
     let Some(stray) = Stray::find(io::stdout()) else {
-        return Err(Failure::input(format!("expected a destination after `{source} -`")).help(
-            "the shell takes an unquoted `->` for a redirection; where standard output is \
-             redirected again, write `SRC to DST`",
-        ));
+        return Err(Failure::input(format!("expected a destination after `{source} -`"))
+            .help(format!("the shell takes `->` for a redirection: {WRITE_TO}")));
     };
     let destination = stray.name.clone();
     Ok(Ends { source: source.to_owned(), destination, stray: Some(stray) })
@@ -109,8 +110,13 @@ impl Stray {
             || ["host", "internet", "lan"].contains(&host)
     }
 
-    /// Whether standard error goes to the same file, so that it is the only place for an answer.
-    pub(crate) fn holds_stderr(&self) -> bool {
+    /// What to do if the file was meant as a file.
+    pub(crate) fn advice(&self) -> String {
+        format!("`{}` is the file that standard output goes to; {WRITE_TO}", self.name)
+    }
+
+    /// Whether standard error goes to the same file, as with `2>&1`: what is said goes there.
+    fn holds_stderr(&self) -> bool {
         let stderr = io::stderr().as_fd().try_clone_to_owned().map(File::from);
         let data = stderr.and_then(|file| file.metadata());
         data.is_ok_and(|data| data.dev() == self.device && data.ino() == self.inode)
@@ -122,7 +128,7 @@ impl Stray {
         let unchanged = fs::symlink_metadata(&self.path).is_ok_and(|found| {
             is_new(&found) && found.dev() == self.device && found.ino() == self.inode
         });
-        let removed = unchanged && fs::remove_file(&self.path).is_ok();
+        let removed = unchanged && !self.holds_stderr() && fs::remove_file(&self.path).is_ok();
         let file = if removed {
             format!("the empty file `{name}` is removed")
         } else {

@@ -166,7 +166,8 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
     Ok(text)
 }
 
-fn unreadable(path: &Path, error: &io::Error) -> Failure {
+/// Why a file can't be read, with the name that may be meant.
+pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Failure {
     let cause = error.to_string();
     // Without the number that Rust puts behind the words.
     let cause = cause.split(" (os error").next().unwrap_or(&cause).to_lowercase();

@@ -11,8 +11,6 @@ mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Arguments, Command};
 use command::{completions, explain, fmt, graph, man, snapshot, why};
 use exit::{Result, Status};
@@ -20,7 +18,7 @@ use output::diagnostic;
 
 fn main() -> ExitCode {
     fault::guard(|| {
-        let arguments = Arguments::parse_from(args::with_arrows(std::env::args_os()));
+        let arguments = args::read(std::env::args_os());
         arguments.global.color.set();
         let exit_zero = arguments.global.exit_zero;
         let status = run(&arguments).unwrap_or_else(|failure| {

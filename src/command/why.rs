@@ -33,7 +33,7 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
     let undo = Undo::new(stray);
     let system = system::load(global)?;
     let request = request(global, &arguments.packet, source, destination);
-    let answer = answer(&system, &request)?;
+    let answer = answer(&system, &request).map_err(|failure| undo.explain(failure))?;
     let mut screen = undo.screen();
     let context = Context::new(&system);
     match format.unwrap_or(Format::Pretty) {
@@ -110,8 +110,6 @@ impl Undo {
     /// Removes the file at once if its name is an address: then it is surely not wanted, even if
     /// the input turns out to be unusable.
     fn new(stray: Option<Stray>) -> Self {
-        // With `2>&1` the file is the only place left for an answer.
-        let stray = stray.filter(|stray| !stray.holds_stderr());
         let mut undo = Self { stray, done: false };
         if undo.stray.as_ref().is_some_and(Stray::is_surely_endpoint) {
             undo.remove();
@@ -123,6 +121,14 @@ impl Undo {
         if let Some(stray) = self.stray.as_ref().filter(|_| !self.done) {
             print_note(stray.remove());
             self.done = true;
+        }
+    }
+
+    /// A failure about a file that may never have been meant as a destination says so.
+    fn explain(&self, failure: Failure) -> Failure {
+        match self.stray.as_ref().filter(|_| !self.done) {
+            Some(stray) => failure.help(stray.advice()),
+            None => failure,
         }
     }
 

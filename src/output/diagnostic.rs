@@ -64,6 +64,10 @@ pub(crate) fn print_diagnostics<'a>(
 ) -> Result<(), Failure> {
     let mut all: Vec<_> = diagnostics.into_iter().collect();
     all.sort_by_key(|(_, diagnostic)| diagnostic.severity);
+    if all.first().is_some_and(|(_, worst)| worst.severity == Severity::Error) {
+        // How a text was read is no matter where it could not be read.
+        all.retain(|(_, diagnostic)| diagnostic.severity != Severity::Note);
+    }
     let stderr = io::stderr();
     let color = AutoStream::choice(&stderr) != ColorChoice::Never;
     let text = render_diagnostics(&all, screen::width_of(&stderr), color);
@@ -85,6 +89,7 @@ fn render_diagnostics(all: &[(Source<'_>, &Diagnostic)], width: usize, color: bo
         let report = Report { excerpt: Excerpt::new(*source, diagnostic), diagnostic };
         // Writing into a string can't fail, and the excerpt answers every place.
         let _ = handler.render_report(&mut text, &report);
+        text.push('\n');
     }
     let hidden = all.get(SHOWN..).unwrap_or(&[]);
     if !hidden.is_empty() {

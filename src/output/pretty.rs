@@ -106,6 +106,20 @@ fn write_branches(page: &mut Page, context: &Context<'_>, answer: &Answer) {
     if answer.branches.is_empty() {
         return;
     }
+    if agree(answer) {
+        let mut open: Vec<&str> = Vec::new();
+        for (what, _) in answer.branches.iter().flat_map(|branch| &branch.when) {
+            if !open.contains(&what.as_str()) {
+                open.push(what);
+            }
+        }
+        let text = format!(
+            "whether {} is not known, and makes no difference",
+            words::visible(&open.join(", or whether "))
+        );
+        page.row("either", "either", &text, None);
+        return;
+    }
     page.line(&format!("{BOLD}what is not known decides; it may go so:{BOLD:#}"));
     let common = common_beginning(&answer.branches);
     for branch in &answer.branches {
@@ -127,6 +141,16 @@ fn write_branches(page: &mut Page, context: &Context<'_>, answer: &Answer) {
         });
         page.blank();
     }
+}
+
+/// Whether the packet and its sender fare the same in all branches.
+fn agree(answer: &Answer) -> bool {
+    answer.branches.iter().all(|branch| {
+        let Answer { verdict, outcome, egress, proxy, .. } = &branch.answer;
+        (verdict, outcome) == (&answer.verdict, &answer.outcome)
+            && *egress == answer.egress
+            && *proxy == answer.proxy
+    })
 }
 
 fn common_beginning(branches: &[Branch]) -> usize {

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::args::{Format, Global};
 use crate::exit::{Failure, Result, Status};
-use crate::input::system;
+use crate::input::{self, system};
 use crate::output::concise;
 use crate::output::context::Context;
 use crate::output::json::{self, Fragments, Layout};
@@ -43,8 +43,7 @@ pub(super) fn run(global: &Global, path: &Path, format: Option<Format>) -> Resul
     let reader: Box<dyn Read> = if is_stdin {
         Box::new(io::stdin())
     } else {
-        let cause = |error| Failure::input(format!("can't read `{}`: {error}", path.display()));
-        Box::new(File::open(path).map_err(cause)?)
+        Box::new(File::open(path).map_err(|error| input::unreadable(path, &error))?)
     };
     let system = system::load(global)?;
     let style = if format == Some(Format::Concise) { Style::Concise } else { Style::Json };

@@ -1,0 +1,198 @@
+//! What each command prints, on hosts of the corpus.
+#![expect(clippy::unwrap_used, reason = "helpers of a test")]
+
+mod program;
+
+use std::io::Read;
+use std::process::Stdio;
+
+use program::{nattrace, root, run, run_with_input, show};
+
+const HOST: &str = "-s corpus/cases/01-default-bridge";
+
+/// Checks everything that there is to see of a run against its snapshot.
+fn check(name: &str, arguments: &str) {
+    let output = run(arguments);
+    insta::assert_snapshot!(name, format!("$ nattrace {arguments}\n{}", show(&output)));
+}
+
+#[test]
+fn why() {
+    for (name, host, words) in [
+        ("masquerade", "01-default-bridge", "web to internet:443"),
+        ("published", "01-default-bridge", "internet to host:8080"),
+        ("bridged", "01-default-bridge", "web to c2:80"),
+        ("proxied", "01-default-bridge", "host to 127.0.0.1:8080"),
+        ("refused", "01-default-bridge", "internet to host:8081"),
+        ("echo", "01-default-bridge", "web to 1.1.1.1"),
+        ("isolated", "04-networks", "f1 to b1:80"),
+        ("dropped", "08b-ufw-deny-8080", "internet to host:22/udp"),
+        ("no-masquerade", "15a-flushed-nat", "web to internet:443"),
+        ("ipv6", "11a-ipv6-ip6tables", "web to internet:443 --family ipv6"),
+        ("legacy", "13-legacy-backend", "web to internet:443"),
+        ("branches", "17e-statistic-nth", "internet to host:9990"),
+        ("established", "01-default-bridge", "internet to web:80 --state established"),
+    ] {
+        check(name, &format!("why -s corpus/cases/{host} {words}"));
+    }
+}
+
+#[test]
+fn formats() {
+    for format in ["concise", "json", "jsonl"] {
+        check(&format!("format-{format}"), &format!("why {HOST} web to internet:443 --format {format}"));
+    }
+    assert_eq!(
+        run(&format!("why {HOST} web to c2:80 --json")).stdout,
+        run(&format!("why {HOST} web to c2:80 --format json")).stdout,
+    );
+}
+
+#[test]
+fn the_status_tells_the_outcome() {
+    for (words, expected) in [
+        ("web to internet:443", 0),
+        ("internet to host:8081", 1),
+        ("internet to host:8081 --exit-zero", 0),
+        ("nobody to 1.1.1.1", 2),
+        ("nobody to 1.1.1.1 --exit-zero", 2),
+    ] {
+        let output = run(&format!("why {HOST} {words}"));
+        assert_eq!(output.status.code(), Some(expected), "{words}\n{}", show(&output));
+    }
+}
+
+#[test]
+fn colour_is_for_terminals_and_for_those_who_ask() {
+    let question = format!("why {HOST} web to internet:443");
+    let escapes = |arguments: &str, no_color: Option<&str>| {
+        let mut command = nattrace();
+        command.args(arguments.split_whitespace());
+        if let Some(value) = no_color {
+            command.env("NO_COLOR", value);
+        }
+        command.output().unwrap().stdout.contains(&0x1b)
+    };
+    assert!(!escapes(&question, None));
+    assert!(escapes(&format!("{question} --color always"), None));
+    assert!(escapes(&format!("{question} --color always"), Some("1")));
+    assert!(!escapes(&format!("{question} --color never"), None));
+    assert!(!escapes(&format!("{question} --json --color always"), None));
+}
+
+/// The colours are all that a terminal adds.
+#[test]
+fn colour_carries_no_meaning() {
+    let question = format!("why {HOST} internet to host:8081");
+    let plain = run(&question).stdout;
+    let styled = run(&format!("{question} --color always")).stdout;
+    let styled = String::from_utf8(styled).unwrap();
+    let mut stripped = String::new();
+    let mut rest = styled.as_str();
+    while let Some((before, after)) = rest.split_once('\u{1b}') {
+        stripped.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    stripped.push_str(rest);
+    assert_eq!(stripped, String::from_utf8(plain).unwrap());
+}
+
+#[test]
+fn graphs() {
+    check("graph-dot", &format!("graph {HOST} --table nat"));
+    check("graph-mermaid", &format!("graph {HOST} --table nat --format mermaid"));
+    check("graph-path", &format!("graph {HOST} --table nat --why internet host:8080"));
+}
+
+#[test]
+fn what_iptables_save_printed_is_formatted() {
+    let path = "corpus/cases/01-default-bridge/iptables-save";
+    assert_eq!(run(&format!("fmt --check {path}")).status.code(), Some(0));
+    let printed = run(&format!("fmt {path}"));
+    let rules = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let text = std::fs::read_to_string(root().join(path)).unwrap();
+    assert_eq!(rules(&String::from_utf8(printed.stdout).unwrap()), rules(&text));
+}
+
+#[test]
+fn what_people_write_is_not_formatted() {
+    let rules = b"*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+                  -A INPUT -p tcp --dport 22 -s 10.0.0.1 -j ACCEPT\nCOMMIT\n";
+    insta::assert_snapshot!("fmt", show(&run_with_input("fmt -", rules)));
+    insta::assert_snapshot!("fmt-check", show(&run_with_input("fmt --check -", rules)));
+}
+
+#[test]
+fn a_snapshot_may_be_one_file_on_standard_input() {
+    let mut file = String::new();
+    for part in ["iptables-save", "ip-addr.json", "ip-route.json", "listeners", "sysctl"] {
+        let path = root().join("corpus/cases/01-default-bridge").join(part);
+        file.push_str(&format!("#@ nattrace {part}\n{}", std::fs::read_to_string(path).unwrap()));
+    }
+    let question = "why -s - 172.17.0.2 to 1.1.1.1:443 --format concise";
+    let output = run_with_input(question, file.as_bytes());
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.starts_with("172.17.0.2:40000 -> 1.1.1.1:443/tcp: connects"), "{}", show(&output));
+}
+
+/// The first reader of a pipe may go away at any time.
+#[test]
+fn a_closed_pipe_is_quiet() {
+    for arguments in [
+        format!("why {HOST} web to internet:443 --json"),
+        format!("graph {HOST}"),
+        "man".to_owned(),
+        "completions zsh".to_owned(),
+        "explain".to_owned(),
+        "snapshot --script".to_owned(),
+    ] {
+        let mut command = nattrace();
+        command.args(arguments.split_whitespace());
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop(child.stdout.take());
+        let mut errors = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+        assert_eq!(errors, "", "{arguments}");
+        assert!(child.wait().unwrap().code().is_some(), "{arguments}");
+    }
+}
+
+#[test]
+fn every_page_and_script_is_made() {
+    let script = run("snapshot --script");
+    assert!(script.stdout.starts_with(b"#!/bin/sh\n"));
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&format!("completions {shell}"));
+        assert_eq!(output.status.code(), Some(0));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("snapshot"), "{shell}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(&format!("man -o {}", folder.path().display()));
+    assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    insta::assert_snapshot!("man-pages", names.join("\n"));
+    check("version", "--version");
+    check("help-why", "why --help");
+}
+
+/// The same question gets the same bytes, however the threads run.
+#[test]
+fn output_is_deterministic() {
+    for arguments in [
+        format!("why {HOST} web to internet:443 --json"),
+        format!("graph {HOST}"),
+        "why -s corpus/cases/12-scale-30x10x2 internet to host:8080 --json".to_owned(),
+    ] {
+        let first = run(&arguments);
+        for _ in 0..5 {
+            assert_eq!(run(&arguments).stdout, first.stdout, "{arguments}");
+        }
+    }
+}
