@@ -7,6 +7,7 @@ use crate::System;
 use crate::answer::{Answer, Effect, Egress, Outcome, RouteDecision, Step, Verdict};
 use crate::flow::{Flow, FlowState};
 use crate::hook::Hook;
+use crate::host::Assumption;
 use crate::packet::{Packet, tcp_flag};
 use crate::simulate::connection::{Connection, Tracking};
 use crate::simulate::consequence::Consequence;
@@ -115,7 +116,7 @@ pub(crate) fn assemble(
     let mut steps = travelled.steps;
     let decided_by = travelled.decided_by.or_else(|| deciding_step(&steps));
     steps.extend(consequence.socket);
-    let mut assumptions: BTreeSet<_> = run.system.host.assumptions.iter().cloned().collect();
+    let mut assumptions = inferences(run.system, &flow, egress.as_ref(), &steps);
     assumptions.extend(run.assumptions);
     if let Some(proxy) = &consequence.proxy {
         assumptions.extend(proxy.assumptions.iter().cloned());
@@ -134,6 +135,26 @@ pub(crate) fn assemble(
         branches: Vec::new(),
         assumptions: assumptions.into_iter().collect(),
     }
+}
+
+/// What was inferred about the host, as far as it is about an interface or address that the packet
+/// met.
+fn inferences(
+    system: &System,
+    flow: &Flow,
+    egress: Option<&Egress>,
+    steps: &[Step],
+) -> BTreeSet<Assumption> {
+    let mut interfaces: Vec<&str> = flow.in_interface.as_deref().into_iter().collect();
+    interfaces.extend(steps.iter().filter_map(|step| match step {
+        Step::Route { out_interface, .. } => out_interface.as_deref(),
+        _ => None,
+    }));
+    let mut addresses = vec![flow.source, flow.destination];
+    if let Some(Egress { packet, .. }) = egress {
+        addresses.extend([packet.source, packet.destination]);
+    }
+    system.host.assumptions_about(&interfaces, &addresses).into_iter().cloned().collect()
 }
 
 /// The step that let a packet pass: the last rule or policy that said ACCEPT, else the last step.
