@@ -188,3 +188,6 @@ fn emit_name(option: &str, name: Option<&Negatable<std::borrow::Cow<'_, str>>>, 
         out.push_str(value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,8 +9,7 @@ pub fn recognize(text: &str) -> RulesFormat {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let line = line.trim();
-        let name = line.strip_prefix('*').and_then(|rest| rest.split_whitespace().next());
-        if name.is_some_and(|name| line.len() == name.len() + 1 && table_like(name)) {
+        if line.strip_prefix('*').is_some_and(is_table_header) {
             return RulesFormat::Save;
         }
         if is_listing_header(line) {
@@ -22,9 +21,11 @@ pub fn recognize(text: &str) -> RulesFormat {
     RulesFormat::Commands
 }
 
-/// Whether this can be the name of a table, known or not.
-fn table_like(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase())
+/// Whether this stands behind the `*` of a table: `*nat`, or `* nat` as iptables-restore also
+/// takes it; a table that does not exist only without the blank, which is otherwise prose.
+fn is_table_header(rest: &str) -> bool {
+    let glued = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase());
+    glued || table(rest.trim()).is_some()
 }
 
 /// `Chain NAME (policy …)` or `Chain NAME (1 references)`.
@@ -110,6 +111,7 @@ mod tests {
         let check = |text: &str, expected| assert_eq!(recognize(text), expected, "{text}");
         check("hello\n# x\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", RulesFormat::Save);
         check("-P INPUT ACCEPT\n-A INPUT -j DROP\n", RulesFormat::Commands);
+        check("* nat\n-N X\nCOMMIT\n", RulesFormat::Save);
         check("* this is prose\n-A INPUT -j DROP", RulesFormat::Commands);
         check(
             "see:\nChain INPUT (policy ACCEPT)\ntarget     prot opt source destination\n",

@@ -49,7 +49,18 @@ pub(crate) struct RuleContext {
 pub(crate) struct Scratch<'a> {
     uses: Vec<Pending>,
     options: Vec<(usize, OptionUse<'a>)>,
+    /// What was advised for unknown options, since a mistake is seldom made only once.
+    advice: Vec<(String, Option<String>)>,
 }
+
+/// How many messages one rule may cause; a line can be of any length.
+const MESSAGES_A_RULE: usize = 20;
+
+/// How many extensions one rule may use; the kernel's rule of 64 KiB holds fewer.
+const USES_A_RULE: usize = 256;
+
+/// How many different mistakes are looked into for what was meant.
+const ADVISED: usize = 64;
 
 /// An extension that the rule uses and whose options are still being read.
 #[derive(Debug)]
@@ -109,6 +120,7 @@ pub(crate) fn read_rule<'a>(
         implied: false,
         foreign: false,
         unsupported: Vec::new(),
+        said: diagnostics.len(),
         scratch,
         diagnostics,
     };
@@ -190,6 +202,8 @@ struct Reader<'r, 'a> {
     /// Whether an unknown extension was loaded, whose options can't be known.
     foreign: bool,
     unsupported: Vec<Unsupported<'a>>,
+    /// How many messages there were before this rule.
+    said: usize,
     scratch: &'r mut Scratch<'a>,
     diagnostics: &'r mut Vec<Diagnostic>,
 }
@@ -268,7 +282,9 @@ impl<'r, 'a> Reader<'r, 'a> {
         if let Some(last) = self.unsupported.last_mut()
             && self.foreign
         {
-            last.raw = Cow::Owned(format!("{} {}", last.raw, unsupported.raw));
+            let raw = last.raw.to_mut();
+            raw.push(' ');
+            raw.push_str(&unsupported.raw);
             last.span = last.span.cover(unsupported.span);
             return;
         }
@@ -276,7 +292,14 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     fn error(&mut self, code: &'static str, message: String, span: Span) {
-        self.diagnostics.push(Diagnostic::error(code, message, span));
+        self.say(Diagnostic::error(code, message, span));
+    }
+
+    /// Adds a message, if there is room.
+    fn say(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() < self.said + MESSAGES_A_RULE {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     /// Says that `!` may not stand before this option.

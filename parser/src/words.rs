@@ -37,7 +37,7 @@ pub(crate) fn split_words<'a>(
     let bytes = line.as_bytes();
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
-        if byte.is_ascii_whitespace() {
+        if byte <= b' ' {
             at += 1;
             continue;
         }
@@ -50,7 +50,7 @@ pub(crate) fn split_words<'a>(
             .map_or(bytes.len(), |length| start + length);
         at = plain;
         match bytes.get(plain) {
-            None | Some(b' ' | b'\t' | b'\r' | 0x0b | 0x0c) => words.push(Word {
+            None | Some(0..=b' ') => words.push(Word {
                 text: Cow::Borrowed(line.get(start..plain).unwrap_or_default()),
                 span: Span::new(offset + start, offset + plain),
                 quoted: false,
@@ -69,6 +69,10 @@ fn odd_word<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> usize {
     let rest = line.get(start..).unwrap_or_default();
+    // A pasted line may hold non-breaking spaces.
+    if let Some(blank) = rest.chars().next().filter(|char| char.is_whitespace()) {
+        return start + blank.len_utf8();
+    }
     if let Some(end) = simple_quoted(rest) {
         words.push(Word {
             text: Cow::Borrowed(rest.get(1..end - 1).unwrap_or_default()),
@@ -159,6 +163,7 @@ mod tests {
         check(r#"--comment "open end"#, &["--comment", "open end"]);
         check(r"--comment 'a b'", &["--comment", "'a", "b'"]);
         check("--comment grüße x", &["--comment", "grüße", "x"]);
+        check("a\u{a0}b \u{a0} c\u{b}d\u{1}", &["a", "b", "c", "d"]);
     }
 
     #[test]

@@ -9,13 +9,14 @@
 
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
+use crate::syntax::{Family, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_match("addrtype", OPTIONS)
     .requires(&[
         Requirement::OneOf(&["src-type", "dst-type"]),
         Requirement::AtMostOneOf(&["limit-iface-in", "limit-iface-out"]),
     ])
-    .complete(check_interface);
+    .complete(check);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("src-type", Argument::Bits(TYPES)).negatable(),
@@ -65,8 +66,21 @@ pub const NAT: u32 = 1 << 10;
 /// `XRESOLVE`.
 pub const XRESOLVE: u32 = 1 << 11;
 
+/// The types that IPv6 has (kernel-facts J9).
+const IN_IPV6: u32 = UNICAST | LOCAL | ANYCAST | MULTICAST | UNREACHABLE;
+
 /// No incoming interface is known on the way out, and the other way round (kernel-facts C3).
-fn check_interface(completion: &mut Completion<'_, '_>) {
+fn check(completion: &mut Completion<'_, '_>) {
+    let foreign = completion
+        .options
+        .iter()
+        .find(|option| matches!(option.value, Value::Bits(types) if types & !IN_IPV6 != 0));
+    if completion.family() == Family::Ipv6
+        && let Some(span) = foreign.map(|option| option.span)
+    {
+        let message = "IPv6 has the types UNICAST, LOCAL, ANYCAST, MULTICAST and UNREACHABLE only";
+        completion.refuse("wrong-family", message, span);
+    }
     let refused = match completion.chain {
         "OUTPUT" | "POSTROUTING" => "limit-iface-in",
         "INPUT" | "PREROUTING" => "limit-iface-out",

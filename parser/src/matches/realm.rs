@@ -6,8 +6,10 @@
 
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
+use crate::syntax::Family;
 
-pub(super) static EXTENSION: Extension =
-    Extension::of_match("realm", OPTIONS).requires(&[Requirement::OneOf(&["realm"])]);
+pub(super) static EXTENSION: Extension = Extension::of_match("realm", OPTIONS)
+    .family(Family::Ipv4)
+    .requires(&[Requirement::OneOf(&["realm"])]);
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("realm", Argument::Mark).negatable()];

@@ -141,7 +141,7 @@ impl<'a> Reader<'_, 'a> {
             (Some(Basic::Wait | Basic::Quiet), _) => {}
             (Some(_), Some(value)) => {
                 let option = word.text.get(..2).unwrap_or_default();
-                self.diagnostics.push(
+                self.say(
                     Diagnostic::error(
                         "attached-value",
                         format!("`{option}` needs its argument as a word of its own"),
@@ -185,7 +185,7 @@ impl<'a> Reader<'_, 'a> {
 
     /// Reports a fault at a word and keeps the option's words.
     pub(super) fn fault(&mut self, start: usize, span: Span, fault: Fault) {
-        self.diagnostics.push(Diagnostic {
+        self.say(Diagnostic {
             severity: fault.severity,
             code: fault.code,
             message: fault.message,
@@ -385,7 +385,7 @@ impl<'a> Reader<'_, 'a> {
 
     fn foreign_target(&mut self, start: usize, name: &Word<'a>) -> Target<'a> {
         let message = format!("target `{}` is not known", clip(&name.text));
-        self.diagnostics.push(
+        self.say(
             Diagnostic::warning("unknown-target", message, name.span)
                 .help("the rule is kept, but what it does can't be said"),
         );

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::basic::{Basic, LONG};
-use super::{Pending, Reader};
+use super::{ADVISED, Pending, Reader, USES_A_RULE};
 use crate::arguments::{Argument, Context};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::extension::{EXTENSIONS, Extension, ExtensionKind, Repetition, find};
@@ -40,8 +40,7 @@ impl<'a> Reader<'_, 'a> {
                     None => "the rule is kept, but whether it matches can't be said".to_owned(),
                 };
                 let message = format!("match `{}` is not known", clip(&name.text));
-                self.diagnostics
-                    .push(Diagnostic::warning("unknown-match", message, name.span).help(help));
+                self.say(Diagnostic::warning("unknown-match", message, name.span).help(help));
                 self.keep(start);
                 self.foreign = true;
             }
@@ -50,6 +49,11 @@ impl<'a> Reader<'_, 'a> {
 
     /// Adds a use of an extension.
     pub(super) fn load(&mut self, extension: &'static Extension, span: Span) {
+        if self.scratch.uses.len() >= USES_A_RULE {
+            let message = format!("more than {USES_A_RULE} extensions in one rule");
+            self.error("too-many-matches", message, span);
+            return;
+        }
         self.scratch.uses.push(Pending { extension, span, seen: 0, faulty: false });
     }
 
@@ -144,7 +148,7 @@ impl<'a> Reader<'_, 'a> {
             (Found::Basic(_), Some(_)) => {
                 let message =
                     format!("`{}` needs its argument as a word of its own", clip(&word.text));
-                self.diagnostics.push(
+                self.say(
                     Diagnostic::error("attached-value", message, word.span)
                         .help("write a blank instead of `=`"),
                 );
@@ -240,10 +244,24 @@ impl<'a> Reader<'_, 'a> {
         if !self.foreign {
             let message = format!("unknown option `{}`", clip(&word.text));
             let mut diagnostic = Diagnostic::error("unknown-option", message, word.span);
-            diagnostic.help = self.advice(&word.text);
-            self.diagnostics.push(diagnostic);
+            diagnostic.help = self.remembered_advice(&word.text);
+            self.say(diagnostic);
         }
         self.keep(start);
+    }
+
+    /// The advice for an unknown option, worked out once for each.
+    fn remembered_advice(&mut self, text: &str) -> Option<String> {
+        let known = self.scratch.advice.iter().find(|(option, _)| option == text);
+        if let Some((_, advice)) = known {
+            return advice.clone();
+        }
+        if self.scratch.advice.len() >= ADVISED || text.len() > 60 {
+            return None;
+        }
+        let advice = self.advice(text);
+        self.scratch.advice.push((text.to_owned(), advice.clone()));
+        advice
     }
 
     /// What was probably meant by an unknown option.

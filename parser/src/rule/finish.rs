@@ -5,7 +5,9 @@ use super::{Read, Reader};
 use crate::diagnostic::Diagnostic;
 use crate::extension::{Completion, Extension, ExtensionKind, Repetition, Requirement};
 use crate::span::Span;
-use crate::syntax::{Backend, ExtensionUse, Family, Negatable, OptionUse, Rule, TableName, Target};
+use crate::syntax::{
+    Backend, ExtensionUse, Family, Negatable, OptionUse, Rule, TableName, Target, Unsupported,
+};
 
 /// The built-in chains of all tables.
 const BUILTIN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
@@ -32,6 +34,7 @@ impl<'a> Reader<'_, 'a> {
             target.span = target.span.cover(last.span);
             self.unsupported.pop();
         }
+        self.limit_expansion();
         let rule = Rule {
             chain: std::borrow::Cow::Borrowed(""),
             placement: self.context.placement,
@@ -51,6 +54,21 @@ impl<'a> Reader<'_, 'a> {
             verbatim: self.context.verbatim,
         };
         Read { rule, sources: self.source.more, destinations: self.destination.more }
+    }
+
+    /// Refuses lists that make more rules than any kernel should hold.
+    fn limit_expansion(&mut self) {
+        const MOST: usize = 1 << 16;
+        let (sources, destinations) = (self.source.more.len() + 1, self.destination.more.len() + 1);
+        if sources.saturating_mul(destinations) > MOST {
+            let message =
+                format!("the lists of addresses make {sources} times {destinations} rules");
+            self.error("too-many-rules", message, self.context.span);
+            self.source.more.clear();
+            self.destination.more.clear();
+            let raw = "".into();
+            self.unsupported.push(Unsupported { raw, span: self.context.span });
+        }
     }
 
     /// Divides the options among the uses they belong to.
@@ -120,11 +138,11 @@ impl<'a> Reader<'_, 'a> {
     ) {
         let extension = used.extension;
         self.check_place(used);
-        if !extension.protocols.is_empty() {
-            self.check_protocol(used);
-        }
         if used.faulty {
             return;
+        }
+        if !extension.protocols.is_empty() {
+            self.check_protocol(used);
         }
         for requirement in extension.requirements {
             if let Some(message) = unmet(extension, requirement, options) {
@@ -199,7 +217,7 @@ impl<'a> Reader<'_, 'a> {
             .map(|name| format!("`-p {name}`"))
             .collect();
         let message = format!("`{}` needs {} in the rule", extension.name, names.join(" or "));
-        self.diagnostics.push(Diagnostic::error("missing-protocol", message, used.span));
+        self.say(Diagnostic::error("missing-protocol", message, used.span));
     }
 }
 

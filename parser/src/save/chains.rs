@@ -1,6 +1,7 @@
 //! Chains: their declarations, and whether those that rules name exist.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Line;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
@@ -18,6 +19,15 @@ pub(super) fn is_command(text: &str) -> bool {
             [b'A' | b'I' | b'P' | b'N' | b'D' | b'F' | b'X' | b'R' | b'Z' | b'E' | b'C' | b't']
         )
         || ["append", "insert", "policy", "new-chain", "table"].contains(&command)
+}
+
+/// Whether a line of a table is a command that adds no rule, as iptables-restore takes it
+/// (kernel-facts I5).
+pub(super) fn is_other_command(text: &str) -> bool {
+    matches!(
+        text.as_bytes(),
+        [b'-', b'N' | b'P' | b'D' | b'F' | b'X' | b'R' | b'Z' | b'E' | b'C', b' ' | b'\t', ..]
+    )
 }
 
 /// `[PACKETS:BYTES]`.
@@ -101,7 +111,12 @@ pub(super) struct Declared<'b> {
     names: HashSet<&'b str>,
     /// Whether a chain that is not declared surely does not exist.
     complete: bool,
+    /// How often a name was looked for that is near to a mistyped one.
+    advised: AtomicUsize,
 }
+
+/// How often that is done at most; it goes through all names.
+const ADVISED: usize = 64;
 
 impl<'b> Declared<'b> {
     pub(super) fn new(
@@ -118,7 +133,7 @@ impl<'b> Declared<'b> {
             }
         }
         names.extend(table.builtin_chains());
-        Self { table, names, complete }
+        Self { table, names, complete, advised: AtomicUsize::new(0) }
     }
 
     /// Adds a chain that a rule stands in, where chains are not declared.
@@ -176,7 +191,7 @@ impl<'b> Declared<'b> {
     }
 
     fn near(&self, name: &str) -> Option<String> {
-        if name.len() > 60 {
+        if name.len() > 60 || self.advised.fetch_add(1, Ordering::Relaxed) >= ADVISED {
             return None;
         }
         let mut names: Vec<&str> = self.names.iter().copied().collect();

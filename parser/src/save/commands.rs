@@ -7,7 +7,7 @@ use super::{Block, Line, LineForm, Origin, RuleLine, lines};
 use crate::diagnostic::Diagnostic;
 use crate::recognize::{header, invocation, table};
 use crate::span::Span;
-use crate::syntax::{Chain, Counters, TableName};
+use crate::syntax::{Chain, Counters, Family, TableName};
 use crate::words::{Word, clip, split_words};
 
 /// A command of the text.
@@ -33,6 +33,26 @@ enum Kind {
     Editing,
 }
 
+/// A command other than `-A` and `-I` within a table of iptables-restore's input.
+pub(super) fn in_table<'a>(
+    block: &mut Block<'a>,
+    line: Line<'a>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut words = Vec::new();
+    split_words(line.text, line.start, &mut words, diagnostics);
+    let kind = match words.first().map(|word| word.text.as_ref()) {
+        Some("-N") => Kind::NewChain,
+        Some("-P") => Kind::Policy,
+        Some("-F" | "-X" | "-Z") => Kind::Clearing,
+        _ => Kind::Editing,
+    };
+    let chain = words.get(1).map_or_else(String::new, |word| word.text.clone().into_owned());
+    let (form, section, table) = (LineForm::Command, 0, None);
+    let command = Command { line, form, section, table, kind, chain, words };
+    add(block, command, diagnostics);
+}
+
 /// A run of commands under one heading.
 #[derive(Default)]
 struct Section {
@@ -44,6 +64,8 @@ struct Scan<'d, 'a> {
     sections: Vec<Section>,
     commands: Vec<Command<'a>>,
     prose: bool,
+    /// The family of the programs that were named so far.
+    program: Option<Family>,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
 
@@ -57,6 +79,7 @@ pub(super) fn scan<'a>(
         sections: vec![Section::default()],
         commands: Vec::new(),
         prose: false,
+        program: None,
         diagnostics,
     };
     let mut continued: Option<Line<'a>> = None;
@@ -75,7 +98,7 @@ pub(super) fn scan<'a>(
         scan.line(line);
     }
     let Scan { origin, sections, commands, diagnostics, .. } = scan;
-    (origin, assemble(&sections, commands, origin, diagnostics))
+    (origin, assemble(&sections, commands, diagnostics))
 }
 
 impl<'a> Scan<'_, 'a> {
@@ -94,6 +117,11 @@ impl<'a> Scan<'_, 'a> {
                 |option: &str| found.arguments.split_whitespace().any(|word| word == option);
             let lists = mentions("-S") || mentions("-L") || mentions("--list-rules");
             if !lists && !found.comment {
+                if self.program.is_some_and(|family| family != found.family) {
+                    self.mixed(line);
+                    return;
+                }
+                self.program = Some(found.family);
                 self.origin.family = self.origin.family.or(Some(found.family));
                 self.origin.backend = self.origin.backend.or(found.backend);
                 let arguments = found.arguments.trim_start();
@@ -102,6 +130,10 @@ impl<'a> Scan<'_, 'a> {
                 return;
             }
             if lists {
+                if self.program.is_some_and(|family| family != found.family) {
+                    self.mixed(line);
+                }
+                self.program = self.program.or(Some(found.family));
                 self.origin.family = self.origin.family.or(Some(found.family));
                 self.origin.backend = self.origin.backend.or(found.backend);
                 self.sections.push(Section { table: Some(named_table(found.arguments)) });
@@ -136,6 +168,15 @@ impl<'a> Scan<'_, 'a> {
             self.diagnostics.push(Diagnostic::note("ignored-text", message, line.span()));
         }
         self.prose = !wrapped;
+    }
+
+    /// A command of the other family than those before it.
+    fn mixed(&mut self, line: Line<'a>) {
+        let message = "rules of iptables and of ip6tables stand in one text";
+        self.diagnostics.push(
+            Diagnostic::error("mixed-families", message, line.span())
+                .help("give them as two files"),
+        );
     }
 
     fn command(&mut self, line: Line<'a>, form: LineForm) {
@@ -275,7 +316,9 @@ fn single_quotes(words: &mut Vec<Word<'_>>) {
                 last.span = last.span.cover(word.span);
             }
             _ if quotes > 0 => {
-                joined.push(Word { text: word.text.replace('\'', "").into(), quoted: true, ..word })
+                let text = word.text.replace('\'', "");
+                let quoted = text != "!";
+                joined.push(Word { text: text.into(), quoted, ..word });
             }
             _ => joined.push(word),
         }
@@ -288,7 +331,6 @@ fn single_quotes(words: &mut Vec<Word<'_>>) {
 fn assemble<'a>(
     sections: &[Section],
     commands: Vec<Command<'a>>,
-    origin: Origin,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Vec<Block<'a>> {
     let guess = Guess::new(sections, &commands);
@@ -317,26 +359,21 @@ fn assemble<'a>(
             blocks.len() - 1
         });
         if let Some((_, block)) = blocks.get_mut(at) {
-            add(block, command, origin, diagnostics);
+            add(block, command, diagnostics);
         }
     }
     blocks.into_iter().map(|(_, block)| block).collect()
 }
 
 /// Adds a command to its table.
-fn add<'a>(
-    block: &mut Block<'a>,
-    command: Command<'a>,
-    origin: Origin,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+fn add<'a>(block: &mut Block<'a>, command: Command<'a>, diagnostics: &mut Vec<Diagnostic>) {
     let span = command.line.span();
     match command.kind {
         Kind::Rule => block.lines.push(RuleLine { line: command.line, form: command.form }),
         Kind::Policy | Kind::NewChain => {
             // A script need not declare what exists; the output of -S does.
             block.declared |= command.form == LineForm::Command;
-            block.chains.extend(declare(&command, block.name, origin, span, diagnostics));
+            block.chains.extend(declare(&command, block.name, span, diagnostics));
         }
         Kind::Clearing if block.lines.is_empty() => {}
         Kind::Clearing | Kind::Editing => {
@@ -353,7 +390,6 @@ fn add<'a>(
 fn declare<'a>(
     command: &Command<'a>,
     table: TableName,
-    origin: Origin,
     span: Span,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Chain<'a>> {
@@ -366,9 +402,8 @@ fn declare<'a>(
             diagnostics.push(Diagnostic::error("missing-argument", message, span));
             return Some(chain);
         };
-        let backend = origin.backend.filter(|_| false);
-        chain.policy =
-            chains::policy(&word.text, &name.text, table, backend, word.span, diagnostics);
+        // `-P` of a user chain is refused by both backends (kernel-facts G6).
+        chain.policy = chains::policy(&word.text, &name.text, table, None, word.span, diagnostics);
         // `-S -v` has `-c PACKETS BYTES`.
         if let Some([option, packets, bytes]) = command.words.get(3..6)
             && option.text == "-c"

@@ -1,7 +1,7 @@
 //! The tables of iptables-save, with their chains and the lines of their rules.
 
 use super::chains::{self, Declared};
-use super::{Block, Line, LineForm, Origin, RuleLine, lines};
+use super::{Block, Line, LineForm, Origin, RuleLine, commands, lines};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::recognize::{header, table};
 use crate::syntax::{Family, TableName};
@@ -58,7 +58,10 @@ impl<'a> Scan<'_, 'a> {
         let form = LineForm::Save;
         if let Place::Table(index) = self.place {
             if let Some(block) = self.blocks.get_mut(index) {
-                block.lines.push(RuleLine { line, form });
+                match chains::is_other_command(line.text) {
+                    false => block.lines.push(RuleLine { line, form }),
+                    true => commands::in_table(block, line, self.diagnostics),
+                }
             }
             return;
         }

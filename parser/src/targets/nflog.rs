@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl};
-use crate::syntax::Value;
+use crate::syntax::{Backend, Value};
 
 pub(super) static EXTENSION: Extension =
     Extension::of_target("NFLOG", OPTIONS).complete(forget_range);
@@ -22,7 +22,9 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nflog-threshold", Argument::Number(65_535)).omitted(&Value::Number(0)),
 ];
 
-/// `--nflog-range` never worked, and iptables forgets it with a warning.
+/// `--nflog-range` never worked, and iptables-nft forgets it with a warning.
 fn forget_range(completion: &mut Completion<'_, '_>) {
-    completion.options.retain(|option| option.option.name != "nflog-range");
+    if completion.context.backend != Some(Backend::Legacy) {
+        completion.options.retain(|option| option.option.name != "nflog-range");
+    }
 }

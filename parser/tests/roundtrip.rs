@@ -1,0 +1,111 @@
+//! `print(parse(x)) == x` for every rule line that iptables-save printed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nattrace_parser::syntax::{Placement, RulesFormat};
+use nattrace_parser::{EmitOptions, Severity, emit_rule, emit_rules, parse_rules};
+
+/// Holds the law for each rule of a dump; returns how many there were.
+#[track_caller]
+fn check(name: &str, text: &str) -> usize {
+    let (rules, diagnostics) = parse_rules(text);
+    let bad: Vec<_> = diagnostics.iter().filter(|one| one.severity != Severity::Note).collect();
+    assert!(bad.is_empty(), "{name}: {bad:#?}");
+    let mut count = 0;
+    for rule in rules.tables.iter().flat_map(|table| &table.rules) {
+        let mut printed = String::new();
+        emit_rule(rule, &mut printed);
+        assert_eq!(printed, rule.span.slice(text), "{name}:{}", rule.line);
+        assert_eq!(rule.placement, Placement::Append);
+        count += 1;
+    }
+    let lines =
+        text.lines().filter(|line| line.starts_with("-A ") || line.starts_with('[')).count();
+    assert_eq!(count, lines, "{name}: no line may be lost");
+    count
+}
+
+/// The whole text without its comments is printed as it was, counters of rules apart.
+#[track_caller]
+fn check_whole(name: &str, text: &str) {
+    let (rules, _) = parse_rules(text);
+    assert_eq!(rules.format, RulesFormat::Save, "{name}");
+    let expected: String = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(|line| {
+            let bare = line.strip_prefix('[').and_then(|rest| rest.split_once("] "));
+            format!("{}\n", bare.map_or(line, |(_, rule)| rule))
+        })
+        .collect();
+    assert_eq!(emit_rules(&rules, EmitOptions::default()), expected, "{name}");
+}
+
+fn shared() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared")
+}
+
+#[test]
+fn dumps_of_docker_and_kubernetes_print_as_they_were() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dumps");
+    let mut rules = 0;
+    for entry in fs::read_dir(folder).expect("the dumps of the repository") {
+        let path = entry.expect("a file").path();
+        let text = fs::read_to_string(&path).expect("a text");
+        let name = path.display().to_string();
+        rules += check(&name, &text);
+        check_whole(&name, &text);
+    }
+    assert!(rules > 300, "only {rules} rules were tried");
+}
+
+#[test]
+fn every_docker_host_prints_as_it_was() {
+    let Ok(hosts) = fs::read_dir(shared().join("data/docker")) else {
+        println!("skipped: no docker hosts beside the repository");
+        return;
+    };
+    let mut rules = 0;
+    for host in hosts {
+        let host = host.expect("a folder").path();
+        for file in ["iptables-save", "ip6tables-save", "iptables-S"] {
+            let path = host.join(file);
+            let Ok(text) = fs::read_to_string(&path) else { continue };
+            let name = path.display().to_string();
+            rules += check(&name, &text);
+            if file != "iptables-S" && !text.trim().is_empty() {
+                check_whole(&name, &text);
+            }
+        }
+    }
+    assert!(rules > 1_000, "only {rules} rules were tried");
+}
+
+#[test]
+fn saved_and_listed_commands_are_the_same_rules() {
+    let Ok(hosts) = fs::read_dir(shared().join("data/docker")) else {
+        println!("skipped: no docker hosts beside the repository");
+        return;
+    };
+    for host in hosts {
+        let host = host.expect("a folder").path();
+        let read = |name| fs::read_to_string(host.join(name)).unwrap_or_default();
+        let (saved, commands) = (read("iptables-save"), read("iptables-S"));
+        let lines = |text: &str| {
+            let (rules, _) = parse_rules(text);
+            let mut lines: Vec<(String, String)> = Vec::new();
+            for table in &rules.tables {
+                for rule in &table.rules {
+                    let mut line = String::new();
+                    emit_rule(rule, &mut line);
+                    lines.push((table.name.as_str().to_owned(), line));
+                }
+            }
+            lines.sort();
+            lines
+        };
+        let (saved, commands) = (lines(&saved), lines(&commands));
+        assert_eq!(saved, commands, "{}", host.display());
+    }
+}
