@@ -2,5 +2,7 @@
 //! their loader. Engine-neutral: nothing here knows how an answer is computed.
 
 pub mod case;
+pub mod fact;
+pub mod lab;
 
 pub use case::{Case, Probe, Sender};

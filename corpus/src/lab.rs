@@ -1,0 +1,94 @@
+//! The kernel lab: random rules and packets in a real kernel, and the simulator beside it.
+//!
+//! Everything takes place in a network namespace of its own, made by unshare(1), which is gone with
+//! the process. See docs/fidelity.md.
+
+mod command;
+mod comparison;
+mod frame;
+mod generate;
+mod report;
+mod rules;
+mod session;
+mod shrink;
+mod socket;
+mod topology;
+mod trial;
+mod wire;
+
+use std::io;
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus};
+
+use nattrace_parser::syntax::{Backend, Family};
+
+pub use session::{Totals, run};
+
+/// What the lab shall do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What rulesets and packets are drawn from.
+    pub seed: u64,
+    /// How many packets are sent, over all rulesets.
+    pub packets: u64,
+    /// How many rulesets are loaded.
+    pub rulesets: u64,
+    /// The number of the first ruleset; with one ruleset this repeats a disagreement.
+    pub first: u64,
+    /// Through which backend.
+    pub backend: Backend,
+    /// Of which family.
+    pub family: Family,
+    /// Whether bridged frames pass the hooks; by chance if not given.
+    pub bridge_nf: Option<bool>,
+    /// Where disagreements are written as cases.
+    pub cases: Option<PathBuf>,
+    /// How many disagreements are enough.
+    pub at_most: u64,
+}
+
+/// What is missing to run the lab here: root, or programs.
+#[must_use]
+pub fn missing() -> Vec<String> {
+    let programs = [
+        "unshare",
+        "ip",
+        "bridge",
+        "ss",
+        "ipset",
+        "conntrack",
+        "iptables-nft-restore",
+        "iptables-legacy-restore",
+        "ip6tables-nft-restore",
+        "ip6tables-legacy-restore",
+    ];
+    let mut missing: Vec<String> = programs
+        .into_iter()
+        .filter(|program| !command::exists(program))
+        .map(str::to_owned)
+        .collect();
+    if !std::path::Path::new("/dev/net/tun").exists() {
+        missing.push("/dev/net/tun".to_owned());
+    }
+    let namespace = command::run("unshare", &["--net", "true"], "");
+    if namespace.is_ok_and(|ran| !ran.succeeded) {
+        missing.push("the right to make a network namespace (root)".to_owned());
+    }
+    missing
+}
+
+/// Runs this program again with the same arguments and one more, in a network namespace of its
+/// own. Its children end with it.
+///
+/// # Errors
+///
+/// The program can't be started.
+pub fn again_in_namespace(inside: &str) -> io::Result<ExitStatus> {
+    let own = std::env::current_exe()?;
+    Command::new("unshare")
+        .args(["--net", "--pid", "--fork", "--kill-child", "--"])
+        .arg(own)
+        .args(std::env::args_os().skip(1))
+        .arg(inside)
+        .status()
+}

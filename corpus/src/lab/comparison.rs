@@ -1,0 +1,417 @@
+//! What the simulator says beside what the kernel did.
+
+use nattrace_model::System;
+use nattrace_model::answer::{Answer, Egress, Outcome, ReplyKind, Step, Verdict};
+use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::packet::{Packet, Transport, protocol, tcp_flag};
+use nattrace_model::simulate::why;
+
+use super::frame::Body;
+use super::rules::{Counted, Counts};
+use super::socket::Call;
+use super::topology;
+use super::trial::{Answering, Observation, Seen, Start, Trial};
+use super::wire::Departed;
+
+/// How simulator and kernel compare for one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Judgement {
+    /// They agree, and the simulator knew one answer.
+    Agrees,
+    /// The simulator named several ways that things may go, and the kernel went one of them.
+    AgreesInABranch,
+    /// The simulator said that it does not know.
+    Undetermined,
+    /// They disagree; one line for each thing that differs.
+    Disagrees(Vec<String>),
+}
+
+/// A question with the simulator's answer to it.
+pub(crate) struct Prediction<'a> {
+    system: &'a System,
+    trial: &'a Trial,
+    answer: Answer,
+}
+
+impl<'a> Prediction<'a> {
+    /// Asks the simulator.
+    pub(crate) fn of(system: &'a System, trial: &'a Trial) -> Self {
+        Self { system, trial, answer: why(system, &trial.flow) }
+    }
+
+    /// The ways that things may go.
+    fn candidates(&self) -> Vec<&Answer> {
+        if self.answer.branches.is_empty() {
+            vec![&self.answer]
+        } else {
+            self.answer.branches.iter().map(|branch| &branch.answer).collect()
+        }
+    }
+
+    /// Whether what leaves shall be answered: the simulator says what becomes of the answer.
+    pub(crate) fn answering(&self) -> Answering {
+        let answered = |answer: &&Answer| leaves(answer.verdict) && answer.reply.is_some();
+        if self.candidates().iter().any(answered) { Answering::Yes } else { Answering::No }
+    }
+
+    /// Compares with what the kernel did.
+    pub(crate) fn judge(&self, observed: &Observation) -> Judgement {
+        let mut least: Option<Vec<String>> = None;
+        for candidate in self.candidates() {
+            if candidate.verdict == Verdict::Undetermined {
+                return Judgement::Undetermined;
+            }
+            let differences = self.differences(candidate, observed);
+            if differences.is_empty() {
+                return match self.answer.branches.as_slice() {
+                    [] => Judgement::Agrees,
+                    [..] => Judgement::AgreesInABranch,
+                };
+            }
+            if least.as_ref().is_none_or(|least| differences.len() < least.len()) {
+                least = Some(differences);
+            }
+        }
+        Judgement::Disagrees(least.unwrap_or_default())
+    }
+
+    /// What the simulator says, for people.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = String::new();
+        for (number, candidate) in self.candidates().into_iter().enumerate().take(4) {
+            let Answer { verdict, outcome, egress, because, .. } = candidate;
+            text += &format!(
+                "  way {number}: {verdict:?}, {outcome:?}, egress {}, because {because:?}\n",
+                egress.as_ref().map_or_else(|| "none".to_owned(), egress_text)
+            );
+            text += &steps_text(self.system, &candidate.steps);
+            if let Some(reply) = &candidate.reply {
+                text += &format!(
+                    "  reply {:?}: {:?}, egress {}\n",
+                    reply.kind,
+                    reply.verdict,
+                    reply.egress.as_ref().map_or_else(|| "none".to_owned(), egress_text)
+                );
+                text += &steps_text(self.system, &reply.steps);
+            }
+        }
+        text
+    }
+
+    fn differences(&self, answer: &Answer, observed: &Observation) -> Vec<String> {
+        let expected = Expected::of(self.system, self.trial, answer);
+        let mut differences = Vec::new();
+        expected.forth.compare("forth", &observed.forth, &mut differences);
+        if let (Some(expected), Some(observed)) = (&expected.back, &observed.back) {
+            expected.compare("back", observed, &mut differences);
+        }
+        let local = self.trial.start == Start::Local;
+        if let (true, Call::Refused(why)) = (local, &observed.call)
+            && !matches!(answer.outcome, Outcome::Unreachable | Outcome::Refused)
+        {
+            differences.push(format!(
+                "the socket call fails ({why}), the simulator says {:?}",
+                answer.outcome
+            ));
+        }
+        differences
+    }
+}
+
+fn leaves(verdict: Verdict) -> bool {
+    matches!(verdict, Verdict::Forwarded | Verdict::Bridged)
+}
+
+/// What is to be seen if the simulator is right.
+struct Expected {
+    forth: ExpectedSeen,
+    back: Option<ExpectedSeen>,
+}
+
+/// How far counters and frames are determined by the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// Nothing else is to be seen.
+    Whole,
+    /// The packet sets off more, of which the answer says nothing.
+    AtLeast,
+}
+
+struct ExpectedSeen {
+    counts: Counts,
+    departed: Vec<ExpectedDeparture>,
+    extent: Extent,
+    /// Whether it can be seen what leaves: nobody answers ARP for addresses that nobody has.
+    visible: bool,
+}
+
+struct ExpectedDeparture {
+    egress: Egress,
+    next_hop: Option<std::net::IpAddr>,
+    kind: Option<ReplyKind>,
+}
+
+impl Expected {
+    fn of(system: &System, trial: &Trial, answer: &Answer) -> Self {
+        let out = leaves(answer.verdict);
+        let mut forth = ExpectedSeen::new(system, &answer.steps);
+        if out {
+            forth.depart(answer.egress.as_ref(), &answer.steps, None);
+        }
+        let mut back = None;
+        if let Some(reply) = &answer.reply {
+            let mut seen = ExpectedSeen::new(system, &reply.steps);
+            if leaves(reply.verdict) {
+                seen.depart(reply.egress.as_ref(), &reply.steps, Some(reply.kind));
+            }
+            let known = answer.outcome != Outcome::Timeout;
+            if reply.verdict == Verdict::Delivered && (trial.start != Start::Local || !known) {
+                // Nobody here waits for it: the kernel refuses it.
+                seen.extent = Extent::AtLeast;
+            }
+            if is_handshake(trial, answer) {
+                seen.add(&acknowledgement(system, trial));
+            }
+            if out {
+                back = Some(seen);
+            } else {
+                forth.merge(seen);
+            }
+        }
+        let local_data = trial.flow.state == FlowState::Established
+            && answer.verdict == Verdict::Delivered
+            && trial.flow.protocol == protocol::TCP;
+        if local_data {
+            // Whether a segment without data is answered is not the simulator's business.
+            forth = ExpectedSeen::new(system, &answer.steps);
+        }
+        Self { forth, back }
+    }
+}
+
+/// Whether a local process completes a TCP handshake, so that its acknowledgement is seen too.
+fn is_handshake(trial: &Trial, answer: &Answer) -> bool {
+    trial.start == Start::Local
+        && trial.flow.protocol == protocol::TCP
+        && trial.flow.state == FlowState::New
+        && answer.outcome == Outcome::Connects
+}
+
+/// The third packet of a handshake.
+fn acknowledgement(system: &System, trial: &Trial) -> ExpectedSeen {
+    let flow = Flow { state: FlowState::Established, tcp_flags: None, ..trial.flow.clone() };
+    let answer = why(system, &flow);
+    let mut seen = ExpectedSeen::new(system, &answer.steps);
+    if leaves(answer.verdict) {
+        seen.depart(answer.egress.as_ref(), &answer.steps, None);
+    }
+    seen
+}
+
+impl ExpectedSeen {
+    fn new(system: &System, steps: &[Step]) -> Self {
+        let counts = counts(system, steps);
+        Self { counts, departed: Vec::new(), extent: Extent::Whole, visible: true }
+    }
+
+    fn depart(&mut self, egress: Option<&Egress>, steps: &[Step], kind: Option<ReplyKind>) {
+        let Some(egress) = egress else { return };
+        let out = egress.out_interface.as_deref().unwrap_or("");
+        let bridge = matches!(out, "br0" | "br1");
+        let destination = egress.packet.destination;
+        let hop = steps.iter().rev().find_map(|step| match step {
+            Step::Route { out_interface: Some(_), gateway, .. } => Some(gateway.unwrap_or(destination)),
+            _ => None,
+        });
+        if bridge && hop.is_none_or(|hop| topology::container_of(hop).is_none()) {
+            self.visible = false;
+        }
+        self.departed.push(ExpectedDeparture { egress: egress.clone(), next_hop: hop, kind });
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (counted, packets) in &other.counts {
+            *self.counts.entry(counted.clone()).or_default() += packets;
+        }
+        self.visible &= other.visible;
+        for departure in &other.departed {
+            let ExpectedDeparture { egress, next_hop, kind } = departure;
+            self.departed.push(ExpectedDeparture {
+                egress: egress.clone(),
+                next_hop: *next_hop,
+                kind: *kind,
+            });
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.add(&other);
+        if other.extent == Extent::AtLeast {
+            self.extent = Extent::AtLeast;
+        }
+    }
+
+    fn compare(&self, phase: &str, seen: &Seen, differences: &mut Vec<String>) {
+        let all = self.counts.keys().chain(seen.counts.keys());
+        let mut places: Vec<&Counted> = all.collect();
+        places.sort();
+        places.dedup();
+        for place in places {
+            let expected = self.counts.get(place).copied().unwrap_or(0);
+            let observed = seen.counts.get(place).copied().unwrap_or(0);
+            let wrong = match self.extent {
+                Extent::Whole => expected != observed,
+                Extent::AtLeast => expected > observed,
+            };
+            if wrong {
+                differences.push(format!(
+                    "{phase}: {place} counts {observed}, the simulator says {expected}"
+                ));
+            }
+        }
+        if !self.visible {
+            return;
+        }
+        for (at, departure) in self.departed.iter().enumerate() {
+            match seen.departed.get(at) {
+                None => differences.push(format!(
+                    "{phase}: nothing leaves, the simulator says {}",
+                    egress_text(&departure.egress)
+                )),
+                Some(departed) => departure.compare(phase, departed, differences),
+            }
+        }
+        if self.extent == Extent::Whole {
+            for extra in seen.departed.iter().skip(self.departed.len()) {
+                differences.push(format!(
+                    "{phase}: {} leaves by {}, the simulator says nothing of it",
+                    extra.packet, extra.wire
+                ));
+            }
+        }
+    }
+}
+
+impl ExpectedDeparture {
+    fn compare(&self, phase: &str, departed: &Departed, differences: &mut Vec<String>) {
+        let expected = &self.egress.packet;
+        let observed = &departed.packet;
+        let out = self.egress.out_interface.as_deref().unwrap_or("");
+        let mut wrong = |what: &str| {
+            differences.push(format!(
+                "{phase}: {what} differs: {observed} leaves by {}, the simulator says {}",
+                departed.wire,
+                egress_text(&self.egress)
+            ));
+        };
+        if topology::interface_of(departed.wire) != out {
+            return wrong("the interface");
+        }
+        if expected.protocol != observed.protocol {
+            return wrong("the protocol");
+        }
+        if !self.egress.source_unknown && expected.source != observed.source {
+            wrong("the source");
+        }
+        if expected.destination != observed.destination {
+            wrong("the destination");
+        }
+        if expected.ttl != observed.ttl {
+            wrong("the ttl");
+        }
+        if expected.tos != observed.tos {
+            wrong("the tos");
+        }
+        if let (Some((source, destination)), Transport::Ports { source: s, destination: d }) =
+            (observed.ports(), expected.transport)
+        {
+            if destination != d {
+                wrong("the destination port");
+            }
+            if source != s && !self.egress.source_port_random {
+                wrong("the source port");
+            }
+        }
+        if let (Body::Icmp { kind, code, .. }, Transport::Icmp { kind: k, code: c, .. }) =
+            (&observed.body, expected.transport)
+            && (*kind, *code) != (k, c)
+        {
+            wrong("the type");
+        }
+        if let Body::Tcp { flags, .. } = observed.body {
+            let mask = match self.kind {
+                Some(ReplyKind::Reset) => tcp_flag::RST,
+                Some(_) => tcp_flag::SYN | tcp_flag::RST | tcp_flag::ACK,
+                None => 0xff,
+            };
+            if flags & mask != expected.tcp_flags & mask {
+                wrong("the flags");
+            }
+        }
+        if let Some(hop) = self.next_hop
+            && topology::mac_of(hop) != departed.to
+        {
+            wrong(&format!("the next hop ({:02x?})", departed.to));
+        }
+    }
+}
+
+/// How often each rule and policy is passed.
+fn counts(system: &System, steps: &[Step]) -> Counts {
+    let mut counts = Counts::new();
+    for step in steps {
+        let (chain, rule) = match step {
+            Step::Rule { rule, .. } => (rule.chain, Some(rule.index)),
+            Step::Policy { chain, .. } => (*chain, None),
+            Step::Return { .. } | Step::Conntrack { .. } | Step::Route { .. } | Step::Socket { .. } => {
+                continue;
+            }
+        };
+        let Some(chain) = system.rules.chain(chain) else { continue };
+        let table = chain.table.as_str().to_owned();
+        let counted = Counted { table, chain: chain.name.to_string(), rule };
+        *counts.entry(counted).or_default() += 1;
+    }
+    counts
+}
+
+fn egress_text(egress: &Egress) -> String {
+    let out = egress.out_interface.as_deref().unwrap_or("a local process");
+    let chance = if egress.source_port_random { " (source port by chance)" } else { "" };
+    format!("{} by {out}{chance}", packet_text(&egress.packet))
+}
+
+fn packet_text(packet: &Packet) -> String {
+    let Packet { source, destination, protocol, ttl, tos, tcp_flags, mark, .. } = packet;
+    let transport = match packet.transport {
+        Transport::Ports { source, destination } => {
+            format!("ports {source} > {destination} flags {tcp_flags:#04x}")
+        }
+        Transport::Icmp { kind, code, .. } => format!("icmp {kind}/{code}"),
+        Transport::Opaque => "opaque".to_owned(),
+    };
+    format!(
+        "{source} > {destination} ttl {ttl} tos {tos:#x} protocol {protocol} {transport} mark {mark:#x}"
+    )
+}
+
+fn steps_text(system: &System, steps: &[Step]) -> String {
+    let mut text = String::new();
+    for step in steps {
+        match step {
+            Step::Rule { hook, rule, effect, rewrites } => {
+                let found = system.rules.rule(*rule).map_or("", |rule| system.rules.text(rule));
+                text += &format!("    {hook:?} {effect:?} {rewrites:?} {found}\n");
+            }
+            Step::Policy { hook, chain, policy } => {
+                let name = system.rules.chain(*chain);
+                let (table, name) =
+                    name.map_or(("", ""), |chain| (chain.table.as_str(), &*chain.name));
+                text += &format!("    {hook:?} policy {table}/{name} {policy:?}\n");
+            }
+            Step::Return { .. } => {}
+            other => text += &format!("    {other:?}\n"),
+        }
+    }
+    text
+}

@@ -1,0 +1,203 @@
+//! Random rulesets, hosts and packets: of everything that means something, from values that meet.
+
+mod condition;
+mod target;
+mod traffic;
+mod value;
+
+use nattrace_parser::syntax::{Backend, Family, TableName};
+
+use super::topology::{Variation, WIRES};
+use super::trial::Trial;
+
+/// Draws rulesets and packets; the same seed draws the same.
+pub(crate) struct Generator {
+    random: fastrand::Rng,
+    family: Family,
+    backend: Backend,
+    bridge_nf: Option<bool>,
+}
+
+/// Which packets a chain may see, as far as the kernel restricts rules by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    table: TableName,
+    chain: String,
+    /// The built-in chains from which packets come here.
+    hooks: Vec<&'static str>,
+    builtin: bool,
+}
+
+impl Place {
+    fn only(&self, hooks: &[&str]) -> bool {
+        self.hooks.iter().all(|hook| hooks.contains(hook))
+    }
+}
+
+impl Generator {
+    /// A generator for one ruleset.
+    pub(crate) fn new(
+        seed: u64,
+        ruleset: u64,
+        family: Family,
+        backend: Backend,
+        bridge_nf: Option<bool>,
+    ) -> Self {
+        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ruleset.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        Self { random: fastrand::Rng::with_seed(mixed), family, backend, bridge_nf }
+    }
+
+    fn chance(&mut self, percent: u8) -> bool {
+        self.random.u8(0..100) < percent
+    }
+
+    fn pick<'a>(&mut self, values: &[&'a str]) -> &'a str {
+        self.random.choice(values.iter().copied()).unwrap_or("")
+    }
+
+    /// `! ` now and then.
+    fn not(&mut self) -> &'static str {
+        if self.chance(18) { "! " } else { "" }
+    }
+
+    /// Rules for every table, as iptables-restore reads them.
+    pub(crate) fn ruleset(&mut self) -> String {
+        let mut text = String::new();
+        for table in TableName::ALL {
+            let needed = matches!(table, TableName::Filter | TableName::Nat);
+            if needed || self.chance(70) {
+                text += &self.table(table);
+            }
+        }
+        text
+    }
+
+    fn table(&mut self, table: TableName) -> String {
+        let mut text = format!("*{}\n", table.as_str());
+        let mut places: Vec<Place> = Vec::new();
+        for chain in table.builtin_chains() {
+            let drops = table == TableName::Filter && self.chance(12);
+            text += &format!(":{chain} {} [0:0]\n", if drops { "DROP" } else { "ACCEPT" });
+            places.push(Place {
+                table,
+                chain: (*chain).to_owned(),
+                hooks: vec![chain],
+                builtin: true,
+            });
+        }
+        let user_chains = self.random.usize(0..4);
+        for number in 0..user_chains {
+            let chain = format!("U{number}");
+            text += &format!(":{chain} - [0:0]\n");
+            let hooks = self.hooks(table);
+            places.push(Place { table, chain, hooks, builtin: false });
+        }
+        for at in 0..places.len() {
+            let count = self.random.usize(0..5);
+            for _ in 0..count {
+                text += &self.rule(&places, at);
+                text.push('\n');
+            }
+        }
+        text += "COMMIT\n";
+        text
+    }
+
+    /// Built-in chains that may lead to a user chain of a table.
+    fn hooks(&mut self, table: TableName) -> Vec<&'static str> {
+        let nat: [&[&'static str]; 3] =
+            [&["PREROUTING", "OUTPUT"], &["POSTROUTING"], &["PREROUTING"]];
+        let all = table.builtin_chains();
+        match (table, self.random.usize(0..3)) {
+            (TableName::Nat, draw) => nat.get(draw).map_or_else(Vec::new, |hooks| hooks.to_vec()),
+            (_, 0) => all.to_vec(),
+            (_, _) => all.iter().copied().filter(|_| self.random.bool()).collect(),
+        }
+    }
+
+    fn rule(&mut self, places: &[Place], at: usize) -> String {
+        let Some(place) = places.get(at) else { return String::new() };
+        let onward: Vec<&str> = places
+            .iter()
+            .skip(at + 1)
+            .filter(|other| {
+                !other.builtin && place.hooks.iter().all(|hook| other.hooks.contains(hook))
+            })
+            .map(|other| other.chain.as_str())
+            .collect();
+        let target = self.target(place, &onward);
+        let conditions = self.conditions(place, target.protocol);
+        format!("-A {}{conditions}{}", place.chain, target.text)
+    }
+
+    /// What varies of the host.
+    pub(crate) fn variation(&mut self) -> Variation {
+        let mut sysctls = Vec::new();
+        let bridge_nf = self.bridge_nf.unwrap_or_else(|| self.random.bool());
+        let flag = |on: bool| if on { "1" } else { "0" }.to_owned();
+        for name in ["bridge-nf-call-iptables", "bridge-nf-call-ip6tables"] {
+            sysctls.push((format!("net/bridge/{name}"), flag(bridge_nf)));
+        }
+        let loose = !self.chance(15);
+        sysctls.push(("net/netfilter/nf_conntrack_tcp_loose".to_owned(), flag(loose)));
+        if self.family == Family::Ipv4 {
+            let interfaces = WIRES.into_iter().chain(["br0", "br1", "all"]);
+            for interface in interfaces {
+                let mut set = |setting: &str, value: String| {
+                    sysctls.push((format!("net/ipv4/conf/{interface}/{setting}"), value));
+                };
+                let filter = if self.chance(70) { 0 } else { self.random.u8(1..3) };
+                let everywhere = interface == "all";
+                set("rp_filter", if everywhere && filter > 0 { 0 } else { filter }.to_string());
+                set("route_localnet", flag(self.chance(if everywhere { 5 } else { 30 })));
+                set("accept_local", flag(self.chance(if everywhere { 2 } else { 15 })));
+                set("src_valid_mark", flag(self.chance(if everywhere { 2 } else { 15 })));
+                if !everywhere {
+                    set("forwarding", flag(!self.chance(7)));
+                }
+            }
+        }
+        Variation {
+            sysctls,
+            hairpin: self.chance(50),
+            isolated: self.chance(12),
+            policy_rules: self.policy_rules(),
+        }
+    }
+
+    fn policy_rules(&mut self) -> Vec<&'static str> {
+        let all: &[&'static str] = match self.family {
+            Family::Ipv4 => &[
+                "pref 100 fwmark 0x1/0xff lookup 100",
+                "pref 110 from 10.0.1.3 lookup 100",
+                "pref 120 to 8.8.4.4 lookup 100",
+                "pref 130 iif br0 lookup 100",
+                "pref 140 not from 10.0.0.0/8 fwmark 0x10 lookup 100",
+                "pref 150 fwmark 0x2/0xf blackhole",
+                "pref 160 fwmark 0x3/0xf prohibit",
+                "pref 170 fwmark 0x4/0xf unreachable",
+                "pref 180 ipproto udp dport 443 lookup 100",
+                "pref 190 from 192.0.2.2 lookup 100",
+            ],
+            Family::Ipv6 => &[
+                "pref 100 fwmark 0x1/0xff lookup 100",
+                "pref 110 from fd01::3 lookup 100",
+                "pref 120 to 2001:4860::44 lookup 100",
+                "pref 130 iif br0 lookup 100",
+                "pref 150 fwmark 0x2/0xf blackhole",
+                "pref 160 fwmark 0x3/0xf prohibit",
+                "pref 170 fwmark 0x4/0xf unreachable",
+                "pref 190 from 2001:db8:5::2 lookup 100",
+            ],
+        };
+        if self.chance(40) {
+            return Vec::new();
+        }
+        all.iter().copied().filter(|_| self.random.u8(0..3) == 0).collect()
+    }
+
+    /// A packet.
+    pub(crate) fn trial(&mut self) -> Trial {
+        traffic::draw(self)
+    }
+}

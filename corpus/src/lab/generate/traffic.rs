@@ -1,0 +1,219 @@
+//! Random packets that are likely to matter.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::packet::{protocol, tcp_flag};
+use nattrace_parser::syntax::Family;
+
+use super::Generator;
+use super::value::{PORTS, SOURCE_PORTS, values};
+use crate::lab::topology::{self, CONTAINERS, WireName};
+use crate::lab::trial::{Start, Trial, next_mac};
+
+/// Draws a packet.
+pub(super) fn draw(generator: &mut Generator) -> Trial {
+    loop {
+        let trial = if generator.chance(22) { local(generator) } else { foreign(generator) };
+        if let Some(trial) = trial {
+            return trial;
+        }
+    }
+}
+
+fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok()
+}
+
+fn foreign(generator: &mut Generator) -> Option<Trial> {
+    let wire: WireName = match generator.random.u8(0..100) {
+        0..28 => "lan",
+        28..52 => "w0",
+        52..62 => "w1",
+        62..78 => "c1",
+        78..84 => "c2",
+        84..88 => "c3",
+        _ => "d1",
+    };
+    let source = source(generator, wire)?;
+    let destination = destination(generator, wire)?;
+    let mut flow = flow(generator, source, destination);
+    flow.in_interface = Some(topology::interface_of(wire).to_owned());
+    let tracked = matches!(
+        flow.protocol,
+        protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6
+    );
+    let plain = flow.tcp_flags.is_none() && flow.icmp.is_none();
+    flow.state = match generator.random.u8(0..100) {
+        0..4 if tracked && plain => FlowState::Invalid,
+        4..18 if tracked && plain => FlowState::Established,
+        _ => FlowState::New,
+    };
+    let mac = link_address(wire, destination);
+    Some(Trial { flow, start: Start::Wire(wire, mac) })
+}
+
+/// The hardware address that a sender at a wire puts on a packet.
+fn link_address(wire: WireName, destination: IpAddr) -> [u8; 6] {
+    match destination {
+        IpAddr::V4(to) if to.is_multicast() => {
+            let [_, b, c, d] = to.octets();
+            [0x01, 0x00, 0x5e, b & 0x7f, c, d]
+        }
+        IpAddr::V4(to) if to == Ipv4Addr::BROADCAST || is_broadcast_at(wire, to) => [0xff; 6],
+        IpAddr::V6(to) if to.is_multicast() => {
+            let [.., a, b, c, d] = to.octets();
+            [0x33, 0x33, a, b, c, d]
+        }
+        _ => next_mac(wire, destination),
+    }
+}
+
+fn is_broadcast_at(wire: WireName, to: Ipv4Addr) -> bool {
+    to.octets().last() == Some(&255) && topology::on_link(wire, to.into())
+}
+
+fn source(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
+    let values = values(generator.family);
+    if let Some(container) = topology::container_at(wire) {
+        return Some(container.address(generator.family));
+    }
+    if generator.chance(9) {
+        return address(generator.pick(values.odd_sources));
+    }
+    let pool = match wire {
+        "lan" => values.lan,
+        _ if generator.chance(25) => values.near,
+        _ => values.remote,
+    };
+    address(generator.pick(pool))
+}
+
+fn container(generator: &mut Generator) -> IpAddr {
+    let family = generator.family;
+    let drawn = generator.random.choice(CONTAINERS);
+    drawn.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |container| container.address(family))
+}
+
+fn destination(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
+    let values = values(generator.family);
+    let on_bridge = topology::bridge_of(wire).is_some();
+    let drawn = match generator.random.u8(0..100) {
+        0..30 => own(generator)?,
+        30..52 => container(generator),
+        52..72 => address(generator.pick(values.remote))?,
+        72..80 => address(generator.pick(values.lan))?,
+        80..85 => address(generator.pick(values.near))?,
+        85..92 => address(generator.pick(values.special))?,
+        _ => {
+            let odd = address(generator.pick(values.odd_destinations))?;
+            let group = match odd {
+                IpAddr::V4(odd) => odd.is_multicast() || odd == Ipv4Addr::BROADCAST,
+                IpAddr::V6(odd) => odd.is_multicast(),
+            };
+            // What a bridge floods is seen by its ports and by the host both.
+            if on_bridge && group {
+                return None;
+            }
+            odd
+        }
+    };
+    Some(drawn)
+}
+
+fn own(generator: &mut Generator) -> Option<IpAddr> {
+    let own = topology::own_addresses(generator.family);
+    let reachable = own.into_iter().filter(|address| !address.is_loopback());
+    let reachable: Vec<IpAddr> = reachable.collect();
+    generator.random.choice(reachable)
+}
+
+fn flow(generator: &mut Generator, source: IpAddr, destination: IpAddr) -> Flow {
+    let icmp = match generator.family {
+        Family::Ipv4 => protocol::ICMP,
+        Family::Ipv6 => protocol::ICMPV6,
+    };
+    let protocol = match generator.random.u8(0..100) {
+        0..45 => protocol::TCP,
+        45..75 => protocol::UDP,
+        75..94 => icmp,
+        94..97 => 47,
+        _ => 200,
+    };
+    let has_ports = matches!(protocol, protocol::TCP | protocol::UDP);
+    let tcp_flags = (protocol == protocol::TCP && generator.chance(25)).then(|| {
+        use tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
+        let valid = [SYN | ECE | CWR, SYN | PSH, ACK | PSH, ACK];
+        let odd = [SYN | ACK, RST, FIN | ACK, 0, FIN | PSH | URG, SYN | FIN, RST | ACK];
+        let drawn = if generator.chance(40) {
+            generator.random.choice(valid)
+        } else {
+            generator.random.choice(odd)
+        };
+        drawn.unwrap_or(SYN)
+    });
+    let kinds: &[(u8, u8)] = match generator.family {
+        Family::Ipv4 => &[(0, 0), (3, 1), (3, 3), (13, 0), (14, 0), (17, 0), (8, 5), (11, 0), (40, 0)],
+        Family::Ipv6 => &[(129, 0), (1, 4), (3, 0), (128, 3), (139, 0), (200, 0)],
+    };
+    let odd_icmp = protocol == icmp && generator.chance(30);
+    let icmp = odd_icmp.then(|| generator.random.choice(kinds).copied()).flatten();
+    Flow {
+        source,
+        destination,
+        protocol,
+        source_port: generator.random.choice(SOURCE_PORTS).filter(|_| has_ports),
+        destination_port: generator.random.choice(PORTS).filter(|_| has_ports),
+        in_interface: None,
+        state: FlowState::New,
+        mark: 0,
+        tcp_flags,
+        icmp,
+        ttl: match generator.random.u8(0..100) {
+            0..5 => Some(1),
+            5..8 => Some(2),
+            8..11 => Some(255),
+            _ => None,
+        },
+        any_source: false,
+    }
+}
+
+fn local(generator: &mut Generator) -> Option<Trial> {
+    let values = values(generator.family);
+    let destination = match generator.random.u8(0..100) {
+        0..35 => address(generator.pick(values.remote))?,
+        35..55 => container(generator),
+        55..75 => own(generator)?,
+        75..82 => match generator.family {
+            Family::Ipv4 => address("127.0.0.1")?,
+            Family::Ipv6 => address("::1")?,
+        },
+        82..90 => address(generator.pick(values.lan))?,
+        _ => address(generator.pick(values.special))?,
+    };
+    let any_source = generator.chance(50);
+    let loopback = match generator.family {
+        Family::Ipv4 => address("127.0.0.1")?,
+        Family::Ipv6 => address("::1")?,
+    };
+    let source = if generator.chance(8) { loopback } else { own(generator)? };
+    let mut flow = flow(generator, source, destination);
+    if flow.protocol == 47 || flow.protocol == 200 {
+        flow.protocol = protocol::UDP;
+        flow.source_port = Some(40000);
+        flow.destination_port = Some(53);
+    }
+    flow.tcp_flags = None;
+    flow.icmp = None;
+    // Ports that a listener holds can't be bound.
+    if flow.source_port == Some(53) {
+        flow.source_port = Some(40000);
+    }
+    flow.any_source = any_source;
+    flow.mark = if generator.chance(15) { generator.random.choice([1, 2, 3, 0x10]).unwrap_or(1) } else { 0 };
+    if flow.protocol == protocol::UDP && generator.chance(12) {
+        flow.state = FlowState::Established;
+    }
+    Some(Trial { flow, start: Start::Local })
+}

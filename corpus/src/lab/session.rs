@@ -1,0 +1,237 @@
+//! A run of the lab: ruleset after ruleset, packet after packet.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use nattrace_model::build::{Text, load};
+use nattrace_model::System;
+
+use super::Options;
+use super::comparison::{Judgement, Prediction};
+use super::generate::Generator;
+use super::report;
+use super::rules::Loader;
+use super::shrink;
+use super::socket::Listeners;
+use super::topology::{self, Variation};
+use super::trial::{Bench, Observation, Skipped, Trial};
+use super::wire::Wires;
+
+/// What a run came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Packets for which the simulator named one answer, and it was right.
+    pub agreed: u64,
+    /// Packets for which it named several ways, and one of them was right.
+    pub agreed_in_a_branch: u64,
+    /// Packets for which it said that it does not know.
+    pub undetermined: u64,
+    /// Packets for which it was wrong.
+    pub disagreed: u64,
+    /// Packets that could not be sent as drawn.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Rulesets that the kernel took.
+    pub rulesets: u64,
+    /// Rulesets that the kernel or the tool refused.
+    pub refused: u64,
+}
+
+impl Totals {
+    /// How many packets were compared.
+    #[must_use]
+    pub fn compared(&self) -> u64 {
+        self.agreed + self.agreed_in_a_branch + self.undetermined + self.disagreed
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let right = self.agreed + self.agreed_in_a_branch;
+        write!(
+            f,
+            "{right}/{} agree ({} by one of several branches, {} undetermined, {} disagree) over {} rulesets ({} refused)",
+            self.compared(),
+            self.agreed_in_a_branch,
+            self.undetermined,
+            self.disagreed,
+            self.rulesets,
+            self.refused
+        )?;
+        for (why, count) in &self.skipped {
+            write!(f, "; skipped {count}: {why}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The kernel with a ruleset in it, and the same for the simulator.
+pub(crate) struct Loaded {
+    pub(crate) texts: Vec<topology::Text>,
+    pub(crate) system: System,
+}
+
+/// The host under test with everything that is needed to try rulesets on it.
+pub(crate) struct Session {
+    pub(crate) bench: Bench,
+    pub(crate) loader: Loader,
+}
+
+/// How long the kernel is given to announce its groups after the interfaces came up.
+const ANNOUNCEMENTS: Duration = Duration::from_millis(2500);
+
+/// How often a disagreement must show before it counts: what the kernel does late for an earlier
+/// packet is no disagreement about this one.
+const REPEATS: u32 = 3;
+
+impl Session {
+    fn open(options: &Options) -> io::Result<Self> {
+        topology::create_interfaces()?;
+        let wires = Wires::attach()?;
+        topology::configure()?;
+        let loader = Loader { family: options.family, backend: options.backend };
+        let listeners = Listeners::open(options.family)?;
+        let end = std::time::Instant::now() + ANNOUNCEMENTS;
+        while std::time::Instant::now() < end {
+            wires.collect()?;
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(Self { bench: Bench { wires, listeners, loader }, loader })
+    }
+
+    /// Loads rules into the kernel, and what the kernel then says into the simulator.
+    pub(crate) fn load(&self, rules: &str) -> io::Result<Result<Loaded, String>> {
+        if let Err(why) = self.loader.load(rules)? {
+            return Ok(Err(why));
+        }
+        let mut texts = topology::snapshot()?;
+        texts.push((self.loader.part().to_owned(), self.loader.save()?));
+        let borrowed: Vec<Text<'_>> =
+            texts.iter().map(|(name, text)| Text { name, text }).collect();
+        let loaded = load(&borrowed, &[]);
+        if loaded.has_errors() {
+            return Err(io::Error::other(format!(
+                "the simulator does not take what the kernel took: {:?}\n{rules}",
+                loaded.diagnostics
+            )));
+        }
+        Ok(Ok(Loaded { system: loaded.system, texts }))
+    }
+
+    /// Sends a packet and compares; `None` where they agree.
+    pub(crate) fn try_out(
+        &self,
+        loaded: &Loaded,
+        trial: &Trial,
+    ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
+        let prediction = Prediction::of(&loaded.system, trial);
+        let observed = match self.bench.run(trial, prediction.answering())? {
+            Ok(observed) => observed,
+            Err(skipped) => return Ok(Err(skipped)),
+        };
+        Ok(Ok((prediction.judge(&observed), observed)))
+    }
+
+    /// The same, but a disagreement counts only if it shows again.
+    pub(crate) fn try_again(
+        &self,
+        loaded: &Loaded,
+        trial: &Trial,
+    ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
+        let mut tried = self.try_out(loaded, trial)?;
+        for _ in 1..REPEATS {
+            if !matches!(tried, Ok((Judgement::Disagrees(_), _))) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+            tried = self.try_out(loaded, trial)?;
+        }
+        Ok(tried)
+    }
+}
+
+/// Runs the lab inside a network namespace that is its own.
+///
+/// # Errors
+///
+/// The namespace can't be set up, or a program that it needs fails.
+pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
+    let session = Session::open(options)?;
+    let mut totals = Totals::default();
+    let mut before: Option<Variation> = None;
+    for number in options.first..options.first + options.rulesets {
+        let mut generator =
+            Generator::new(options.seed, number, options.family, options.backend, options.bridge_nf);
+        let variation = generator.variation();
+        variation.apply(before.as_ref(), options.family)?;
+        before = Some(variation);
+        let rules = generator.ruleset();
+        let loaded = match session.load(&rules)? {
+            Ok(loaded) => loaded,
+            Err(why) => {
+                totals.refused += 1;
+                writeln!(out, "ruleset {number} is refused: {why}\n{rules}")?;
+                continue;
+            }
+        };
+        totals.rulesets += 1;
+        let packets = share(options.packets, options.rulesets, number - options.first);
+        for _ in 0..packets {
+            let trial = generator.trial();
+            let (judgement, observed) = match session.try_again(&loaded, &trial)? {
+                Ok(tried) => tried,
+                Err(skipped) => {
+                    *totals.skipped.entry(reason(skipped)).or_default() += 1;
+                    continue;
+                }
+            };
+            match judgement {
+                Judgement::Agrees => totals.agreed += 1,
+                Judgement::AgreesInABranch => totals.agreed_in_a_branch += 1,
+                Judgement::Undetermined => totals.undetermined += 1,
+                Judgement::Disagrees(_) => {
+                    totals.disagreed += 1;
+                    writeln!(out, "disagreement {} in ruleset {number}", totals.disagreed)?;
+                    let found = shrink::shrink(&session, &rules, &trial, observed, judgement)?;
+                    report::print(&found, &session, out)?;
+                    if let Some(folder) = &options.cases {
+                        report::write_case(&found, folder, options.seed, number)?;
+                    }
+                    // The rules may be fewer now than the packets to come shall meet.
+                    session.load(&rules)?.map_err(io::Error::other)?;
+                    if totals.disagreed >= options.at_most {
+                        return Ok(totals);
+                    }
+                }
+            }
+        }
+    }
+    Ok(totals)
+}
+
+/// The packets of one ruleset, so that all together are as many as asked for.
+fn share(packets: u64, rulesets: u64, number: u64) -> u64 {
+    let rulesets = rulesets.max(1);
+    packets / rulesets + u64::from(number < packets % rulesets)
+}
+
+fn reason(skipped: Skipped) -> &'static str {
+    match skipped {
+        Skipped::Bind => "the socket can't be bound so",
+        Skipped::NoConnection => "the connection it should belong to does not come about",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_packet_is_sent_once() {
+        for (packets, rulesets) in [(10, 3), (3, 10), (0, 5), (7, 1)] {
+            let all: u64 = (0..rulesets).map(|number| share(packets, rulesets, number)).sum();
+            assert_eq!(all, packets);
+        }
+    }
+}

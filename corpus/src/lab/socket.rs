@@ -1,0 +1,192 @@
+//! Local processes of the host under test: sockets that listen and answer, and one that sends.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use nattrace_model::flow::Flow;
+use nattrace_model::packet::protocol;
+use nattrace_parser::syntax::Family;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+/// Ports on which TCP sockets listen, bound to no address.
+pub(crate) const TCP_PORTS: [u16; 2] = [80, 8080];
+
+/// The port on which datagrams to any address are answered.
+pub(crate) const UDP_PORT: u16 = 53;
+
+/// The port on which datagrams to one address are answered.
+pub(crate) const UDP_BOUND_PORT: u16 = 5353;
+
+/// The sockets that listen.
+pub(crate) struct Listeners {
+    streams: Vec<Socket>,
+    datagrams: Vec<Socket>,
+}
+
+fn domain(address: IpAddr) -> Domain {
+    if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }
+}
+
+fn listen(address: IpAddr, kind: Type, port: u16) -> io::Result<Socket> {
+    let socket = Socket::new(domain(address), kind, None)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&SocketAddr::new(address, port).into())?;
+    if kind == Type::STREAM {
+        socket.listen(128)?;
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+impl Listeners {
+    /// Opens the sockets of a family.
+    pub(crate) fn open(family: Family) -> io::Result<Self> {
+        let (any, bound): (IpAddr, IpAddr) = match family {
+            Family::Ipv4 => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(10, 0, 1, 1).into()),
+            Family::Ipv6 => {
+                let bound = Ipv6Addr::new(0xfd01, 0, 0, 0, 0, 0, 0, 1);
+                (Ipv6Addr::UNSPECIFIED.into(), bound.into())
+            }
+        };
+        let mut streams = Vec::new();
+        for port in TCP_PORTS {
+            streams.push(listen(any, Type::STREAM, port)?);
+        }
+        let datagrams = vec![
+            listen(any, Type::DGRAM, UDP_PORT)?,
+            listen(bound, Type::DGRAM, UDP_BOUND_PORT)?,
+        ];
+        Ok(Self { streams, datagrams })
+    }
+
+    /// Answers every datagram that waits; whether there was one.
+    pub(crate) fn answer(&self) -> io::Result<bool> {
+        let mut any = false;
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 256];
+        for socket in &self.datagrams {
+            // An error of an earlier answer is reported here, and of no interest.
+            while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+                any = true;
+                let _refused = socket.send_to(b"nattrace", &from);
+            }
+        }
+        Ok(any)
+    }
+
+    /// Ends every connection that was accepted, with a reset.
+    pub(crate) fn hang_up(&self) -> io::Result<bool> {
+        let mut any = false;
+        for socket in &self.streams {
+            while let Ok((connection, _)) = socket.accept() {
+                any = true;
+                connection.set_linger(Some(Duration::ZERO))?;
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// A local process that sends the packet of a flow, and waits for the answer.
+pub(crate) struct Sender {
+    socket: Socket,
+    flow: Flow,
+}
+
+/// How a system call of the sender ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    /// It went well, or waits for an answer.
+    Done,
+    /// The kernel refused, by the error's name.
+    Refused(String),
+}
+
+impl Sender {
+    /// Opens a socket and binds it to the flow's source.
+    pub(crate) fn open(flow: &Flow) -> io::Result<Self> {
+        let domain = domain(flow.destination);
+        let socket = match flow.protocol {
+            protocol::TCP => Socket::new(domain, Type::STREAM, None)?,
+            protocol::UDP => Socket::new(domain, Type::DGRAM, None)?,
+            other => Socket::new(domain, Type::RAW, Some(Protocol::from(i32::from(other))))?,
+        };
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        if flow.mark != 0 {
+            socket.set_mark(flow.mark)?;
+        }
+        if let Some(ttl) = flow.ttl {
+            match flow.destination {
+                IpAddr::V4(_) => socket.set_ttl_v4(u32::from(ttl))?,
+                IpAddr::V6(_) => socket.set_unicast_hops_v6(u32::from(ttl))?,
+            }
+        }
+        if flow.destination.is_ipv4() {
+            socket.set_broadcast(true)?;
+        }
+        let raw = !matches!(flow.protocol, protocol::TCP | protocol::UDP);
+        let port = if raw { 0 } else { flow.source_port.unwrap_or(0) };
+        let address = match (flow.any_source, flow.destination) {
+            (false, _) => flow.source,
+            (true, IpAddr::V4(_)) => Ipv4Addr::UNSPECIFIED.into(),
+            (true, IpAddr::V6(_)) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        if !(raw && flow.any_source) {
+            socket.bind(&SocketAddr::new(address, port).into())?;
+        }
+        Ok(Self { socket, flow: flow.clone() })
+    }
+
+    /// Sends the first packet.
+    pub(crate) fn send(&self) -> Call {
+        let flow = &self.flow;
+        let raw = !matches!(flow.protocol, protocol::TCP | protocol::UDP);
+        let port = if raw { 0 } else { flow.destination_port.unwrap_or(0) };
+        let to: SockAddr = SocketAddr::new(flow.destination, port).into();
+        let result = match flow.protocol {
+            protocol::TCP => self.socket.connect(&to),
+            protocol::UDP => self.socket.send_to(b"nattrace", &to).map(drop),
+            protocol::ICMP | protocol::ICMPV6 => {
+                let (kind, code) = flow.icmp.unwrap_or((8, 0));
+                let message = echo(kind, code, flow.protocol == protocol::ICMP);
+                self.socket.send_to(&message, &to).map(drop)
+            }
+            _ => self.socket.send_to(b"nattrace", &to).map(drop),
+        };
+        match result {
+            Ok(()) => Call::Done,
+            // EINPROGRESS: the answer to the SYN is awaited.
+            Err(error) if error.raw_os_error() == Some(115) => Call::Done,
+            Err(error) => Call::Refused(error.to_string()),
+        }
+    }
+
+    /// Ends a connection without a word, or with a reset.
+    pub(crate) fn close(self) {
+        let _of_no_interest = self.socket.set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// An ICMP query; the kernel fills in the checksum of ICMPv6 only.
+fn echo(kind: u8, code: u8, sum: bool) -> [u8; 16] {
+    let mut message = *b"\0\0\0\0\0\x01\0\x01nattrace";
+    let [first, second, high, low, rest @ ..] = &mut message;
+    (*first, *second) = (kind, code);
+    if sum {
+        let mut total = u32::from(u16::from_be_bytes([kind, code]));
+        for pair in rest.chunks(2) {
+            if let [a, b] = pair {
+                total += u32::from(u16::from_be_bytes([*a, *b]));
+            }
+        }
+        total = (total & 0xffff) + (total >> 16);
+        let folded = !u16::try_from((total & 0xffff) + (total >> 16)).unwrap_or(0);
+        [*high, *low] = folded.to_be_bytes();
+    }
+    message
+}

@@ -1,0 +1,367 @@
+//! One packet sent into the kernel, and everything that it is seen to do with it.
+
+use std::fmt;
+use std::io;
+
+use nattrace_model::address::Prefix;
+use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::packet::{protocol, tcp_flag};
+
+use super::command::run;
+use super::frame::{Body, Checksum, Content, Frame, Mac, WirePacket};
+use super::rules::{Counts, Loader, difference};
+use super::socket::{Call, Listeners, Sender};
+use super::topology::{self, WireName};
+use super::wire::{Departed, Wires};
+
+/// Where a packet starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// On a wire, in a frame to this hardware address.
+    Wire(WireName, Mac),
+    /// In a local process.
+    Local,
+}
+
+/// A packet to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Trial {
+    pub(crate) flow: Flow,
+    pub(crate) start: Start,
+}
+
+impl fmt::Display for Trial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flow = &self.flow;
+        match self.start {
+            Start::Wire(wire, _) => write!(f, "in by {wire}: ")?,
+            Start::Local if flow.any_source => write!(f, "local, unbound: ")?,
+            Start::Local => write!(f, "local: ")?,
+        }
+        write!(f, "{} > {} protocol {}", flow.source, flow.destination, flow.protocol)?;
+        if let (Some(source), Some(destination)) = (flow.source_port, flow.destination_port) {
+            write!(f, " ports {source} > {destination}")?;
+        }
+        if let Some(flags) = flow.tcp_flags {
+            write!(f, " flags {flags:#04x}")?;
+        }
+        if let Some((kind, code)) = flow.icmp {
+            write!(f, " icmp {kind}/{code}")?;
+        }
+        if let Some(ttl) = flow.ttl {
+            write!(f, " ttl {ttl}")?;
+        }
+        if flow.mark != 0 {
+            write!(f, " mark {:#x}", flow.mark)?;
+        }
+        write!(f, " state {:?}", flow.state)
+    }
+}
+
+/// What was seen between two looks at the counters.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) counts: Counts,
+    pub(crate) departed: Vec<Departed>,
+}
+
+/// What the kernel did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Observation {
+    /// With the packet, and with what the host itself answered.
+    pub(crate) forth: Seen,
+    /// With the answer that was sent to it from outside, if one was.
+    pub(crate) back: Option<Seen>,
+    /// How the local process's call ended.
+    pub(crate) call: Call,
+}
+
+/// Why a trial could not take place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Skipped {
+    /// The socket can't be bound as the flow wants.
+    Bind,
+    /// The connection that the packet should belong to does not come about.
+    NoConnection,
+}
+
+/// Which part of an exchange a frame is.
+const SEQUENCE: u32 = 1000;
+const ANSWER_SEQUENCE: u32 = 5000;
+
+/// The host under test, ready for packets.
+pub(crate) struct Bench {
+    pub(crate) wires: Wires,
+    pub(crate) listeners: Listeners,
+    pub(crate) loader: Loader,
+}
+
+impl Bench {
+    /// Sends the packet, answers what leaves if `answer` says so, and looks at the counters.
+    pub(crate) fn run(
+        &self,
+        trial: &Trial,
+        answer: Answering,
+    ) -> io::Result<Result<Observation, Skipped>> {
+        self.forget()?;
+        let observed = match trial.start {
+            Start::Wire(wire, to) => self.from_wire(trial, wire, to, answer),
+            Start::Local => self.from_process(trial, answer),
+        };
+        self.listeners.hang_up()?;
+        self.wires.collect()?;
+        observed
+    }
+
+    /// Drops every connection that the kernel remembers.
+    fn forget(&self) -> io::Result<()> {
+        // It fails where conntrack is not active in the namespace.
+        run("conntrack", &["-F"], "").map(drop)
+    }
+
+    fn settle(&self) -> io::Result<Vec<Departed>> {
+        let mut departed = self.wires.collect()?;
+        while self.listeners.answer()? {
+            departed.extend(self.wires.collect()?);
+        }
+        Ok(departed)
+    }
+
+    /// What happened since `before`.
+    fn look(&self, before: &mut Counts) -> io::Result<Seen> {
+        let mut departed = self.settle()?;
+        let mut after = self.loader.counts()?;
+        let late = self.settle()?;
+        if !late.is_empty() {
+            departed.extend(late);
+            after = self.loader.counts()?;
+        }
+        let counts = difference(before, &after);
+        *before = after;
+        Ok(Seen { counts, departed })
+    }
+
+    fn from_wire(
+        &self,
+        trial: &Trial,
+        wire: WireName,
+        to: Mac,
+        answer: Answering,
+    ) -> io::Result<Result<Observation, Skipped>> {
+        let flow = &trial.flow;
+        let source = sender_mac(wire, flow);
+        let frame = |packet: WirePacket| Frame {
+            destination: to,
+            source,
+            content: Content::Packet(packet),
+        };
+        let mut packet = first_packet(flow);
+        if flow.state == FlowState::Established {
+            let Some(later) = self.establish(wire, frame(opening(flow)))? else {
+                return Ok(Err(Skipped::NoConnection));
+            };
+            packet = WirePacket { ttl: packet.ttl, ..later };
+            if let (Body::Tcp { flags, .. }, Some(asked)) = (&mut packet.body, flow.tcp_flags) {
+                *flags = asked;
+            }
+        }
+        let checksum = match flow.state {
+            FlowState::Invalid => Checksum::Wrong,
+            _ => Checksum::Right,
+        };
+        let mut counts = self.loader.counts()?;
+        self.wires.send(wire, &frame(packet), checksum)?;
+        let forth = self.look(&mut counts)?;
+        let back = self.answer(&forth, answer, &mut counts)?;
+        Ok(Ok(Observation { forth, back, call: Call::Done }))
+    }
+
+    fn from_process(
+        &self,
+        trial: &Trial,
+        answer: Answering,
+    ) -> io::Result<Result<Observation, Skipped>> {
+        let Ok(sender) = Sender::open(&trial.flow) else { return Ok(Err(Skipped::Bind)) };
+        let mut counts = self.loader.counts()?;
+        if trial.flow.state == FlowState::Established {
+            sender.send();
+            let seen = Seen { counts: Counts::new(), departed: self.settle()? };
+            let answered = self.answer(&seen, Answering::Yes, &mut counts)?;
+            counts = self.loader.counts()?;
+            if answered.is_none() && !seen.departed.is_empty() {
+                return Ok(Err(Skipped::NoConnection));
+            }
+        }
+        let call = sender.send();
+        let forth = self.look(&mut counts)?;
+        let back = self.answer(&forth, answer, &mut counts)?;
+        sender.close();
+        Ok(Ok(Observation { forth, back, call }))
+    }
+
+    /// Sends the answer to the one packet that left, from where it went.
+    fn answer(
+        &self,
+        forth: &Seen,
+        answer: Answering,
+        counts: &mut Counts,
+    ) -> io::Result<Option<Seen>> {
+        let (Answering::Yes, [departed]) = (answer, forth.departed.as_slice()) else {
+            return Ok(None);
+        };
+        let Some(frame) = answering(departed) else { return Ok(None) };
+        self.wires.send(departed.wire, &frame, Checksum::Right)?;
+        self.look(counts).map(Some)
+    }
+
+    /// Opens a connection from outside, and gives the next packet of it; `None` where no answer
+    /// comes back.
+    fn establish(&self, wire: WireName, first: Frame) -> io::Result<Option<WirePacket>> {
+        self.wires.send(wire, &first, Checksum::Right)?;
+        let mut left = self.settle()?;
+        let came_back = |left: &[Departed]| {
+            left.iter().find(|departed| departed.wire == wire && departed.to == first.source).cloned()
+        };
+        let direct = match left.as_slice() {
+            [departed] => is_answer_to(&first, departed),
+            _ => false,
+        };
+        if !direct {
+            let [departed] = left.as_slice() else { return Ok(None) };
+            let Some(frame) = answering(departed) else { return Ok(None) };
+            self.wires.send(departed.wire, &frame, Checksum::Right)?;
+            left = self.settle()?;
+        }
+        let (Some(back), Content::Packet(sent)) = (came_back(&left), &first.content) else {
+            return Ok(None);
+        };
+        if !is_answer_to(&first, &back) {
+            return Ok(None);
+        }
+        let mut next = sent.clone();
+        if let (
+            Body::Tcp { flags, sequence, acknowledgement, .. },
+            Body::Tcp { sequence: theirs, flags: their_flags, .. },
+        ) = (&mut next.body, &back.packet.body)
+        {
+            if their_flags & tcp_flag::RST != 0 {
+                return Ok(None);
+            }
+            *flags = tcp_flag::ACK;
+            *sequence = SEQUENCE + 1;
+            *acknowledgement = theirs.wrapping_add(1);
+        }
+        Ok(Some(next))
+    }
+}
+
+/// Whether a packet that leaves is the answer to one that came, as its sender expects it.
+fn is_answer_to(sent: &Frame, departed: &Departed) -> bool {
+    let Content::Packet(sent) = &sent.content else { return false };
+    let packet = &departed.packet;
+    packet.source == sent.destination
+        && packet.destination == sent.source
+        && packet.protocol == sent.protocol
+        && packet.ports() == sent.ports().map(|(source, destination)| (destination, source))
+}
+
+/// Whether the lab answers what leaves the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answering {
+    Yes,
+    No,
+}
+
+/// The hardware address that a packet on a wire comes from: a container's own, a neighbour's, or
+/// the router's.
+fn sender_mac(wire: WireName, flow: &Flow) -> Mac {
+    match topology::container_at(wire) {
+        Some(container) => container.mac,
+        None => topology::mac_of(flow.source),
+    }
+}
+
+/// The hardware address to which whoever sits at a wire sends a packet for an address.
+pub(crate) fn next_mac(wire: WireName, to: std::net::IpAddr) -> Mac {
+    let Some(container) = topology::container_at(wire) else { return topology::own_mac(wire) };
+    let (own, length) = match to {
+        std::net::IpAddr::V4(_) => (container.address4, 16),
+        std::net::IpAddr::V6(_) => (container.address6, 64),
+    };
+    if Prefix::new(own, length).contains(to) && !topology::is_own(to) {
+        topology::mac_of(to)
+    } else {
+        topology::own_mac(container.bridge)
+    }
+}
+
+/// The packet of a flow on a wire.
+fn first_packet(flow: &Flow) -> WirePacket {
+    let ports = (flow.source_port.unwrap_or(40000), flow.destination_port.unwrap_or(0));
+    let body = match flow.protocol {
+        protocol::TCP => Body::Tcp {
+            ports,
+            flags: flow.tcp_flags.unwrap_or(tcp_flag::SYN),
+            sequence: SEQUENCE,
+            acknowledgement: 0,
+        },
+        protocol::UDP => Body::Udp { ports },
+        protocol::ICMP | protocol::ICMPV6 => {
+            let query = if flow.protocol == protocol::ICMP { 8 } else { 128 };
+            let (kind, code) = flow.icmp.unwrap_or((query, 0));
+            Body::Icmp { kind, code, rest: (1, 1), about: None }
+        }
+        _ => Body::Opaque,
+    };
+    WirePacket {
+        source: flow.source,
+        destination: flow.destination,
+        protocol: flow.protocol,
+        ttl: flow.ttl.unwrap_or(64),
+        tos: 0,
+        body,
+    }
+}
+
+/// The first packet of the connection that a flow's packet belongs to.
+fn opening(flow: &Flow) -> WirePacket {
+    first_packet(&Flow { tcp_flags: None, state: FlowState::New, ..flow.clone() })
+}
+
+/// The answer of whoever got a packet, in a frame.
+fn answering(departed: &Departed) -> Option<Frame> {
+    let packet = &departed.packet;
+    let body = match packet.body.clone() {
+        Body::Tcp { ports, flags, sequence, .. } => {
+            let syn = flags & tcp_flag::SYN;
+            Body::Tcp {
+                ports: (ports.1, ports.0),
+                flags: syn | tcp_flag::ACK,
+                sequence: ANSWER_SEQUENCE,
+                acknowledgement: sequence.wrapping_add(u32::from(syn != 0)),
+            }
+        }
+        Body::Udp { ports } => Body::Udp { ports: (ports.1, ports.0) },
+        Body::Icmp { kind, rest, .. } => {
+            let kind = match (packet.protocol, kind) {
+                (protocol::ICMP, 8) => 0,
+                (protocol::ICMP, 13 | 15 | 17) => kind + 1,
+                (protocol::ICMPV6, 128) => 129,
+                _ => return None,
+            };
+            Body::Icmp { kind, code: 0, rest, about: None }
+        }
+        Body::Opaque => Body::Opaque,
+    };
+    let answer = WirePacket {
+        source: packet.destination,
+        destination: packet.source,
+        protocol: packet.protocol,
+        ttl: 64,
+        tos: 0,
+        body,
+    };
+    let destination = next_mac(departed.wire, answer.destination);
+    let content = Content::Packet(answer);
+    Some(Frame { destination, source: departed.to, content })
+}

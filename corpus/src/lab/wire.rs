@@ -1,0 +1,127 @@
+//! The wires of the host under test: TAP devices, whose other end the lab holds.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use tun_rs::{DeviceBuilder, Layer, SyncDevice};
+
+use super::frame::{Arp, Checksum, Content, Frame, Mac, WirePacket};
+use super::topology::{self, WireName};
+use nattrace_model::packet::protocol;
+
+/// A packet that left the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Departed {
+    /// The wire it left by.
+    pub(crate) wire: WireName,
+    /// The hardware address it was sent to.
+    pub(crate) to: Mac,
+    pub(crate) packet: WirePacket,
+}
+
+/// Every wire of the host.
+pub(crate) struct Wires {
+    taps: Vec<(WireName, SyncDevice)>,
+}
+
+/// How often the wires are looked at without anything coming before they are taken to be quiet.
+const QUIET_LOOKS: u32 = 3;
+
+/// How long between two looks.
+const LOOK: Duration = Duration::from_micros(250);
+
+impl Wires {
+    /// Takes hold of the TAP devices, which must exist.
+    pub(crate) fn attach() -> io::Result<Self> {
+        let mut taps = Vec::new();
+        for name in topology::WIRES {
+            let tap = DeviceBuilder::new().name(name).layer(Layer::L2).build_sync()?;
+            tap.set_nonblocking(true)?;
+            taps.push((name, tap));
+        }
+        Ok(Self { taps })
+    }
+
+    fn tap(&self, wire: &str) -> io::Result<&SyncDevice> {
+        let found = self.taps.iter().find(|(name, _)| *name == wire);
+        found.map(|(_, tap)| tap).ok_or_else(|| io::Error::other(format!("no wire `{wire}`")))
+    }
+
+    /// Sends a frame into the host.
+    pub(crate) fn send(&self, wire: &str, frame: &Frame, checksum: Checksum) -> io::Result<()> {
+        let bytes = frame.encode(checksum);
+        self.tap(wire)?.send(&bytes).map(drop)
+    }
+
+    /// Takes what has left the host until the wires are quiet, and answers ARP meanwhile.
+    pub(crate) fn collect(&self) -> io::Result<Vec<Departed>> {
+        let mut departed = Vec::new();
+        let mut looks = 0;
+        while looks < QUIET_LOOKS {
+            if self.look(&mut departed)? {
+                looks = 0;
+            } else {
+                looks += 1;
+                std::thread::sleep(LOOK);
+            }
+        }
+        Ok(departed)
+    }
+
+    fn look(&self, departed: &mut Vec<Departed>) -> io::Result<bool> {
+        let mut any = false;
+        let mut buffer = [0; 4096];
+        for (wire, tap) in &self.taps {
+            loop {
+                let length = match tap.recv(&mut buffer) {
+                    Ok(length) => length,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                    Err(error) => return Err(error),
+                };
+                any = true;
+                let Some(frame) = buffer.get(..length).and_then(Frame::decode) else { continue };
+                match frame.content {
+                    Content::Arp(arp) => self.answer_arp(wire, &arp)?,
+                    Content::Packet(packet) if !is_housekeeping(&packet) => {
+                        departed.push(Departed { wire, to: frame.destination, packet });
+                    }
+                    Content::Packet(_) | Content::Other => {}
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    /// Answers for every address that somebody behind the wire may have.
+    fn answer_arp(&self, wire: WireName, arp: &Arp) -> io::Result<()> {
+        let asked = arp.target.1;
+        if arp.operation != 1 || !answers(wire, asked) {
+            return Ok(());
+        }
+        let mac = topology::mac_of(asked.into());
+        let reply = Arp { operation: 2, sender: (mac, asked), target: arp.sender };
+        let frame =
+            Frame { destination: arp.sender.0, source: mac, content: Content::Arp(reply) };
+        self.send(wire, &frame, Checksum::Right)
+    }
+}
+
+/// On a port of a bridge only the container that is plugged in there answers.
+fn answers(wire: WireName, asked: Ipv4Addr) -> bool {
+    match topology::bridge_of(wire) {
+        Some(_) => topology::container_at(wire).is_some_and(|c| c.address4 == IpAddr::V4(asked)),
+        None => true,
+    }
+}
+
+/// Neighbour discovery, router solicitations and group reports that the kernel sends by itself.
+fn is_housekeeping(packet: &WirePacket) -> bool {
+    use super::frame::Body;
+    match (packet.protocol, &packet.body) {
+        (2, _) => true,
+        (0, _) => packet.source.is_ipv6(),
+        (protocol::ICMPV6, Body::Icmp { kind, .. }) => matches!(kind, 130..=136 | 143),
+        _ => false,
+    }
+}
