@@ -12,13 +12,14 @@ mod snapshot;
 use std::collections::BTreeMap;
 
 use nattrace_parser::host::{
-    address, bridge, docker, ipset, listener, route, rule, sysctl, zones,
+    address, bridge, docker, ipset, listener, nftables, route, rule, sysctl, zones,
 };
 use nattrace_parser::syntax::Family;
 
+use crate::hook::Hook;
 use crate::host::route::{LOCAL, MAIN, Routing};
 use crate::host::sysctl::Sysctls;
-use crate::host::{Assumption, Host, Part, Zone};
+use crate::host::{Assumption, ForeignChain, Host, Part, Zone};
 
 pub use snapshot::{Loaded, PartDiagnostic, Text, Untold, load, load_with, part_of};
 
@@ -50,6 +51,8 @@ pub struct Parts {
     pub sets: Option<Vec<ipset::IpSet>>,
     /// `zones.toml`.
     pub zones: Option<Vec<zones::Zone>>,
+    /// `nft -j list ruleset`.
+    pub nftables: Option<Vec<nftables::BaseChain>>,
     /// Parts that were given and that are looked at elsewhere: the rules, above all.
     pub others: Vec<Part>,
 }
@@ -75,12 +78,11 @@ pub fn build_host(parts: Parts) -> Host {
         &host.interfaces,
         &mut assumptions,
     );
-    host.listeners = parts
-        .listeners
-        .as_deref()
-        .map(|sockets| listeners::listeners(sockets, &mut assumptions));
+    host.listeners =
+        parts.listeners.as_deref().map(|sockets| listeners::listeners(sockets, &mut assumptions));
     add_routing(&mut host, &parts, &mut assumptions);
     host.sets = sets::sets(parts.sets.as_deref().unwrap_or(&[]));
+    host.foreign_chains = foreign_chains(parts.nftables.as_deref().unwrap_or(&[]));
     host.zones = zones_by_name(parts.zones.unwrap_or_default());
     host.assumptions = assumptions;
     host
@@ -92,11 +94,11 @@ fn given(parts: &Parts) -> Vec<Part> {
     let lists = |family| both().any(|route| route.family == family);
     // `ip route show table all` lists both families; no route of IPv6 in it means that there is
     // none, unless there are addresses, which have routes.
-    let shows_all = parts.routes4.is_some() && both().any(|route| route.table == route::Table::Local);
+    let shows_all =
+        parts.routes4.is_some() && both().any(|route| route.table == route::Table::Local);
     let addresses = || parts.addresses.iter().flatten().flat_map(|i| &i.addresses);
     let speaks6 = addresses().any(|address| address.local.is_ipv6());
-    let routes6 =
-        parts.routes6.is_some() || lists(Family::Ipv6) || (shows_all && !speaks6);
+    let routes6 = parts.routes6.is_some() || lists(Family::Ipv6) || (shows_all && !speaks6);
     let rules6 = parts.rules6.is_some()
         || parts.rules4.iter().flatten().any(|rule| rule.family == Some(Family::Ipv6));
     Part::ALL
@@ -114,12 +116,39 @@ fn given(parts: &Parts) -> Vec<Part> {
             Part::DockerContainers => parts.containers.is_some(),
             Part::Ipset => parts.sets.is_some(),
             Part::Zones => parts.zones.is_some(),
+            Part::Nft => parts.nftables.is_some(),
             Part::Rules4
             | Part::Rules6
             | Part::LegacyRules4
             | Part::LegacyRules6
-            | Part::Nft
             | Part::Conntrack => parts.others.contains(part),
+        })
+        .collect()
+}
+
+/// The base chains besides those of iptables that may do something to a packet of the IP layer.
+fn foreign_chains(chains: &[nftables::BaseChain]) -> Vec<ForeignChain> {
+    let foreign =
+        chains.iter().filter(|chain| !chain.is_of_iptables() && (chain.rules > 0 || chain.drops));
+    foreign
+        .filter_map(|chain| {
+            let family = match chain.family.as_str() {
+                "ip" => Some(Family::Ipv4),
+                "ip6" => Some(Family::Ipv6),
+                "inet" | "netdev" => None,
+                // Neither ARP nor frames on a bridge are simulated beyond br_netfilter.
+                _ => return None,
+            };
+            let hook = match chain.hook.as_str() {
+                "ingress" | "prerouting" => Hook::Prerouting,
+                "input" => Hook::Input,
+                "forward" => Hook::Forward,
+                "output" => Hook::Output,
+                "postrouting" | "egress" => Hook::Postrouting,
+                _ => return None,
+            };
+            let table = format!("{} {}", chain.family, chain.table);
+            Some(ForeignChain { family, hook, table })
         })
         .collect()
 }

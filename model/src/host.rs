@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use nattrace_parser::syntax::Family;
 
 use crate::address::Prefix;
+use crate::hook::Hook;
 use inventory::Inventory;
 use route::Routing;
 use set::IpSet;
@@ -234,6 +235,17 @@ pub struct Listener {
     pub processes: Vec<String>,
 }
 
+/// A base chain of nftables that iptables does not show. Its rules are not modelled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignChain {
+    /// Its packets; `None` for both families (`inet`, `netdev`).
+    pub family: Option<Family>,
+    /// The hook where it sees them; for `ingress`, PREROUTING is the first.
+    pub hook: Hook,
+    /// Its table as nft names it, such as `inet firewalld`.
+    pub table: String,
+}
+
 /// Everything that is known of a host besides its rules.
 #[derive(Clone, Debug, Default)]
 pub struct Host {
@@ -251,6 +263,8 @@ pub struct Host {
     pub inventory: Inventory,
     /// Hosts around.
     pub zones: BTreeMap<String, Zone>,
+    /// Base chains of nftables that iptables does not show.
+    pub foreign_chains: Vec<ForeignChain>,
     /// The parts that were given.
     pub parts: Vec<Part>,
     /// What was assumed while the parts were put together.

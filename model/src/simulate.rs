@@ -10,6 +10,7 @@
 //! connection holds the ports that NAT would like), and its neighbours answer ARP.
 
 mod address_type;
+mod chain;
 mod connection;
 mod consequence;
 mod decisions;

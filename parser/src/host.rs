@@ -12,6 +12,7 @@ pub mod conntrack;
 pub mod docker;
 pub mod ipset;
 pub mod listener;
+pub mod nftables;
 pub mod route;
 pub mod rule;
 pub mod scope;

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use nattrace_parser::diagnostic::{Diagnostic, Severity, nearest};
 use nattrace_parser::host::snapshot::part_name;
-use nattrace_parser::host::{address, bridge, docker, ipset, listener, route, rule, sysctl, zones};
+use nattrace_parser::host::{
+    address, bridge, docker, ipset, listener, nftables, route, rule, sysctl, zones,
+};
 use nattrace_parser::save::parse_rules;
 use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{Backend, Family, Rules};
 
 use super::{Parts, build_host};
 use crate::System;
-use crate::host::{Assumption, Part};
+use crate::host::Part;
 use crate::infer::infer;
 use crate::lower::{RulesInput, lower};
 
@@ -85,19 +87,10 @@ pub fn load_with(snapshot: &[Text<'_>], rules: &[Text<'_>], untold: Untold) -> L
             _ => read(&mut parts, *part, *text, &mut diagnostics),
         }
     }
-    let nft = parts.others.contains(&Part::Nft);
     texts.extend(rules.iter().map(|text| RulesText::given(*text)));
     let (ruleset, found) = read_rules(&texts, untold, &mut parts);
     diagnostics.extend(found);
     let mut host = build_host(parts);
-    if nft {
-        host.assumptions.push(Assumption {
-            code: "nft-not-modelled",
-            text: "no table of nftables besides those of iptables is taken to touch the packet; \
-                   nft-ruleset.json is not looked at"
-                .to_owned(),
-        });
-    }
     infer(&mut host, &ruleset);
     host.assumptions.sort();
     host.assumptions.dedup();
@@ -236,12 +229,10 @@ fn read(parts: &mut Parts, part: Part, text: Text<'_>, diagnostics: &mut Vec<Par
         Part::DockerContainers => part!(containers, docker::parse_containers(source)),
         Part::Ipset => part!(sets, ipset::parse(source)),
         Part::Zones => part!(zones, zones::parse(source)),
-        Part::Rules4
-        | Part::Rules6
-        | Part::LegacyRules4
-        | Part::LegacyRules6
-        | Part::Nft
-        | Part::Conntrack => parts.others.push(part),
+        Part::Nft => part!(nftables, nftables::parse(source)),
+        Part::Rules4 | Part::Rules6 | Part::LegacyRules4 | Part::LegacyRules6 | Part::Conntrack => {
+            parts.others.push(part)
+        }
     }
 }
 

@@ -71,6 +71,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         assumptions: BTreeSet::new(),
         legacy_first: None,
         bridge_filter: None,
+        unseen_is_quiet: None,
         pardoned: None,
     };
     let flow_asked = filled_in(system, flow);
@@ -257,6 +258,7 @@ impl<'s> Run<'s, '_> {
             assumptions: BTreeSet::new(),
             legacy_first: None,
             bridge_filter: None,
+            unseen_is_quiet: None,
             pardoned: Some(at),
         };
         if state == FlowState::Established {

@@ -4,22 +4,24 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use nattrace_parser::syntax::{Backend, Policy, TableName};
+use nattrace_parser::syntax::{Backend, Family, TableName};
 
 use crate::System;
-use crate::answer::{Effect, Rewrite, RouteDecision, Step};
-use crate::condition::{Condition, Direction, Undecided};
+use crate::answer::{RouteDecision, Step};
+use crate::condition::Direction;
 use crate::flow::FlowState;
 use crate::hook::{self, Hook};
-use crate::host::Assumption;
+use crate::host::{Assumption, ForeignChain, Part};
 use crate::packet::Packet;
-use crate::ruleset::{ChainId, RuleId};
+use crate::ruleset::ChainId;
+use crate::simulate::chain::rewrites;
 use crate::simulate::connection::{
     Connection, FirstPacket, Manip, TrackedState, Tracking, first_packet,
 };
-use crate::simulate::matching::{PhysicalPort, Ternary, View};
+use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
-use crate::target::{RejectWith, Target};
+use crate::simulate::path::decision;
+use crate::target::RejectWith;
 
 /// What all packets of one question share.
 pub(crate) struct Run<'s, 'o> {
@@ -30,6 +32,8 @@ pub(crate) struct Run<'s, 'o> {
     /// Whether legacy chains run before nft chains of the same priority, once it was asked
     /// (kernel-facts A13).
     pub(crate) legacy_first: Option<bool>,
+    /// Whether what is not simulated leaves packets alone, once it was asked.
+    pub(crate) unseen_is_quiet: Option<bool>,
     /// Whether bridged frames pass the hooks, once it was asked.
     pub(crate) bridge_filter: Option<bool>,
     /// The step of the first packet that is let pass although it refuses, to see what comes next.
@@ -151,7 +155,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     }
 
     /// Stops at the step that was recorded last, unless it is pardoned.
-    fn stop_here(&mut self, stop: Stop) -> Result<(), Stop> {
+    pub(crate) fn stop_here(&mut self, stop: Stop) -> Result<(), Stop> {
         let at = self.steps.len().checked_sub(1);
         if self.leg == Leg::Forth && at.is_some() && at == self.run.pardoned {
             return Ok(());
@@ -164,6 +168,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     pub(crate) fn hook(&mut self, hook: Hook) -> Result<(), Stop> {
         let system = self.run.system;
         let family = self.packet.family();
+        self.unseen(hook)?;
         let chains = system.rules.base_chains(family, hook);
         let swapped = self.swapped_order(chains);
         let chains = swapped.as_deref().unwrap_or(chains);
@@ -200,6 +205,48 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             connection.confirmed = true;
         }
         Ok(())
+    }
+
+    /// What sees the packet here and is not simulated may do anything: rules that no part holds,
+    /// tables of nftables that iptables does not show. Whether they do is asked once; where they
+    /// do, nothing more can be said.
+    fn unseen(&mut self, hook: Hook) -> Result<(), Stop> {
+        let host = &self.run.system.host;
+        let family = self.packet.family();
+        let (nft, legacy) = match family {
+            Family::Ipv4 => (Part::Rules4, Part::LegacyRules4),
+            Family::Ipv6 => (Part::Rules6, Part::LegacyRules6),
+        };
+        let concerned = |chain: &&ForeignChain| {
+            chain.hook == hook && chain.family.is_none_or(|own| own == family)
+        };
+        let mut tables: BTreeSet<&str> = BTreeSet::new();
+        tables.extend(host.foreign_chains.iter().filter(concerned).map(|chain| &*chain.table));
+        let (question, why) = if !host.has(nft) && !host.has(legacy) {
+            let name = nft.file_name();
+            (
+                format!("rules that no part shows ({name}) leave the packet alone"),
+                format!("no part holds the rules ({name})"),
+            )
+        } else if let Some(first) = tables.first() {
+            let all = tables.iter().copied().collect::<Vec<_>>().join("`, `");
+            (
+                format!("the nft table `{first}` leaves the packet alone"),
+                format!(
+                    "`{all}` of nftables sees the packet in {} and is not modelled",
+                    hook.as_str()
+                ),
+            )
+        } else {
+            return Ok(());
+        };
+        let oracle = &mut *self.run.oracle;
+        let quiet =
+            *self.run.unseen_is_quiet.get_or_insert_with(|| oracle.decide(|| question, true));
+        if quiet {
+            return Ok(());
+        }
+        self.refuse(decision(RouteDecision::Unknown, Some(why)), Stop::Unknown)
     }
 
     /// Runs a chain that is no nat chain. What mangle OUTPUT changes is routed anew
@@ -377,172 +424,6 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         Ok(())
     }
 
-    /// Runs a base chain to its end. ACCEPT and the policy ACCEPT end it well.
-    fn chain(&mut self, hook: Hook, base: ChainId) -> Result<(), Stop> {
-        let rules = &self.run.system.rules;
-        let Some(policy) = rules.chain(base).and_then(|chain| chain.base) else { return Ok(()) };
-        let mut callers: Vec<(ChainId, u32)> = Vec::new();
-        let (mut current, mut index) = (base, 0u32);
-        loop {
-            let Some(rule) = rules.rule(RuleId { chain: current, index }) else {
-                // The end of the chain: back to the caller, or to the policy.
-                match callers.pop() {
-                    Some((caller, next)) => {
-                        self.steps.push(Step::Return { hook, chain: current });
-                        (current, index) = (caller, next);
-                        continue;
-                    }
-                    None => return self.policy(hook, base, policy.policy),
-                }
-            };
-            let id = RuleId { chain: current, index };
-            index += 1;
-            if !self.matches(id, &rule.conditions) {
-                continue;
-            }
-            match self.target(hook, id, &rule.target)? {
-                Next::Rule => {}
-                Next::Accept => return Ok(()),
-                Next::Jump(chain) => {
-                    callers.push((current, index));
-                    (current, index) = (chain, 0);
-                }
-                // kernel-facts G2: a goto leaves nothing behind to return to.
-                Next::Goto(chain) => (current, index) = (chain, 0),
-                // kernel-facts G1
-                Next::Return => match callers.pop() {
-                    Some((caller, next)) => (current, index) = (caller, next),
-                    None => return self.policy(hook, base, policy.policy),
-                },
-            }
-        }
-    }
-
-    fn policy(&mut self, hook: Hook, chain: ChainId, policy: Policy) -> Result<(), Stop> {
-        self.steps.push(Step::Policy { hook, chain, policy });
-        match policy {
-            Policy::Accept => Ok(()),
-            Policy::Drop => self.stop_here(Stop::Dropped),
-        }
-    }
-
-    /// Whether a rule matches; where nobody can say, the oracle does.
-    fn matches(&mut self, id: RuleId, conditions: &[Condition]) -> bool {
-        let view = View {
-            host: &self.run.system.host,
-            packet: &self.packet,
-            in_interface: self.in_interface,
-            out_interface: self.out_interface,
-            physical_in: self.physical_in,
-            physical_out: self.physical_out,
-            bridged: self.bridged,
-            tracking: self.tracking,
-            connection: self.connection(),
-            mac: self.mac,
-            local: self.local,
-        };
-        let why = match view.all(conditions) {
-            Ternary::Yes => return true,
-            Ternary::No => return false,
-            Ternary::May(why) => why,
-        };
-        let likely = match why {
-            Undecided::Chance { at_first } => at_first.unwrap_or(false),
-            Undecided::Unsupported | Undecided::InterfacesNotShown => true,
-        };
-        let (leg, system) = (self.leg, self.run.system);
-        self.run.oracle.decide(|| question(system, leg, id), likely)
-    }
-
-    /// Carries out a rule's target, and records the step.
-    fn target(&mut self, hook: Hook, rule: RuleId, target: &Target) -> Result<Next, Stop> {
-        let before = self.packet.clone();
-        let mark_before = self.connection().map(|connection| connection.mark);
-        let effect = effect_of(target);
-        self.steps.push(Step::Rule { hook, rule, effect, rewrites: Vec::new() });
-        let at = self.steps.len() - 1;
-        let next = self.carry_out(hook, target)?;
-        let mut changes = rewrites(&before, &self.packet);
-        if let (Some(from), Some(to)) = (mark_before, self.connection().map(|c| c.mark))
-            && from != to
-        {
-            changes.push(Rewrite::ConnectionMark(from, to));
-        }
-        if !changes.is_empty()
-            && let Some(Step::Rule { rewrites, .. }) = self.steps.get_mut(at)
-        {
-            *rewrites = changes;
-        }
-        Ok(next)
-    }
-
-    fn carry_out(&mut self, hook: Hook, target: &Target) -> Result<Next, Stop> {
-        Ok(match target {
-            Target::None | Target::Log | Target::Continue(_) | Target::ConntrackOptions => {
-                Next::Rule
-            }
-            Target::Set { .. } => Next::Rule,
-            Target::Accept => Next::Accept,
-            Target::Drop => {
-                self.stop_here(Stop::Dropped)?;
-                Next::Accept
-            }
-            Target::Reject(with) => {
-                self.stop_here(Stop::Rejected(*with))?;
-                Next::Accept
-            }
-            Target::Return => Next::Return,
-            Target::Jump(chain) => Next::Jump(*chain),
-            Target::Goto(chain) => Next::Goto(*chain),
-            Target::Mark { value, mask } => {
-                self.packet.mark = (self.packet.mark & !mask) ^ value;
-                Next::Rule
-            }
-            Target::Connmark(action) => {
-                self.connmark(*action);
-                Next::Rule
-            }
-            Target::Notrack => {
-                if self.tracking == Tracking::None {
-                    self.tracking = Tracking::Untracked;
-                }
-                Next::Rule
-            }
-            Target::Zone(zone) => {
-                self.zone = *zone;
-                Next::Rule
-            }
-            Target::Snat(..)
-            | Target::Dnat(..)
-            | Target::Masquerade(..)
-            | Target::Redirect(..)
-            | Target::Netmap(_) => {
-                self.map(hook, target)?;
-                Next::Accept
-            }
-            Target::Tproxy { port, address, value, mask } => {
-                self.tproxy(*port, *address, *value, *mask)?;
-                Next::Accept
-            }
-            Target::Queue { .. } => {
-                self.stop_here(Stop::Queued)?;
-                Next::Accept
-            }
-            Target::Ttl(action) => {
-                self.packet.ttl = action.apply(self.packet.ttl);
-                Next::Rule
-            }
-            Target::Tos { value, mask } => {
-                self.packet.tos = (self.packet.tos & !mask) ^ value;
-                Next::Rule
-            }
-            Target::Unsupported(_) => {
-                self.stop_here(Stop::Unknown)?;
-                Next::Rule
-            }
-        })
-    }
-
     /// Drops the packet because a rewrite has nothing to rewrite to.
     pub(crate) fn unusable(&mut self, because: String) -> Result<(), Stop> {
         let step = Step::Route {
@@ -557,88 +438,4 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         self.decided_by = self.steps.len().checked_sub(1);
         Err(Stop::Dropped)
     }
-}
-
-/// Where a chain goes on after a matching rule.
-enum Next {
-    Rule,
-    Accept,
-    Jump(ChainId),
-    Goto(ChainId),
-    Return,
-}
-
-/// The words of a decision about a rule, as `filter/INPUT/3 matches`.
-fn question(system: &System, leg: Leg, id: RuleId) -> String {
-    let who = match leg {
-        Leg::Forth => "",
-        Leg::Back => "reply: ",
-        Leg::Earlier => "first packet: ",
-    };
-    match system.rules.chain(id.chain) {
-        Some(chain) => {
-            format!("{who}{}/{}/{} matches", chain.table.as_str(), chain.name, id.number())
-        }
-        None => format!("{who}rule {} matches", id.number()),
-    }
-}
-
-fn effect_of(target: &Target) -> Effect {
-    match target {
-        Target::None => Effect::Continue,
-        Target::Accept => Effect::Accept,
-        Target::Drop => Effect::Drop,
-        Target::Return => Effect::Return,
-        Target::Jump(_) => Effect::Jump,
-        Target::Goto(_) => Effect::Goto,
-        Target::Reject(_) => Effect::Reject,
-        Target::Log => Effect::Log,
-        Target::Mark { .. } => Effect::Mark,
-        Target::Connmark(_) => Effect::Connmark,
-        Target::Notrack => Effect::Notrack,
-        Target::Zone(_) | Target::ConntrackOptions => Effect::Other("ct".into()),
-        Target::Snat(..) => Effect::Snat,
-        Target::Dnat(..) => Effect::Dnat,
-        Target::Masquerade(..) => Effect::Masquerade,
-        Target::Redirect(..) => Effect::Redirect,
-        Target::Netmap(_) => Effect::Netmap,
-        Target::Tproxy { .. } => Effect::Other("tproxy".into()),
-        Target::Queue { .. } => Effect::Queue,
-        Target::Set { .. } => Effect::Other("set".into()),
-        Target::Ttl(_) => Effect::Other("ttl".into()),
-        Target::Tos { .. } => Effect::Other("tos".into()),
-        Target::Continue(name) => Effect::Other((*name).into()),
-        Target::Unsupported(name) => Effect::Other(name.to_lowercase().into()),
-    }
-}
-
-/// What differs between a packet before and after.
-pub(crate) fn rewrites(before: &Packet, after: &Packet) -> Vec<Rewrite> {
-    let mut changes = Vec::new();
-    if before.source != after.source {
-        changes.push(Rewrite::Source(before.source, after.source));
-    }
-    if let (Some(from), Some(to)) = (before.source_port(), after.source_port())
-        && from != to
-    {
-        changes.push(Rewrite::SourcePort(from, to));
-    }
-    if before.destination != after.destination {
-        changes.push(Rewrite::Destination(before.destination, after.destination));
-    }
-    if let (Some(from), Some(to)) = (before.destination_port(), after.destination_port())
-        && from != to
-    {
-        changes.push(Rewrite::DestinationPort(from, to));
-    }
-    if before.mark != after.mark {
-        changes.push(Rewrite::Mark(before.mark, after.mark));
-    }
-    if before.ttl != after.ttl {
-        changes.push(Rewrite::Ttl(before.ttl, after.ttl));
-    }
-    if before.tos != after.tos {
-        changes.push(Rewrite::Tos(before.tos, after.tos));
-    }
-    changes
 }

@@ -1,0 +1,266 @@
+//! Walking a chain: which rules match, and what their targets do.
+
+use nattrace_parser::syntax::Policy;
+
+use crate::System;
+use crate::answer::{Effect, Rewrite, Step};
+use crate::condition::{Condition, Undecided};
+use crate::hook::Hook;
+use crate::packet::Packet;
+use crate::ruleset::{ChainId, RuleId};
+use crate::simulate::connection::Tracking;
+use crate::simulate::matching::{Ternary, View};
+use crate::simulate::trip::{Leg, Stop, Trip};
+use crate::target::Target;
+
+impl Trip<'_, '_, '_> {
+    /// Runs a base chain to its end. ACCEPT and the policy ACCEPT end it well.
+    pub(crate) fn chain(&mut self, hook: Hook, base: ChainId) -> Result<(), Stop> {
+        let rules = &self.run.system.rules;
+        let Some(policy) = rules.chain(base).and_then(|chain| chain.base) else { return Ok(()) };
+        let mut callers: Vec<(ChainId, u32)> = Vec::new();
+        let (mut current, mut index) = (base, 0u32);
+        loop {
+            let Some(rule) = rules.rule(RuleId { chain: current, index }) else {
+                // The end of the chain: back to the caller, or to the policy.
+                match callers.pop() {
+                    Some((caller, next)) => {
+                        self.steps.push(Step::Return { hook, chain: current });
+                        (current, index) = (caller, next);
+                        continue;
+                    }
+                    None => return self.policy(hook, base, policy.policy),
+                }
+            };
+            let id = RuleId { chain: current, index };
+            index += 1;
+            if !self.matches(id, &rule.conditions) {
+                continue;
+            }
+            match self.target(hook, id, &rule.target)? {
+                Next::Rule => {}
+                Next::Accept => return Ok(()),
+                Next::Jump(chain) => {
+                    callers.push((current, index));
+                    (current, index) = (chain, 0);
+                }
+                // kernel-facts G2: a goto leaves nothing behind to return to.
+                Next::Goto(chain) => (current, index) = (chain, 0),
+                // kernel-facts G1
+                Next::Return => match callers.pop() {
+                    Some((caller, next)) => (current, index) = (caller, next),
+                    None => return self.policy(hook, base, policy.policy),
+                },
+            }
+        }
+    }
+
+    fn policy(&mut self, hook: Hook, chain: ChainId, policy: Policy) -> Result<(), Stop> {
+        self.steps.push(Step::Policy { hook, chain, policy });
+        match policy {
+            Policy::Accept => Ok(()),
+            Policy::Drop => self.stop_here(Stop::Dropped),
+        }
+    }
+
+    /// Whether a rule matches; where nobody can say, the oracle does.
+    fn matches(&mut self, id: RuleId, conditions: &[Condition]) -> bool {
+        let view = View {
+            host: &self.run.system.host,
+            packet: &self.packet,
+            in_interface: self.in_interface,
+            out_interface: self.out_interface,
+            physical_in: self.physical_in,
+            physical_out: self.physical_out,
+            bridged: self.bridged,
+            tracking: self.tracking,
+            connection: self.connection(),
+            mac: self.mac,
+            local: self.local,
+        };
+        let why = match view.all(conditions) {
+            Ternary::Yes => return true,
+            Ternary::No => return false,
+            Ternary::May(why) => why,
+        };
+        let likely = match why {
+            Undecided::Chance { at_first } => at_first.unwrap_or(false),
+            Undecided::Unsupported | Undecided::InterfacesNotShown => true,
+        };
+        let (leg, system) = (self.leg, self.run.system);
+        self.run.oracle.decide(|| question(system, leg, id), likely)
+    }
+
+    /// Carries out a rule's target, and records the step.
+    fn target(&mut self, hook: Hook, rule: RuleId, target: &Target) -> Result<Next, Stop> {
+        let before = self.packet.clone();
+        let mark_before = self.connection().map(|connection| connection.mark);
+        let effect = effect_of(target);
+        self.steps.push(Step::Rule { hook, rule, effect, rewrites: Vec::new() });
+        let at = self.steps.len() - 1;
+        let next = self.carry_out(hook, target)?;
+        let mut changes = rewrites(&before, &self.packet);
+        if let (Some(from), Some(to)) = (mark_before, self.connection().map(|c| c.mark))
+            && from != to
+        {
+            changes.push(Rewrite::ConnectionMark(from, to));
+        }
+        if !changes.is_empty()
+            && let Some(Step::Rule { rewrites, .. }) = self.steps.get_mut(at)
+        {
+            *rewrites = changes;
+        }
+        Ok(next)
+    }
+
+    fn carry_out(&mut self, hook: Hook, target: &Target) -> Result<Next, Stop> {
+        Ok(match target {
+            Target::None | Target::Log | Target::Continue(_) | Target::ConntrackOptions => {
+                Next::Rule
+            }
+            Target::Set { .. } => Next::Rule,
+            Target::Accept => Next::Accept,
+            Target::Drop => {
+                self.stop_here(Stop::Dropped)?;
+                Next::Accept
+            }
+            Target::Reject(with) => {
+                self.stop_here(Stop::Rejected(*with))?;
+                Next::Accept
+            }
+            Target::Return => Next::Return,
+            Target::Jump(chain) => Next::Jump(*chain),
+            Target::Goto(chain) => Next::Goto(*chain),
+            Target::Mark { value, mask } => {
+                self.packet.mark = (self.packet.mark & !mask) ^ value;
+                Next::Rule
+            }
+            Target::Connmark(action) => {
+                self.connmark(*action);
+                Next::Rule
+            }
+            Target::Notrack => {
+                if self.tracking == Tracking::None {
+                    self.tracking = Tracking::Untracked;
+                }
+                Next::Rule
+            }
+            Target::Zone(zone) => {
+                self.zone = *zone;
+                Next::Rule
+            }
+            Target::Snat(..)
+            | Target::Dnat(..)
+            | Target::Masquerade(..)
+            | Target::Redirect(..)
+            | Target::Netmap(_) => {
+                self.map(hook, target)?;
+                Next::Accept
+            }
+            Target::Tproxy { port, address, value, mask } => {
+                self.tproxy(*port, *address, *value, *mask)?;
+                Next::Accept
+            }
+            Target::Queue { .. } => {
+                self.stop_here(Stop::Queued)?;
+                Next::Accept
+            }
+            Target::Ttl(action) => {
+                self.packet.ttl = action.apply(self.packet.ttl);
+                Next::Rule
+            }
+            Target::Tos { value, mask } => {
+                self.packet.tos = (self.packet.tos & !mask) ^ value;
+                Next::Rule
+            }
+            Target::Unsupported(_) => {
+                self.stop_here(Stop::Unknown)?;
+                Next::Rule
+            }
+        })
+    }
+}
+
+/// Where a chain goes on after a matching rule.
+enum Next {
+    Rule,
+    Accept,
+    Jump(ChainId),
+    Goto(ChainId),
+    Return,
+}
+
+/// The words of a decision about a rule, as `filter/INPUT/3 matches`.
+fn question(system: &System, leg: Leg, id: RuleId) -> String {
+    let who = match leg {
+        Leg::Forth => "",
+        Leg::Back => "reply: ",
+        Leg::Earlier => "first packet: ",
+    };
+    match system.rules.chain(id.chain) {
+        Some(chain) => {
+            format!("{who}{}/{}/{} matches", chain.table.as_str(), chain.name, id.number())
+        }
+        None => format!("{who}rule {} matches", id.number()),
+    }
+}
+
+fn effect_of(target: &Target) -> Effect {
+    match target {
+        Target::None => Effect::Continue,
+        Target::Accept => Effect::Accept,
+        Target::Drop => Effect::Drop,
+        Target::Return => Effect::Return,
+        Target::Jump(_) => Effect::Jump,
+        Target::Goto(_) => Effect::Goto,
+        Target::Reject(_) => Effect::Reject,
+        Target::Log => Effect::Log,
+        Target::Mark { .. } => Effect::Mark,
+        Target::Connmark(_) => Effect::Connmark,
+        Target::Notrack => Effect::Notrack,
+        Target::Zone(_) | Target::ConntrackOptions => Effect::Other("ct".into()),
+        Target::Snat(..) => Effect::Snat,
+        Target::Dnat(..) => Effect::Dnat,
+        Target::Masquerade(..) => Effect::Masquerade,
+        Target::Redirect(..) => Effect::Redirect,
+        Target::Netmap(_) => Effect::Netmap,
+        Target::Tproxy { .. } => Effect::Other("tproxy".into()),
+        Target::Queue { .. } => Effect::Queue,
+        Target::Set { .. } => Effect::Other("set".into()),
+        Target::Ttl(_) => Effect::Other("ttl".into()),
+        Target::Tos { .. } => Effect::Other("tos".into()),
+        Target::Continue(name) => Effect::Other((*name).into()),
+        Target::Unsupported(name) => Effect::Other(name.to_lowercase().into()),
+    }
+}
+
+/// What differs between a packet before and after.
+pub(crate) fn rewrites(before: &Packet, after: &Packet) -> Vec<Rewrite> {
+    let mut changes = Vec::new();
+    if before.source != after.source {
+        changes.push(Rewrite::Source(before.source, after.source));
+    }
+    if let (Some(from), Some(to)) = (before.source_port(), after.source_port())
+        && from != to
+    {
+        changes.push(Rewrite::SourcePort(from, to));
+    }
+    if before.destination != after.destination {
+        changes.push(Rewrite::Destination(before.destination, after.destination));
+    }
+    if let (Some(from), Some(to)) = (before.destination_port(), after.destination_port())
+        && from != to
+    {
+        changes.push(Rewrite::DestinationPort(from, to));
+    }
+    if before.mark != after.mark {
+        changes.push(Rewrite::Mark(before.mark, after.mark));
+    }
+    if before.ttl != after.ttl {
+        changes.push(Rewrite::Ttl(before.ttl, after.ttl));
+    }
+    if before.tos != after.tos {
+        changes.push(Rewrite::Tos(before.tos, after.tos));
+    }
+    changes
+}
