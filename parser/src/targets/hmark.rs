@@ -2,7 +2,7 @@
 //!
 //! | option | value |
 //! |---|---|
-//! | `--hmark-tuple` | `Text` |
+//! | `--hmark-tuple` | `Text` `ct`; other fields become masks |
 //! | `--hmark-src-prefix, --hmark-dst-prefix` | `Number` |
 //! | `--hmark-mod, --hmark-offset, --hmark-rnd` | `Number` |
 
