@@ -300,11 +300,11 @@ fn suggest_command(error: &mut clap::Error) {
 
 /// Marks words that clap would take for options although they are an arrow: `->` and `->DST`.
 fn with_arrows(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
-    let arrow = |argument: OsString| match argument.to_str().and_then(|text| text.strip_prefix("->"))
-    {
-        Some(rest) => OsString::from(format!("→{rest}")),
-        None => argument,
-    };
+    let arrow =
+        |argument: OsString| match argument.to_str().and_then(|text| text.strip_prefix("->")) {
+            Some(rest) => OsString::from(format!("→{rest}")),
+            None => argument,
+        };
     arguments.map(arrow).collect()
 }
 

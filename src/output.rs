@@ -6,5 +6,7 @@ pub(crate) mod diagnostic;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod pretty;
+#[cfg(test)]
+mod sample;
 pub(crate) mod screen;
 pub(crate) mod words;

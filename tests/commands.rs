@@ -40,7 +40,10 @@ fn why() {
 #[test]
 fn formats() {
     for format in ["concise", "json", "jsonl"] {
-        check(&format!("format-{format}"), &format!("why {HOST} web to internet:443 --format {format}"));
+        check(
+            &format!("format-{format}"),
+            &format!("why {HOST} web to internet:443 --format {format}"),
+        );
     }
     assert_eq!(
         run(&format!("why {HOST} web to c2:80 --json")).stdout,
@@ -150,8 +153,7 @@ fn a_closed_pipe_is_quiet() {
     ] {
         let mut command = nattrace();
         command.args(arguments.split_whitespace());
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         drop(child.stdout.take());
         let mut errors = String::new();
         child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();

@@ -106,7 +106,9 @@ fn the_worst_line_gives_the_status() {
 
 #[test]
 fn windows_line_ends_do_not_matter() {
-    let output = ask("{\"src\": \"web\", \"dst\": \"1.1.1.1\"}\r\n{\"src\": \"c2\", \"dst\": \"1.1.1.1\"}\r\n");
+    let output = ask(
+        "{\"src\": \"web\", \"dst\": \"1.1.1.1\"}\r\n{\"src\": \"c2\", \"dst\": \"1.1.1.1\"}\r\n",
+    );
     assert_eq!(output.status.code(), Some(0), "{}", show(&output));
     assert_eq!(answers(&output).len(), 2);
 }
@@ -114,7 +116,8 @@ fn windows_line_ends_do_not_matter() {
 #[test]
 fn concise_answers_are_lines_too() {
     let lines = "{\"src\": \"web\", \"dst\": \"1.1.1.1\"}\n?\n";
-    let output = run_with_input(&format!("why {HOST} --flows - --format concise"), lines.as_bytes());
+    let output =
+        run_with_input(&format!("why {HOST} --flows - --format concise"), lines.as_bytes());
     insta::assert_snapshot!(show(&output));
     let output = run_with_input(&format!("why {HOST} --flows - --format pretty"), lines.as_bytes());
     assert_eq!(output.status.code(), Some(2));

@@ -126,10 +126,9 @@ pub fn capture(conntrack: Conntrack) -> Capture {
 }
 
 fn capture_docker(capture: &mut Capture) {
-    if command::find("docker").is_none() {
-        let missing = CommandError::Missing("docker".to_owned());
-        capture.leave_out(Part::DockerNetworks, &missing);
-        capture.leave_out(Part::DockerContainers, &missing);
+    // One word about a missing program or a daemon that does not run is enough for both parts.
+    if let Err(error) = command::run("docker", &["ps", "-q"]) {
+        capture.leave_out(Part::DockerContainers, &error);
         return;
     }
     inspect_all(capture, Part::DockerNetworks, &["network", "ls", "-q"], &["network", "inspect"]);

@@ -111,19 +111,21 @@ collect() {
 
     part listeners ss -Hlntup
 
-    if have docker; then
+    if ! have docker; then
+        say "docker-inspect.json is left out: docker is not installed"
+    elif ! within docker ps -q >/dev/null 2>&1; then
+        say "docker-inspect.json is left out: docker does not answer"
+    else
         # shellcheck disable=SC2046 # one word for each network
         part docker-network-inspect.json docker network inspect $(within docker network ls -q)
+        # Without a container there is nothing to inspect, and the list is empty.
         # shellcheck disable=SC2046 # one word for each container
         objects=$(within docker inspect --type container --format \
             '{"Id":{{json .Id}},"Name":{{json .Name}},"State":{"Running":{{json .State.Running}} },"Config":{"Hostname":{{json .Config.Hostname}} },"HostConfig":{"NetworkMode":{{json .HostConfig.NetworkMode}},"PortBindings":{{json .HostConfig.PortBindings}} },"NetworkSettings":{{json .NetworkSettings}} }' \
             $(within docker ps -aq --no-trunc) 2>/dev/null)
-        # `docker inspect` without a name fails: a host without containers has an empty list.
-        if [ -n "$objects" ] || within docker ps -q >/dev/null 2>&1; then
-            printf '#@ nattrace docker-inspect.json\n['
-            printf '%s' "$objects" | sed -e '$!s/$/,/'
-            printf ']\n'
-        fi
+        printf '#@ nattrace docker-inspect.json\n['
+        printf '%s' "$objects" | sed -e '$!s/$/,/'
+        printf ']\n'
     fi
 
     printf '#@ nattrace end\n'

@@ -22,3 +22,17 @@ pub(crate) fn render(context: &Context<'_>, answer: &Answer) -> String {
     }
     line
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::sample;
+
+    #[test]
+    fn everything_fits_in_one_line() {
+        let system = sample::system();
+        let line = render(&Context::new(&system), &sample::answer(&system));
+        assert_eq!(line.lines().count(), 1);
+        insta::assert_snapshot!(line);
+    }
+}

@@ -370,3 +370,6 @@ impl Serialize for View<'_, Assumption> {
         map.end()
     }
 }
+
+#[cfg(test)]
+mod tests;

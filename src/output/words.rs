@@ -201,8 +201,9 @@ pub(crate) fn verdict_words(context: &Context<'_>, answer: &Answer) -> String {
         Verdict::Forwarded | Verdict::Delivered | Verdict::Proxied | Verdict::Bridged => None,
     };
     if let Some(blame) = blame {
+        let by = if answer.verdict == Verdict::Undetermined { "because of" } else { "by" };
         // Writing into a string can't fail.
-        let _ = write!(words, " by {blame}");
+        let _ = write!(words, " {by} {blame}");
     }
     words
 }
@@ -211,6 +212,10 @@ fn leaving_words(context: &Context<'_>, verdict: Verdict, egress: &Egress) -> St
     let (source, destination) = egress_ends(egress);
     let destination = context.named(destination, egress.packet.destination);
     match (&egress.out_interface, verdict) {
+        (Some(interface), Verdict::Undetermined) => {
+            let interface = visible(interface);
+            format!(", leaving by {interface} as {source} → {destination},")
+        }
         (Some(interface), _) => {
             format!(" by {} as {source} → {destination}", visible(interface))
         }

@@ -31,8 +31,12 @@ pub(crate) fn run(arguments: &str) -> Output {
 pub(crate) fn run_with_input(arguments: &str, input: &[u8]) -> Output {
     let mut command = nattrace();
     command.args(arguments.split_whitespace());
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
     let writer = std::thread::spawn(move || {
