@@ -58,7 +58,7 @@ pub struct Scene {
     /// Parts that replace those of the host.
     #[serde(default)]
     pub parts: BTreeMap<String, String>,
-    /// Lines added to parts of the host.
+    /// Lines added to parts of the host; settings replace those of the same name.
     #[serde(default)]
     pub more: BTreeMap<String, String>,
     /// The questions.
@@ -187,7 +187,13 @@ impl Scene {
         }
         for (name, lines) in &self.more {
             let text = parts.entry(name.clone()).or_default();
-            *text = format!("{}\n{lines}", text.trim_end());
+            // A setting replaces the one of the host.
+            let setting = |line: &str| line.split_once('=').map(|(name, _)| name.trim().to_owned());
+            let replaced: Vec<String> = lines.lines().filter_map(setting).collect();
+            let kept = text.lines().filter(|line| {
+                name != "sysctl" || setting(line).is_none_or(|name| !replaced.contains(&name))
+            });
+            *text = kept.chain([lines.as_str()]).collect::<Vec<_>>().join("\n");
         }
         let [name4, name6] = match backend {
             Loader::Nft => ["iptables-save", "ip6tables-save"],
