@@ -129,15 +129,41 @@ fn what_people_write_is_not_formatted() {
 
 #[test]
 fn a_snapshot_may_be_one_file_on_standard_input() {
-    let mut file = String::new();
-    for part in ["iptables-save", "ip-addr.json", "ip-route.json", "listeners", "sysctl"] {
-        let path = root().join("corpus/cases/01-default-bridge").join(part);
-        file.push_str(&format!("#@ nattrace {part}\n{}", std::fs::read_to_string(path).unwrap()));
-    }
+    let folder = root().join("corpus/cases/01-default-bridge");
+    let part = |name: &str| {
+        let text = std::fs::read_to_string(folder.join(name)).unwrap();
+        format!("#@ nattrace {name}\n{text}")
+    };
+    let parts = ["iptables-save", "ip-addr.json", "ip-route.json", "listeners", "sysctl"];
+    let file: String = parts.into_iter().map(part).collect();
     let question = "why -s - 172.17.0.2 to 1.1.1.1:443 --format concise";
     let output = run_with_input(question, file.as_bytes());
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(text.starts_with("172.17.0.2:40000 -> 1.1.1.1:443/tcp: connects"), "{}", show(&output));
+}
+
+/// A snapshot that can be used although something is wrong with it is used, and it is said.
+#[test]
+fn warnings_do_not_stop() {
+    for name in ["cut-off", "unknown-part"] {
+        let question = "10.0.0.1 to 1.1.1.1 --in eth0 --format concise";
+        check(
+            &format!("warning-{name}"),
+            &format!("why -s tests/bad-input/{name}.snapshot {question}"),
+        );
+    }
+}
+
+/// An answer that could not be written is no answer.
+#[test]
+fn a_full_disk_is_an_error() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
+    let mut command = nattrace();
+    command.args(format!("why {HOST} web to internet:443").split_whitespace());
+    let output = command.stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", show(&output));
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.starts_with("error: can't write the answer: "), "{text}");
 }
 
 /// The first reader of a pipe may go away at any time.

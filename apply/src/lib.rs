@@ -1,6 +1,6 @@
 //! Everything of nattrace that touches a live host.
 //!
-//! [`capture`] collects the parts of a snapshot by running the tools that every host has, and
+//! [`capture()`] collects the parts of a snapshot by running the tools that every host has, and
 //! [`SCRIPT`] does the same with nothing but a POSIX shell, for hosts without nattrace. Reading is
 //! all that happens here: no command of a capture changes the host, and none loads a kernel
 //! module or creates a table.
