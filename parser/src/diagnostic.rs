@@ -37,7 +37,8 @@ impl Diagnostic {
     /// An error without label and help.
     #[must_use]
     pub fn error(code: &'static str, message: impl Into<String>, span: Span) -> Self {
-        Self { severity: Severity::Error, code, message: message.into(), span, label: None, help: None }
+        let message = one_line(message.into());
+        Self { severity: Severity::Error, code, message, span, label: None, help: None }
     }
 
     /// A warning without label and help.
@@ -55,23 +56,59 @@ impl Diagnostic {
     /// The same with words under the underlined place.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = Some(label.into());
+        self.label = Some(one_line(label.into()));
         self
     }
 
     /// The same with advice.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.help = Some(one_line(help.into()));
         self
     }
+}
+
+/// How many characters of a quoted word a message shows.
+const LONGEST_QUOTE: usize = 60;
+
+/// A message as one short line: a quoted word of the text may be of any length, and may hold what
+/// would act on a terminal.
+fn one_line(message: String) -> String {
+    if message.len() <= LONGEST_QUOTE && !message.bytes().any(|byte| !matches!(byte, b' '..=b'~')) {
+        return message;
+    }
+    let mut line = String::with_capacity(message.len().min(1_024));
+    let mut quoted = None;
+    for char in message.chars() {
+        if char == '`' {
+            quoted = quoted.is_none().then_some(0);
+        } else if let Some(length) = &mut quoted {
+            *length += 1;
+            if *length > LONGEST_QUOTE {
+                if !line.ends_with('…') {
+                    line.push('…');
+                }
+                continue;
+            }
+        }
+        if char.is_control() || matches!(char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            line.extend(char.escape_default());
+        } else {
+            line.push(char);
+        }
+    }
+    line
 }
 
 /// The known name nearest to a mistyped one, if any is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // The table of distances grows with both lengths, and a word of the text can be of any.
+    let comparable =
+        |name: &&str| found.len() / 4 <= 2 * name.len() && name.len() / 4 <= 2 * found.len();
     known
         .into_iter()
+        .filter(comparable)
         .map(|name| (strsim::damerau_levenshtein(found, name), name))
         .filter(|(distance, name)| *distance <= 1 + found.len().min(name.len()) / 4)
         .min_by_key(|(distance, name)| (*distance, *name))
@@ -83,8 +120,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_message_is_one_short_line() {
+        let message = |word: &str| {
+            Diagnostic::error("x", format!("found `{word}` here"), Span::default()).message
+        };
+        assert_eq!(message("a\n\u{1b}[2Jb"), "found `a\\n\\u{1b}[2Jb` here");
+        assert_eq!(message("é\u{202e}"), "found `é\\u{202e}` here");
+        assert_eq!(message(&"é".repeat(60)), format!("found `{}` here", "é".repeat(60)));
+        assert_eq!(message(&"ab".repeat(1_000_000)), format!("found `{}…` here", "ab".repeat(30)));
+        let help = Diagnostic::error("x", "", Span::default()).help("\r").help;
+        assert_eq!(help.as_deref(), Some("\\r"));
+    }
+
+    #[test]
     fn only_a_near_name_is_suggested() {
         assert_eq!(nearest("--dprot", ["--dport", "--sport"]), Some("--dport"));
+        assert_eq!(nearest(&"-".repeat(100_000_000), ["--dport", "--sport"]), None);
         assert_eq!(nearest("--frobnicate", ["--dport", "--sport"]), None);
     }
 }
