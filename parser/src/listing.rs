@@ -117,6 +117,9 @@ impl<'a> Reader<'a> {
             }
             Line::Columns(columns) => {
                 if let Some(block) = self.blocks.last_mut().filter(|_| self.open) {
+                    if block.columns.is_some() || !block.rows.is_empty() {
+                        self.diagnostics.push(lost_header(line.trim().span()));
+                    }
                     block.columns = Some(columns);
                     self.last = Last::Chain;
                     if !columns.verbose {
@@ -229,6 +232,13 @@ impl<'a> Reader<'a> {
         };
         (rules, self.diagnostics)
     }
+}
+
+/// Says that the rows under these titles belong to a chain whose header was not recognised.
+fn lost_header(span: Span) -> Diagnostic {
+    let message = "expected a line `Chain NAME (…)` above these titles of columns";
+    Diagnostic::error("rule-without-chain", message, span)
+        .help("without it, the rules below would be taken for those of the chain before")
 }
 
 /// Says so if numbers of rows are left out.

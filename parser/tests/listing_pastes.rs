@@ -423,6 +423,10 @@ fn a_line_that_should_be_a_rule_is_never_skipped_in_silence() {
     assert_eq!(faults(&text), ["missing-rows"]);
     let text = "target prot opt source destination\nDROP all -- anywhere anywhere\n";
     assert_eq!(faults(text), ["rule-without-chain"]);
+    let lost = "Chain ONE (policy ACCEPT)\ntarget prot opt source destination\n\
+                \nChain T WO (1 references)\ntarget prot opt source destination\n\
+                DROP all -- anywhere anywhere\n";
+    assert!(faults(lost).contains(&"rule-without-chain"), "{:?}", faults(lost));
     assert_eq!(faults("Is this a listing?"), ["no-listing"]);
     assert_eq!(faults(""), ["no-listing"]);
 }
