@@ -3,6 +3,8 @@
 use std::io;
 use std::process::ExitCode;
 
+use nattrace_parser::Diagnostic;
+
 /// The status that the program ends with: CLI.md, "Exit status".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -45,6 +47,16 @@ pub(crate) enum Failure {
         /// What to do.
         help: Option<String>,
     },
+    /// A word of the question that can't be used.
+    #[error("{}", .diagnostic.message)]
+    Question {
+        /// What the command line calls the word.
+        name: &'static str,
+        /// The word.
+        text: String,
+        /// What is wrong with it, and where.
+        diagnostic: Box<Diagnostic>,
+    },
     /// The diagnostics of an input hold errors; they are printed already.
     #[error("the input holds errors")]
     Diagnosed,
@@ -63,6 +75,10 @@ impl Failure {
     pub(crate) fn help(self, advice: impl Into<String>) -> Self {
         match self {
             Self::Input { message, .. } => Self::Input { message, help: Some(advice.into()) },
+            Self::Question { name, text, diagnostic } => {
+                let diagnostic = Box::new(diagnostic.help(advice));
+                Self::Question { name, text, diagnostic }
+            }
             other => other,
         }
     }
@@ -71,7 +87,9 @@ impl Failure {
     pub(crate) fn status(&self) -> Status {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Holds,
-            Self::Input { .. } | Self::Diagnosed | Self::Output(_) => Status::Input,
+            Self::Input { .. } | Self::Question { .. } | Self::Diagnosed | Self::Output(_) => {
+                Status::Input
+            }
         }
     }
 }

@@ -51,6 +51,26 @@ pub struct FlowRequest {
     pub family: Option<Family>,
 }
 
+impl FlowRequest {
+    /// The text of an argument, into which the span of an [`EndpointError`] points.
+    #[must_use]
+    pub fn argument(&self, argument: Argument) -> &str {
+        let option = match argument {
+            Argument::Source => return &self.source,
+            Argument::Destination => return &self.destination,
+            Argument::InInterface => &self.in_interface,
+            Argument::SourcePort => &self.source_port,
+            Argument::DestinationPort => &self.destination_port,
+            Argument::Protocol => &self.protocol,
+            Argument::State => &self.state,
+            Argument::Mark => &self.mark,
+            Argument::TcpFlags => &self.tcp_flags,
+            Argument::IcmpType => &self.icmp_type,
+        };
+        option.as_deref().unwrap_or("")
+    }
+}
+
 /// The packet that a request means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {

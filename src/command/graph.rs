@@ -27,7 +27,7 @@ pub(crate) fn run(global: &Global, arguments: &Graph) -> Result<Status> {
     if !arguments.why.is_empty() {
         let ends = arrow::read(&arguments.why)?;
         let request = why::request(global, &arguments.packet, ends.source, ends.destination);
-        let answer = why::answer(&system, &request)?;
+        let (_, answer) = why::answer(&system, &request)?;
         (path, visited) = trodden(&answer.steps);
     }
     let options = GraphOptions {

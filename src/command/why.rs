@@ -2,10 +2,13 @@
 
 mod flows;
 
+use std::borrow::Cow;
+
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Outcome};
-use nattrace_model::endpoint::{self, FlowRequest};
+use nattrace_model::endpoint::{self, EndpointError, FlowRequest};
 use nattrace_model::simulate;
+use nattrace_parser::Diagnostic;
 
 use crate::args::{Format, Global, Packet, Why};
 use crate::arrow::{self, Ends, Stray};
@@ -33,7 +36,7 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
     let undo = Undo::new(stray);
     let system = system::load(global)?;
     let request = request(global, &arguments.packet, source, destination);
-    let answer = answer(&system, &request).map_err(|failure| undo.explain(failure))?;
+    let (system, answer) = answer(&system, &request).map_err(|failure| undo.explain(failure))?;
     let mut screen = undo.screen();
     let context = Context::new(&system);
     match format.unwrap_or(Format::Pretty) {
@@ -74,20 +77,33 @@ pub(crate) fn request(
 }
 
 /// Finds the packet and says what happens to it; what had to be assumed to find it goes first.
-pub(crate) fn answer(system: &System, request: &FlowRequest) -> Result<Answer> {
-    let question = endpoint::resolve(system, request).map_err(|error| {
-        let failure = Failure::input(error.to_string());
-        match error.help {
-            Some(help) => failure.help(help),
-            None => failure,
-        }
-    })?;
-    let mut answer = simulate::why(system, &question.flow);
+/// The answer's identities are those of the system that comes with it.
+pub(crate) fn answer<'s>(
+    system: &'s System,
+    request: &FlowRequest,
+) -> Result<(Cow<'s, System>, Answer)> {
+    let question =
+        endpoint::resolve(system, request).map_err(|error| misunderstood(request, error))?;
+    let system = question.system(system);
+    let mut answer = simulate::why(&system, &question.flow);
     let mut assumptions = question.assumptions;
     assumptions.retain(|assumption| !answer.assumptions.contains(assumption));
     assumptions.append(&mut answer.assumptions);
     answer.assumptions = assumptions;
-    Ok(answer)
+    Ok((system, answer))
+}
+
+/// The word of the question that is wrong, to be underlined.
+fn misunderstood(request: &FlowRequest, error: EndpointError) -> Failure {
+    let diagnostic = Diagnostic {
+        help: error.help,
+        ..Diagnostic::error(error.problem.code(), error.problem.to_string(), error.span)
+    };
+    Failure::Question {
+        name: error.argument.name(),
+        text: request.argument(error.argument).to_owned(),
+        diagnostic: Box::new(diagnostic),
+    }
 }
 
 /// The status of an answer.

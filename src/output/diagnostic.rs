@@ -44,6 +44,11 @@ pub(crate) fn print_failure(failure: &Failure) {
         Failure::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             (failure.to_string(), None)
         }
+        Failure::Question { name, text, diagnostic } => {
+            // It was an error before, so there is nothing to learn from its being one.
+            drop(print_diagnostics([(Source { name, text }, &**diagnostic)]));
+            return;
+        }
         Failure::Output(_) | Failure::Diagnosed => return,
     };
     let mut stderr = anstream::stderr().lock();

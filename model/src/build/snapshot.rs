@@ -211,7 +211,10 @@ fn read(parts: &mut Parts, part: Part, text: Text<'_>, diagnostics: &mut Vec<Par
     };
     macro_rules! part {
         ($field:ident, $read:expr) => {{
-            let (entries, found) = $read;
+            let (entries, mut found) = $read;
+            if entries.is_empty() {
+                refuse(&mut found);
+            }
             say(found);
             parts.$field = Some(entries);
         }};
@@ -223,7 +226,11 @@ fn read(parts: &mut Parts, part: Part, text: Text<'_>, diagnostics: &mut Vec<Par
         Part::PolicyRules4 => part!(rules4, rule::parse(source)),
         Part::PolicyRules6 => part!(rules6, rule::parse(source)),
         Part::BridgeLinks => part!(bridge_links, bridge::parse(source)),
-        Part::Sysctl => part!(sysctl, sysctl::parse(source)),
+        Part::Sysctl => {
+            let (settings, found) = sysctl::parse(source);
+            say(found);
+            parts.sysctl = Some(settings);
+        }
         Part::Listeners => part!(listeners, listener::parse(source)),
         Part::DockerNetworks => part!(networks, docker::parse_networks(source)),
         Part::DockerContainers => part!(containers, docker::parse_containers(source)),
@@ -233,6 +240,18 @@ fn read(parts: &mut Parts, part: Part, text: Text<'_>, diagnostics: &mut Vec<Par
         Part::Rules4 | Part::Rules6 | Part::LegacyRules4 | Part::LegacyRules6 | Part::Conntrack => {
             parts.others.push(part)
         }
+    }
+}
+
+/// A part of which nothing could be read is no such part: what was said about it is an error.
+fn refuse(found: &mut [Diagnostic]) {
+    let worst = found.iter_mut().max_by_key(|found| match found.severity {
+        Severity::Note => 0,
+        Severity::Warning => 1,
+        Severity::Error => 2,
+    });
+    if let Some(worst) = worst.filter(|worst| worst.severity == Severity::Warning) {
+        worst.severity = Severity::Error;
     }
 }
 

@@ -20,6 +20,25 @@ pub enum Argument {
     IcmpType,
 }
 
+impl Argument {
+    /// What the command line calls it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => "SRC",
+            Self::Destination => "DST",
+            Self::InInterface => "--in",
+            Self::SourcePort => "--sport",
+            Self::DestinationPort => "dport",
+            Self::Protocol => "--proto",
+            Self::State => "--state",
+            Self::Mark => "--mark",
+            Self::TcpFlags => "--tcp-flags",
+            Self::IcmpType => "--icmp-type",
+        }
+    }
+}
+
 /// Why a request means no packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EndpointError {

@@ -141,7 +141,7 @@ pub fn split(text: &str) -> Read<Vec<SnapshotPart<'_>>> {
     if !ended && before.contains("# A snapshot by nattrace: complete if it ends") {
         let end = text.trim_end().len();
         let message = "the snapshot is cut off: its last line `#@ nattrace end` is missing";
-        diagnostics.push(Diagnostic::warning("incomplete-snapshot", message, Span::new(end, end)));
+        diagnostics.push(Diagnostic::error("incomplete-snapshot", message, Span::new(end, end)));
     }
     (parts, diagnostics)
 }

@@ -2,6 +2,7 @@
 
 mod line;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -205,16 +206,25 @@ impl Questioner<'_> {
             Err(message) => return self.refuse(out, &message, tally),
         };
         match super::answer(self.system, &request) {
-            Ok(answer) => {
+            Ok((system, answer)) => {
                 tally.count(answer.outcome);
+                let own;
+                let context = match &system {
+                    Cow::Borrowed(_) => &self.context,
+                    Cow::Owned(system) => {
+                        own = Context::new(system);
+                        &own
+                    }
+                };
                 match self.style {
-                    Style::Json => json::write_answer(out, &self.context, &answer, Layout::Line),
-                    Style::Concise => writeln!(out, "{}", concise::render(&self.context, &answer)),
+                    Style::Json => json::write_answer(out, context, &answer, Layout::Line),
+                    Style::Concise => writeln!(out, "{}", concise::render(context, &answer)),
                 }
             }
-            Err(Failure::Input { message, help: Some(help) }) => {
-                self.refuse(out, &format!("{message}: {help}"), tally)
-            }
+            Err(Failure::Question { diagnostic, .. }) => match diagnostic.help {
+                Some(help) => self.refuse(out, &format!("{}: {help}", diagnostic.message), tally),
+                None => self.refuse(out, &diagnostic.message, tally),
+            },
             Err(failure) => self.refuse(out, &failure.to_string(), tally),
         }
     }
