@@ -150,6 +150,7 @@ pages![
     "stray-negation",
     "sysctl-unreadable",
     "table-assumed",
+    "tables-not-shown",
     "text-after-end",
     "text-around",
     "too-large",

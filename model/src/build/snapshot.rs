@@ -9,11 +9,11 @@ use nattrace_parser::host::{
 };
 use nattrace_parser::save::parse_rules;
 use nattrace_parser::span::Span;
-use nattrace_parser::syntax::{Backend, Family, Rules};
+use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat, TableName};
 
 use super::{Parts, build_host};
 use crate::System;
-use crate::host::Part;
+use crate::host::{Assumption, Part};
 use crate::infer::infer;
 use crate::lower::{RulesInput, lower};
 
@@ -88,9 +88,10 @@ pub fn load_with(snapshot: &[Text<'_>], rules: &[Text<'_>], untold: Untold) -> L
         }
     }
     texts.extend(rules.iter().map(|text| RulesText::given(*text)));
-    let (ruleset, found) = read_rules(&texts, untold, &mut parts);
+    let (ruleset, found, hidden) = read_rules(&texts, untold, &mut parts);
     diagnostics.extend(found);
     let mut host = build_host(parts);
+    host.assumptions.extend(hidden);
     infer(&mut host, &ruleset);
     host.assumptions.sort();
     host.assumptions.dedup();
@@ -301,7 +302,7 @@ fn read_rules(
     texts: &[RulesText],
     untold: Untold,
     parts: &mut Parts,
-) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>) {
+) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>, Vec<Assumption>) {
     let mut diagnostics = Vec::new();
     let mut of_snapshot = Vec::new();
     let parsed: Vec<_> = texts
@@ -342,5 +343,38 @@ fn read_rules(
     diagnostics.extend(found.into_iter().filter_map(|(input, diagnostic)| {
         Some(PartDiagnostic { part: texts.get(input)?.name.clone(), diagnostic })
     }));
-    (ruleset, diagnostics)
+    let hidden = [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|f| tables_not_shown(&inputs, f));
+    let hidden = hidden.collect();
+    (ruleset, diagnostics, hidden)
+}
+
+/// What is assumed of the tables that no text shows: only iptables-save prints all that there are,
+/// `iptables -L` and `-S` print one.
+fn tables_not_shown(inputs: &[RulesInput<'_>], family: Family) -> Option<Assumption> {
+    let of_family = || inputs.iter().filter(|input| input.family == family);
+    let whole = of_family().any(|input| input.rules.format == RulesFormat::Save);
+    let shown = |name: TableName| {
+        of_family().any(|input| input.rules.tables.iter().any(|table| table.name == name))
+    };
+    let names = |wanted: bool| {
+        let tables = TableName::ALL.into_iter().filter(|table| shown(*table) == wanted);
+        tables.map(TableName::as_str).collect::<Vec<_>>()
+    };
+    let (there, missing) = (names(true), names(false));
+    if whole || there.is_empty() || missing.is_empty() {
+        return None;
+    }
+    let (version, save) = match family {
+        Family::Ipv4 => (4, Part::Rules4.file_name()),
+        Family::Ipv6 => (6, Part::Rules6.file_name()),
+    };
+    Some(Assumption {
+        code: "tables-not-shown",
+        text: format!(
+            "of the IPv{version} tables nothing but {} is shown; {} are taken to let everything \
+             pass unchanged ({save} settles it)",
+            there.join(" and "),
+            missing.join(", ")
+        ),
+    })
 }
