@@ -27,6 +27,39 @@ pub(crate) fn is_broadcast(host: &Host, address: Ipv4Addr) -> bool {
     of_ipv4(host, address, None) == address_type::BROADCAST
 }
 
+/// Whether an address is the broadcast address of a subnet at an interface, or the limited one.
+pub(crate) fn is_broadcast_at(host: &Host, address: Ipv4Addr, interface: &str) -> bool {
+    of_ipv4(host, address, Some(interface)) == address_type::BROADCAST
+}
+
+/// Whether an address is this host's own as routes see it: of an interface, or by a `local` route.
+pub(crate) fn is_local(host: &Host, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => of_ipv4(host, address, None) == address_type::LOCAL,
+        IpAddr::V6(_) => {
+            let key = Lookup {
+                source: None,
+                destination: address,
+                in_interface: "lo",
+                mark: 0,
+                tos: 0,
+                protocol: 0,
+                ports: None,
+            };
+            let found = routing::table_lookup(host, route::LOCAL, &key);
+            found.is_some_and(|found| found.route.kind == RouteKind::Local)
+        }
+    }
+}
+
+/// Whether an address is that of a group: multicast, or broadcast.
+pub(crate) fn is_group(host: &Host, address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_multicast() || is_broadcast(host, address),
+        IpAddr::V6(address) => address.is_multicast(),
+    }
+}
+
 /// `inet_dev_addr_type`: a lookup in table local alone (kernel-facts C1, C2), which a limit
 /// restricts to the routes of one interface (kernel-facts C3).
 fn of_ipv4(host: &Host, address: Ipv4Addr, interface: Option<&str>) -> u16 {

@@ -77,6 +77,7 @@ impl Trip<'_, '_, '_> {
             connection: self.connection(),
             mac: self.mac,
             local: self.local,
+            maker: self.maker,
         };
         let why = match view.all(conditions) {
             Ternary::Yes => return true,

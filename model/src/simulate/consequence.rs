@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use crate::answer::{Answer, Outcome, Reply, ReplyKind, Step};
 use crate::flow::{Flow, FlowState};
 use crate::host::Listener;
-use crate::packet::{Packet, Transport, protocol};
+use crate::packet::{Packet, Transport, protocol, tcp_flag};
+use crate::simulate::address_type;
 use crate::simulate::connection::Tuple;
 use crate::simulate::exchange::{self, Travelled, travel};
 use crate::simulate::outside::{self, WayBack};
@@ -66,6 +67,9 @@ impl<'s> Run<'s, '_> {
             socket::receiver(host, packet, travelled.in_interface, travelled.proxy_socket);
         match receiver {
             Receiver::Kernel => self.kernel_answer(packet, sent, origin),
+            Receiver::Listener(_) | Receiver::Unknown if !self.begins(packet) => {
+                self.stray_segment(packet, sent, origin)
+            }
             Receiver::Unknown => {
                 self.assume(
                     "listeners-assumed",
@@ -99,7 +103,10 @@ impl<'s> Run<'s, '_> {
         };
         let query =
             matches!((packet.protocol, kind), (protocol::ICMP, 8 | 13) | (protocol::ICMPV6, 128));
-        if !query {
+        let deaf = address_type::is_group(&self.system.host, packet.destination)
+            && packet.destination.is_ipv4()
+            && self.system.host.sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") != Some(0);
+        if !query || deaf {
             let why = "the kernel sends no answer to this type".to_owned();
             return Consequence::because(Outcome::Timeout, why);
         }
@@ -195,10 +202,42 @@ impl<'s> Run<'s, '_> {
             return Consequence::of(Outcome::Connects);
         };
         back.source = source;
+        if matches!(packet.transport, Transport::Icmp { .. }) {
+            // The kernel's answer to a query copies it (`icmp_reply`).
+            back.tos = packet.tos;
+        }
         let trip = Trip::new(self, Leg::Back, back);
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Answer, sent, origin)
     }
+
+    /// Whether a segment for a listening socket begins a connection, or belongs to one; all
+    /// packets of other protocols do.
+    fn begins(&self, packet: &Packet) -> bool {
+        use tcp_flag::{ACK, FIN, RST, SYN};
+        let flags = packet.tcp_flags & (SYN | ACK | RST | FIN);
+        packet.protocol != protocol::TCP
+            || self.established
+            || (flags == SYN && !address_type::is_group(&self.system.host, packet.destination))
+    }
+
+    /// A segment that a listening socket can't make anything of (`tcp_rcv_state_process`): an
+    /// acknowledgement is reset, everything else is dropped.
+    fn stray_segment(
+        &mut self,
+        packet: &Packet,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let mut consequence = if packet.tcp_flags & tcp_flag::ACK != 0 {
+            self.reset(packet, sent, origin)
+        } else {
+            Consequence::of(Outcome::Timeout)
+        };
+        consequence.because.get_or_insert_with(|| "the segment begins no connection".to_owned());
+        consequence
+    }
+
     /// The packet left the host: somebody out there answers, or nobody.
     pub(crate) fn left(
         &mut self,
@@ -279,10 +318,19 @@ impl<'s> Run<'s, '_> {
                 self.icmp_error(packet, sent, origin, travelled.tracking, error)
             }
             Stop::Rejected(RejectWith::TcpReset) => {
-                self.reset(packet, sent, origin, travelled.tracking)
+                self.reject_with_reset(travelled, sent, origin)
             }
             Stop::Rejected(RejectWith::Icmp { kind, code }) => {
-                self.icmp_error(packet, sent, origin, travelled.tracking, (kind, code))
+                let mut consequence = self.reject_with_error(travelled, sent, origin, (kind, code));
+                if at_once
+                    && packet.protocol != protocol::TCP
+                    && consequence.outcome == Outcome::Timeout
+                {
+                    // kernel-facts G15: the call fails whether or not the error arrives.
+                    consequence.outcome = Outcome::Unreachable;
+                    consequence.because = Some("the socket call fails (EPERM)".into());
+                }
+                consequence
             }
         }
     }

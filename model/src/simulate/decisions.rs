@@ -134,7 +134,7 @@ impl<'s> Trip<'_, 's, '_> {
         let family = self.packet.family();
         match found.route.kind {
             RouteKind::Local | RouteKind::Broadcast | RouteKind::Anycast => {
-                self.check_source()?;
+                self.check_source("lo")?;
                 self.local_step(Some(found), None);
                 Ok(InputRoute::Local)
             }
@@ -156,12 +156,13 @@ impl<'s> Trip<'_, 's, '_> {
     fn forward_route(&mut self, found: Found<'s>) -> Result<InputRoute<'s>, Stop> {
         let family = self.packet.family();
         self.check_forwarding()?;
-        if family == Family::Ipv4 {
-            self.check_source()?;
-        } else {
+        if family == Family::Ipv6 {
             self.check_scope6()?;
         }
         let Some(hop) = self.choose_hop(found) else { return self.no_route_input(Some(found)) };
+        if family == Family::Ipv4 {
+            self.check_source(&hop.interface)?;
+        }
         self.steps.push(Step::Route {
             decision: RouteDecision::Forward,
             route: Some((found.table, found.index)),
@@ -230,8 +231,11 @@ impl<'s> Trip<'_, 's, '_> {
         }
     }
 
-    /// rp_filter and own addresses as sources (kernel-facts D5 to D7).
-    fn check_source(&mut self) -> Result<(), Stop> {
+    /// rp_filter and own addresses as sources (kernel-facts D5 to D7). The way back is looked up
+    /// as of a packet that comes in by `onward`, by which this one would go on: policy rules with
+    /// `iif` see it so (`fib_validate_source`; measured: `iif br0 lookup 100` decides about the
+    /// source of what is forwarded to br0).
+    fn check_source(&mut self, onward: &str) -> Result<(), Stop> {
         if self.packet.family() == Family::Ipv6 || self.in_interface == "lo" {
             return Ok(());
         }
@@ -252,7 +256,7 @@ impl<'s> Trip<'_, 's, '_> {
         }
         let check = |rp_filter| {
             let settings = SourceSettings { rp_filter, ..settings };
-            routing::validate_source(host, &self.packet, name, settings)
+            routing::validate_source(host, &self.packet, (name, onward), settings)
         };
         match check(settings.rp_filter) {
             SourceCheck::Pass => {

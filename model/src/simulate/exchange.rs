@@ -11,6 +11,7 @@ use crate::host::Assumption;
 use crate::packet::{Packet, tcp_flag};
 use crate::simulate::connection::{Connection, Tracking};
 use crate::simulate::consequence::Consequence;
+use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
 use crate::simulate::outside;
 use crate::simulate::path::{End, decision};
@@ -23,6 +24,7 @@ pub(crate) struct Travelled<'s> {
     pub(crate) packet: Packet,
     pub(crate) tracking: Tracking,
     pub(crate) in_interface: &'s str,
+    pub(crate) physical_in: PhysicalPort<'s>,
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
     pub(crate) source_unknown: bool,
     pub(crate) source_port_random: bool,
@@ -73,6 +75,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         bridge_filter: None,
         unseen_is_quiet: None,
         pardoned: None,
+        established: flow.state == FlowState::Established,
     };
     let flow_asked = filled_in(system, flow);
     let packet = first_packet_of(&flow_asked);
@@ -260,6 +263,7 @@ impl<'s> Run<'s, '_> {
             bridge_filter: None,
             unseen_is_quiet: None,
             pardoned: Some(at),
+            established: self.established,
         };
         if state == FlowState::Established {
             run.connections = self.connections.clone();
@@ -279,6 +283,7 @@ pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Trav
         packet: trip.packet,
         tracking: trip.tracking,
         in_interface: trip.in_interface,
+        physical_in: trip.physical_in,
         proxy_socket: trip.proxy_socket,
         source_unknown: trip.source_unknown,
         source_port_random: trip.source_port_random,

@@ -14,6 +14,7 @@ use crate::simulate::address_type;
 use crate::simulate::connection::{Connection, Tracking, Tuple};
 use crate::simulate::membership;
 use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::trip::Maker;
 
 /// A three-valued truth (Kleene).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub(crate) struct View<'a> {
     pub(crate) mac: Option<[u8; 6]>,
     /// Whether a local process sent it.
     pub(crate) local: bool,
+    pub(crate) maker: Maker,
 }
 
 /// Not modelled, or not known of this packet.
@@ -204,7 +206,11 @@ impl View<'_> {
         match self.packet.destination {
             IpAddr::V4(to) if to.is_multicast() => LinkDelivery::Multicast,
             IpAddr::V6(to) if to.is_multicast() => LinkDelivery::Multicast,
-            IpAddr::V4(to) if !self.local && address_type::is_broadcast(self.host, to) => {
+            // Only who is in the subnet knows that an address is its broadcast address.
+            IpAddr::V4(to)
+                if !self.local
+                    && address_type::is_broadcast_at(self.host, to, self.in_interface) =>
+            {
                 LinkDelivery::Broadcast
             }
             IpAddr::V4(_) | IpAddr::V6(_) => LinkDelivery::Unicast,
@@ -212,7 +218,8 @@ impl View<'_> {
     }
 
     fn owner(&self, sense: Sense, asked: &OwnerCondition) -> Ternary {
-        if self.local {
+        // kernel-facts G20; a reset by REJECT has no socket.
+        if self.local && self.maker != Maker::RejectReset {
             match asked {
                 OwnerCondition::SocketExists => sense.apply(true).into(),
                 OwnerCondition::User(..) | OwnerCondition::Group(..) => UNKNOWN,
@@ -402,6 +409,7 @@ mod tests {
             connection: None,
             mac: None,
             local: false,
+            maker: Maker::Sender,
         };
         let unknown = Condition::Undecided(Undecided::Unsupported);
         let tcp = Condition::Protocol(Sense::Is, protocol::TCP);

@@ -14,11 +14,31 @@ pub(crate) fn holds(view: &View<'_>, asked: &SetCondition) -> Ternary {
     if asked.asks_counters {
         return Ternary::May(Undecided::Chance { at_first: None });
     }
-    match lookup(view, &asked.name, &asked.directions) {
-        Found::Entry { nomatch } => (nomatch == asked.return_nomatch).into(),
-        Found::None => Ternary::No,
-        Found::Unknown => Ternary::May(Undecided::Unsupported),
+    test(view, &asked.name, asked)
+}
+
+const UNKNOWN: Ternary = Ternary::May(Undecided::Unsupported);
+
+/// Whether the test of one set succeeds (`ip_set_test`). `--return-nomatch` turns the answer
+/// around for an entry of a type that knows exceptions, and means nothing for other types.
+fn test(view: &View<'_>, name: &str, asked: &SetCondition) -> Ternary {
+    match view.host.sets.get(name) {
+        None => UNKNOWN,
+        Some(IpSet::List(members)) => test_list(view, members, asked),
+        Some(set @ IpSet::Entries { kind, .. }) => match lookup(view, set, &asked.directions) {
+            Found::Entry { nomatch } => {
+                let inverted = asked.return_nomatch && knows_exceptions(kind);
+                (nomatch == inverted).into()
+            }
+            Found::None => Ternary::No,
+            Found::Unknown => UNKNOWN,
+        },
     }
+}
+
+/// Whether entries of a type may be exceptions (`IPSET_TYPE_NOMATCH`): the types with networks.
+fn knows_exceptions(kind: &str) -> bool {
+    kind.starts_with("hash:") && kind.split([':', ',']).any(|dimension| dimension == "net")
 }
 
 enum Found {
@@ -27,11 +47,10 @@ enum Found {
     Unknown,
 }
 
-fn lookup(view: &View<'_>, name: &str, directions: &[SetDirection]) -> Found {
-    let (kind, dimensions, ipv6, mark_mask, entries) = match view.host.sets.get(name) {
-        None => return Found::Unknown,
-        Some(IpSet::List(members)) => return lookup_list(view, members, directions),
-        Some(IpSet::Entries { kind, dimensions, ipv6, mark_mask, entries }) => {
+fn lookup(view: &View<'_>, set: &IpSet, directions: &[SetDirection]) -> Found {
+    let (kind, dimensions, ipv6, mark_mask, entries) = match set {
+        IpSet::List(_) => return Found::None,
+        IpSet::Entries { kind, dimensions, ipv6, mark_mask, entries } => {
             (kind, dimensions, *ipv6, *mark_mask, entries)
         }
     };
@@ -67,21 +86,21 @@ fn lookup(view: &View<'_>, name: &str, directions: &[SetDirection]) -> Found {
     }
 }
 
-/// A list matches if any member does.
-fn lookup_list(view: &View<'_>, members: &[String], directions: &[SetDirection]) -> Found {
+/// A list matches if the test of any member succeeds.
+fn test_list(view: &View<'_>, members: &[String], asked: &SetCondition) -> Ternary {
     let mut unknown = false;
     for member in members {
         // A list can't hold lists (ipset(8)), so this ends.
         if matches!(view.host.sets.get(member), Some(IpSet::List(_))) {
             continue;
         }
-        match lookup(view, member, directions) {
-            Found::Entry { nomatch: false } => return Found::Entry { nomatch: false },
-            Found::Entry { nomatch: true } | Found::None => {}
-            Found::Unknown => unknown = true,
+        match test(view, member, asked) {
+            Ternary::Yes => return Ternary::Yes,
+            Ternary::No => {}
+            Ternary::May(_) => unknown = true,
         }
     }
-    if unknown { Found::Unknown } else { Found::None }
+    if unknown { UNKNOWN } else { Ternary::No }
 }
 
 fn specificity(entry: &Entry) -> u32 {

@@ -7,18 +7,20 @@ use nattrace_parser::syntax::Family;
 
 use crate::System;
 use crate::address::is_internet;
-use crate::answer::{Outcome, Reply, ReplyKind};
+use crate::answer::{Outcome, Reply, ReplyKind, RouteDecision, Step};
 use crate::condition::Direction;
+use crate::host::Host;
 use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::address_type;
 use crate::simulate::connection::{TrackedState, Tracking, Tuple, answer_type};
 use crate::simulate::consequence::Consequence;
 use crate::simulate::exchange::{Travelled, deciding_step, travel};
+use crate::simulate::matching::PhysicalPort;
 use crate::simulate::outside;
 use crate::simulate::path::{Arrival, End};
 use crate::simulate::question::Origin;
 use crate::simulate::routing::{self, Lookup, LookupResult};
-use crate::simulate::trip::{Leg, Run, Stop, Trip};
+use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
 
 impl<'s> Run<'s, '_> {
     /// Nobody listens: a reset for TCP, an ICMP port-unreachable for UDP, a
@@ -36,7 +38,7 @@ impl<'s> Run<'s, '_> {
         };
         let family = packet.family();
         let mut consequence = match packet.protocol {
-            protocol::TCP => self.reset(packet, sent, origin, Tracking::None),
+            protocol::TCP => self.reset(packet, sent, origin),
             protocol::UDP | protocol::UDPLITE => {
                 self.icmp_error(packet, sent, origin, tracking, port_unreachable(family))
             }
@@ -49,28 +51,106 @@ impl<'s> Run<'s, '_> {
         consequence
     }
 
-    /// A TCP reset from this host to the packet's sender.
+    /// The reset of this host's TCP: with the type of service of what it answers
+    /// (`tcp_v4_send_reset`).
     pub(crate) fn reset(
         &mut self,
         packet: &Packet,
         sent: &Packet,
         origin: Origin<'s>,
-        tracking: Tracking,
     ) -> Consequence {
-        let Some(mut back) = answer_to(packet) else { return Consequence::of(Outcome::Timeout) };
-        back.tcp_flags = tcp_flag::RST | tcp_flag::ACK;
+        let Some(mut back) = reset_of(&self.system.host, packet) else {
+            return Consequence::of(Outcome::Timeout);
+        };
+        back.tos = packet.tos & !ECN;
+        let travelled = travel(Trip::new(self, Leg::Back, back), Origin::Local);
+        self.judge(travelled, ReplyKind::Reset, sent, origin)
+    }
+
+    /// The reset that REJECT makes (`nf_send_reset`).
+    pub(crate) fn reject_with_reset(
+        &mut self,
+        travelled: &Travelled<'s>,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let Some(back) = reset_of(&self.system.host, &travelled.packet) else {
+            return Consequence::of(Outcome::Timeout);
+        };
+        if let PhysicalPort::Of(bridge) = travelled.physical_in {
+            return self.reset_on_bridge(back, bridge, sent, origin);
+        }
         let mut trip = Trip::new(self, Leg::Back, back);
-        if let Tracking::Tracked { connection, .. } = tracking {
+        trip.maker = Maker::RejectReset;
+        if let Tracking::Tracked { connection, .. } = travelled.tracking {
             // kernel-facts A8: what REJECT makes is attached to the packet's connection.
             trip.tracking = Tracking::Tracked {
                 connection,
                 state: TrackedState::Related,
                 direction: Direction::Reply,
             };
-            trip.kernel_made = true;
         }
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Reset, sent, origin)
+    }
+
+    /// What came in by a port of a bridge with br_netfilter on is reset by a frame that goes
+    /// straight to that port: no chain sees it, and nothing translates it back (measured).
+    fn reset_on_bridge(
+        &mut self,
+        back: Packet,
+        bridge: &'s str,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let why = "br_netfilter puts the reset on the port by which the packet came: no chain sees it, and nothing translates it back";
+        let step = Step::Route {
+            decision: RouteDecision::Bridge,
+            route: None,
+            out_interface: Some(bridge.to_owned()),
+            gateway: None,
+            because: Some(why.to_owned()),
+        };
+        let travelled = Travelled {
+            result: Ok(End::Left { interface: bridge }),
+            packet: back,
+            tracking: Tracking::None,
+            in_interface: "",
+            physical_in: PhysicalPort::None,
+            proxy_socket: None,
+            source_unknown: false,
+            source_port_random: false,
+            steps: vec![step],
+            decided_by: None,
+        };
+        self.judge(travelled, ReplyKind::Reset, sent, origin)
+    }
+
+    /// The ICMP error that REJECT makes. It verifies the packet's checksum first, and takes what
+    /// it does not know for a sum over the whole payload, which hardly ever comes out
+    /// (`nf_reject_verify_csum`; measured with protocol 200).
+    pub(crate) fn reject_with_error(
+        &mut self,
+        travelled: &Travelled<'s>,
+        sent: &Packet,
+        origin: Origin<'s>,
+        error: (u8, u8),
+    ) -> Consequence {
+        let packet = &travelled.packet;
+        // IGMP, OSPF and VRRP have such a sum; GRE, ESP, AH and the last ones are not verified.
+        let verified = matches!(
+            packet.protocol,
+            protocol::ICMP | 2 | protocol::TCP | protocol::UDP | protocol::DCCP | 47 | 50 | 51
+                | protocol::ICMPV6 | 89 | 112 | protocol::SCTP | protocol::UDPLITE
+        );
+        if !verified {
+            let why = format!(
+                "REJECT drops packets of protocol {} without an answer: it can't verify their checksum",
+                packet.protocol
+            );
+            return Consequence::because(Outcome::Timeout, why);
+        }
+        self.icmp_error(packet, sent, origin, travelled.tracking, error)
     }
 
     /// An ICMP error from this host to the packet's sender (kernel-facts A8, D15, G15).
@@ -93,7 +173,7 @@ impl<'s> Run<'s, '_> {
             transport: Transport::Icmp { kind, code, id: 0 },
             tcp_flags: 0,
             ttl: 64,
-            tos: 0xc0,
+            tos: error_tos(packet),
             length: None,
             mark: 0,
         };
@@ -105,7 +185,7 @@ impl<'s> Run<'s, '_> {
                 direction: Direction::Reply,
             };
         }
-        trip.kernel_made = true;
+        trip.maker = Maker::IcmpError;
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Error { kind, code }, sent, origin)
     }
@@ -114,7 +194,7 @@ impl<'s> Run<'s, '_> {
     /// address that the packet was sent to.
     pub(crate) fn error_source(&self, packet: &Packet) -> IpAddr {
         let host = &self.system.host;
-        if routing::is_own_address(host, packet.destination) || packet.destination.is_loopback() {
+        if address_type::is_local(host, packet.destination) || packet.destination.is_loopback() {
             return packet.destination;
         }
         let back =
@@ -126,6 +206,7 @@ impl<'s> Run<'s, '_> {
         };
         chosen.unwrap_or(packet.destination)
     }
+
     /// Whether what travelled back reached the sender as something it knows.
     pub(crate) fn judge(
         &mut self,
@@ -239,6 +320,30 @@ pub(crate) fn answer_to(packet: &Packet) -> Option<Packet> {
     })
 }
 
+/// The bits of the type of service that are no part of the DSCP.
+const ECN: u8 = 0x03;
+
+/// The type of service of an ICMP error: of the packet that it is about, with the precedence of
+/// network control (`__icmp_send`; measured). ICMPv6 errors have none.
+fn error_tos(about: &Packet) -> u8 {
+    match about.family() {
+        Family::Ipv4 => about.tos & 0x1e | 0xc0,
+        Family::Ipv6 => 0,
+    }
+}
+
+/// The reset that answers a segment; none answers a reset or what was sent to a group.
+fn reset_of(host: &Host, packet: &Packet) -> Option<Packet> {
+    if packet.tcp_flags & tcp_flag::RST != 0 || address_type::is_group(host, packet.destination) {
+        return None;
+    }
+    let back = answer_to(packet)?;
+    // RFC 9293 section 3.10.7.1: what acknowledges something is not acknowledged.
+    let acknowledges = packet.tcp_flags & tcp_flag::ACK != 0;
+    let flags = if acknowledges { tcp_flag::RST } else { tcp_flag::RST | tcp_flag::ACK };
+    Some(Packet { tcp_flags: flags, ..back })
+}
+
 /// What the sender experiences when this arrives.
 pub(crate) fn experienced(kind: ReplyKind) -> Outcome {
     match kind {
@@ -259,12 +364,7 @@ pub(crate) fn port_unreachable(family: Family) -> (u8, u8) {
 
 /// Packets that no ICMP error answers (RFC 1122 section 3.2.2, kernel-facts G15).
 pub(crate) fn no_error_for(system: &System, packet: &Packet) -> Option<String> {
-    let group = match packet.destination {
-        IpAddr::V4(to) => {
-            to.is_multicast() || address_type::is_broadcast(&system.host, to)
-        }
-        IpAddr::V6(to) => to.is_multicast(),
-    };
+    let group = address_type::is_group(&system.host, packet.destination);
     let is_error = match (packet.protocol, packet.transport) {
         (protocol::ICMP, Transport::Icmp { kind: 3 | 4 | 5 | 11 | 12, .. }) => true,
         (protocol::ICMPV6, Transport::Icmp { kind, .. }) => kind < 128,

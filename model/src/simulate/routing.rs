@@ -198,11 +198,12 @@ pub(crate) struct SourceSettings {
     pub(crate) valid_mark: bool,
 }
 
-/// Checks whether a packet's source may come in by an interface; IPv4 only (kernel-facts J4).
+/// Checks whether a packet's source may come in by an interface, where the packet goes on by
+/// another one, or by `lo`; IPv4 only (kernel-facts J4).
 pub(crate) fn validate_source(
     host: &Host,
     packet: &Packet,
-    in_interface: &str,
+    (in_interface, onward): (&str, &str),
     settings: SourceSettings,
 ) -> SourceCheck {
     if settings.rp_filter == 0 && !has_custom_rules(host, Family::Ipv4) {
@@ -212,7 +213,7 @@ pub(crate) fn validate_source(
     let key = Lookup {
         source: Some(packet.destination),
         destination: packet.source,
-        in_interface: "lo",
+        in_interface: onward,
         mark: if settings.valid_mark { packet.mark } else { 0 },
         tos: packet.tos,
         protocol: packet.protocol,

@@ -38,6 +38,8 @@ pub(crate) struct Run<'s, 'o> {
     pub(crate) bridge_filter: Option<bool>,
     /// The step of the first packet that is let pass although it refuses, to see what comes next.
     pub(crate) pardoned: Option<usize>,
+    /// Whether the packet asked about is a later one of its connection.
+    pub(crate) established: bool,
 }
 
 impl Run<'_, '_> {
@@ -56,6 +58,19 @@ pub(crate) enum Leg {
     Back,
     /// The first packet of the connection that the packet asked about belongs to.
     Earlier,
+}
+
+/// Who makes a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// Who sends packets of his own: a process, a host outside, the kernel's TCP.
+    Sender,
+    /// The kernel, as an ICMP error about another packet: nat chains are not asked.
+    IcmpError,
+    /// REJECT, as a TCP reset: it has no socket, and nat chains are asked for the end of the
+    /// connection that is not settled yet (measured: a connection refused in FORWARD has its reset
+    /// looked up in nat POSTROUTING, because `nf_nat_inet_fn` spares ICMP alone).
+    RejectReset,
 }
 
 /// Why a packet does not go on.
@@ -99,8 +114,7 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) zone: u16,
     /// The state that the question demands, for the packet asked about.
     pub(crate) demanded: Option<FlowState>,
-    /// An ICMP error or reset that the kernel makes: never looked up in nat chains.
-    pub(crate) kernel_made: bool,
+    pub(crate) maker: Maker,
     pub(crate) mac: Option<[u8; 6]>,
     pub(crate) local: bool,
     /// The socket that TPROXY assigned.
@@ -137,7 +151,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             tracking: Tracking::None,
             zone: 0,
             demanded: None,
-            kernel_made: false,
+            maker: Maker::Sender,
             mac: None,
             local: false,
             proxy_socket: None,
@@ -367,9 +381,13 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         };
         let manip = Manip::of(hook);
         let asks = self.run.connections.get(index).is_some_and(|c| !c.is_settled(manip))
-            && !self.kernel_made
-            && direction == Direction::Original
-            && state != TrackedState::Established;
+            && match self.maker {
+                Maker::Sender => {
+                    direction == Direction::Original && state != TrackedState::Established
+                }
+                Maker::IcmpError => false,
+                Maker::RejectReset => true,
+            };
         let mut mapped_by = None;
         if asks {
             let rules = &self.run.system.rules;
