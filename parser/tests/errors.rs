@@ -230,3 +230,10 @@ fn a_huge_line_takes_linear_time() {
         assert!((1..100).contains(&diagnostics.len()), "{start}{piece}: {}", diagnostics.len());
     }
 }
+
+#[test]
+fn counters_without_a_rule_are_not_dropped_in_silence() {
+    let text = "*filter\n:INPUT ACCEPT [0:0]\n[0:0]\nCOMMIT\n";
+    let found = first(text).map(|(found, place)| (found.severity, found.code, place));
+    assert_eq!(found, Some((Severity::Error, "unexpected-line", "[0:0]".to_owned())));
+}

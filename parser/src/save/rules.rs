@@ -129,6 +129,11 @@ impl<'a> Reading<'_, 'a> {
         if rule_line.form != LineForm::Save {
             commands::clean(rule_line.form, words, diagnostics);
         }
+        if words.is_empty() {
+            let message = "expected `-A CHAIN …` behind the counters, found the end of the line";
+            let place = rule_line.line.span();
+            diagnostics.push(Diagnostic::error("unexpected-line", message, place));
+        }
         let (placement, chain, used) = command(words, line, diagnostics);
         let chain_span = words.get(1).map_or(line.span(), |word| word.span);
         let context = RuleContext {
