@@ -27,6 +27,9 @@ impl Word<'_> {
     }
 }
 
+/// How many words a line may have, which is far more than iptables-restore takes.
+const MOST_WORDS: usize = 10_000;
+
 /// Appends the words of `line`, which starts at byte `offset` of its text, to `words`.
 pub(crate) fn split_words<'a>(
     line: &'a str,
@@ -40,6 +43,15 @@ pub(crate) fn split_words<'a>(
         if byte <= b' ' {
             at += 1;
             continue;
+        }
+        if words.len() >= MOST_WORDS {
+            let message = format!("more than {MOST_WORDS} words in one line");
+            let place = Span::new(offset + at, offset + bytes.len());
+            diagnostics.push(
+                Diagnostic::error("too-long", message, place)
+                    .help("iptables-restore takes at most 255 words a line"),
+            );
+            break;
         }
         let start = at;
         let plain = bytes
@@ -145,6 +157,19 @@ pub(crate) fn clip(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_has_only_so_many_words() {
+        let line = "a ".repeat(MOST_WORDS + 1);
+        let place = 2 * MOST_WORDS;
+        let (mut words, mut diagnostics) = (Vec::new(), Vec::new());
+        split_words(&line[..place], 7, &mut words, &mut diagnostics);
+        assert_eq!((words.len(), diagnostics.len()), (MOST_WORDS, 0));
+        words.clear();
+        split_words(&line, 7, &mut words, &mut diagnostics);
+        assert_eq!((words.len(), diagnostics.len()), (MOST_WORDS, 1));
+        assert_eq!(diagnostics[0].span, Span::new(7 + place, 7 + place + 2));
+    }
 
     #[track_caller]
     fn check(line: &str, expected: &[&str]) {
