@@ -71,6 +71,9 @@ impl Diagnostic {
 /// How many characters of a quoted word a message shows.
 const LONGEST_QUOTE: usize = 60;
 
+/// How many bytes a message has where its quotes hold quotes themselves.
+const LONGEST_MESSAGE: usize = 1_000;
+
 /// A message as one short line: a quoted word of the text may be of any length, and may hold what
 /// would act on a terminal.
 fn one_line(message: String) -> String {
@@ -80,6 +83,10 @@ fn one_line(message: String) -> String {
     let mut line = String::with_capacity(message.len().min(1_024));
     let mut quoted = None;
     for char in message.chars() {
+        if line.len() > LONGEST_MESSAGE {
+            line.push('…');
+            break;
+        }
         if char == '`' {
             quoted = quoted.is_none().then_some(0);
         } else if let Some(length) = &mut quoted {
@@ -103,14 +110,14 @@ fn one_line(message: String) -> String {
 /// The known name nearest to a mistyped one, if any is near enough to be meant.
 #[must_use]
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    // The table of distances grows with both lengths, and a word of the text can be of any.
-    let comparable =
-        |name: &&str| found.len() / 4 <= 2 * name.len() && name.len() / 4 <= 2 * found.len();
+    let near = |name: &str| 1 + found.len().min(name.len()) / 4;
+    let length = found.chars().count();
     known
         .into_iter()
-        .filter(comparable)
+        // The distance costs the product of both lengths, and a word of a text can be of any.
+        .filter(|name| length.abs_diff(name.chars().count()) <= near(name))
         .map(|name| (strsim::damerau_levenshtein(found, name), name))
-        .filter(|(distance, name)| *distance <= 1 + found.len().min(name.len()) / 4)
+        .filter(|(distance, name)| *distance <= near(name))
         .min_by_key(|(distance, name)| (*distance, *name))
         .map(|(_, name)| name)
 }

@@ -3,6 +3,7 @@
 mod json;
 mod text;
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::scope::Scope;
@@ -208,8 +209,10 @@ pub fn parse(text: &str) -> Read<Vec<Interface>> {
         None => text::interfaces(text, &mut diagnostics),
     };
     let mut interfaces: Vec<Interface> = Vec::new();
+    let mut by_name: HashMap<String, usize> = HashMap::new();
     for interface in listed {
-        match interfaces.iter_mut().find(|known| known.name == interface.name) {
+        let place = by_name.get(&interface.name);
+        match place.and_then(|place| interfaces.get_mut(*place)) {
             Some(known) if same_index(known.index, interface.index) => known.merge(interface),
             Some(known) => {
                 let message = format!("`{}` is listed with two different numbers", known.name);
@@ -218,14 +221,16 @@ pub fn parse(text: &str) -> Read<Vec<Interface>> {
                         .help("paste the listing of one host at one time"),
                 );
             }
-            None => interfaces.push(interface),
+            None => {
+                by_name.insert(interface.name.clone(), interfaces.len());
+                interfaces.push(interface);
+            }
         }
     }
     // `@if5` is a number in another namespace, unless an interface has that very name.
-    let names: Vec<String> = interfaces.iter().map(|interface| interface.name.clone()).collect();
     for interface in &mut interfaces {
         interface.link = interface.link.take().map(|link| match &link {
-            Link::Here(name) if names.contains(name) => link,
+            Link::Here(name) if by_name.contains_key(name) => link,
             _ => link.elsewhere(),
         });
     }

@@ -1,5 +1,7 @@
 //! The parts of a snapshot, and a snapshot in one file.
 
+use std::collections::HashSet;
+
 use super::Read;
 use super::line::lines;
 use crate::diagnostic::{Diagnostic, nearest};
@@ -98,6 +100,7 @@ pub fn is_snapshot(text: &str) -> bool {
 pub fn split(text: &str) -> Read<Vec<SnapshotPart<'_>>> {
     let mut diagnostics = Vec::new();
     let mut parts: Vec<SnapshotPart<'_>> = Vec::new();
+    let mut names: HashSet<&str> = HashSet::new();
     let mut lost: Option<Span> = None;
     let mut headers = headers(text).into_iter().peekable();
     let first = headers.peek().map_or(text.len(), |header| header.line.start as usize);
@@ -133,7 +136,7 @@ pub fn split(text: &str) -> Read<Vec<SnapshotPart<'_>>> {
                 diagnostics.push(Diagnostic::warning("text-after-end", message, part.span));
             }
             _ => {
-                diagnostics.extend(complaint(&part, &parts));
+                diagnostics.extend(complaint(&part, names.insert(part.name)));
                 parts.push(part);
             }
         }
@@ -180,14 +183,14 @@ fn header_name(line: &str) -> Option<&str> {
     (name.len() < rest.len() || rest.is_empty()).then_some(name)
 }
 
-/// What is wrong with the name of a part.
-fn complaint(part: &SnapshotPart<'_>, earlier: &[SnapshotPart<'_>]) -> Option<Diagnostic> {
+/// What is wrong with the name of a part, which is there for the first time or again.
+fn complaint(part: &SnapshotPart<'_>, is_first: bool) -> Option<Diagnostic> {
     let name = part.name;
     if name.is_empty() {
         let message = "expected the name of a part behind `#@ nattrace`";
         return Some(Diagnostic::error("no-part-name", message, part.header));
     }
-    if earlier.iter().any(|known| known.name == name) {
+    if !is_first {
         let message = format!("the part `{name}` is there twice");
         return Some(Diagnostic::error("duplicate-part", message, part.header));
     }

@@ -1,7 +1,8 @@
 //! Which chains of a paste make up a table, and which table that is.
 
+use std::collections::HashSet;
+
 use super::Block;
-use super::line::Header;
 use crate::extension::{ExtensionKind, find};
 use crate::span::Span;
 use crate::syntax::{Backend, Family, TableName};
@@ -41,40 +42,63 @@ pub(super) enum Told {
 pub(super) fn segments<'a>(blocks: Vec<Block<'a>>, hints: &[Hint]) -> Vec<Segment<'a>> {
     let mut segments: Vec<Segment<'a>> = Vec::new();
     let mut last_hint = None;
+    let mut listed = Listed::default();
     for block in blocks {
         let fresh = block.hint != last_hint;
-        let same =
-            segments.last_mut().filter(|segment| !fresh && !starts_table(segment, &block.header));
+        let name = block.header.name.text;
+        let same = segments.last_mut().filter(|_| !fresh && !listed.starts_table(name));
         match same {
             Some(segment) => segment.blocks.push(block),
             None => {
                 let hint =
                     block.hint.filter(|_| fresh).and_then(|number| hints.get(number)).copied();
                 last_hint = block.hint;
+                listed = Listed::default();
                 segments.push(Segment { hint, blocks: vec![block] });
             }
         }
+        listed.add(name);
     }
     segments
 }
 
-/// Whether this chain can't stand in the table of the chains before it: a table lists its built-in
-/// chains first, in the order of their hooks, and each chain once.
-fn starts_table(segment: &Segment<'_>, header: &Header<'_>) -> bool {
-    let name = header.name.text;
-    let place = |name: &str| BUILTIN.iter().position(|builtin| *builtin == name);
-    let names = || segment.blocks.iter().map(|block| block.header.name.text);
-    if names().any(|known| known == name) {
-        return true;
+/// The chains of a table so far.
+#[derive(Debug, Default)]
+struct Listed<'a> {
+    names: HashSet<&'a str>,
+    /// The place of the last built-in chain in the order of hooks.
+    builtin: Option<usize>,
+    /// Whether the last chain is a user chain.
+    user_chain_last: bool,
+    /// Whether a chain is none of the old nat table's.
+    other_than_old_nat: bool,
+}
+
+impl<'a> Listed<'a> {
+    fn add(&mut self, name: &'a str) {
+        let place = place(name);
+        self.names.insert(name);
+        self.builtin = place.or(self.builtin);
+        self.user_chain_last = place.is_none();
+        self.other_than_old_nat |= !OLD_NAT.contains(&name);
     }
-    let Some(here) = place(name) else { return false };
-    let Some(last) = names().filter_map(place).next_back() else {
-        // Only user chains so far: a part of a listing in its own order.
-        return false;
-    };
-    let user_chain_last = names().next_back().is_some_and(|last| place(last).is_none());
-    let old_nat = name == "OUTPUT" && names().all(|known| OLD_NAT.contains(&known));
-    user_chain_last || here < last && !old_nat
+
+    /// Whether this chain can't stand in the table of the chains before it: a table lists its
+    /// built-in chains first, in the order of their hooks, and each chain once.
+    fn starts_table(&self, name: &str) -> bool {
+        if self.names.contains(name) {
+            return true;
+        }
+        // With only user chains so far, it is a part of a listing in its own order.
+        let (Some(here), Some(last)) = (place(name), self.builtin) else { return false };
+        let old_nat = name == "OUTPUT" && !self.other_than_old_nat;
+        self.user_chain_last || here < last && !old_nat
+    }
+}
+
+/// The place of a built-in chain in the order of hooks.
+fn place(name: &str) -> Option<usize> {
+    BUILTIN.iter().position(|builtin| *builtin == name)
 }
 
 impl Segment<'_> {

@@ -1,6 +1,6 @@
 //! Rules as commands: the output of `iptables -S`, lists of `-A …` lines, lines of a script.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::chains;
 use super::{Block, Line, LineForm, Origin, RuleLine, lines};
@@ -59,9 +59,23 @@ struct Section {
     table: Option<TableName>,
 }
 
+/// What the commands of the last section were.
+#[derive(Default)]
+struct Seen {
+    /// How many sections there were.
+    section: usize,
+    /// Whether a rule was listed.
+    rules: bool,
+    /// The chains whose policy was listed.
+    policies: HashSet<String>,
+    /// The chains whose policy was typed at a shell since the last rule that was listed.
+    typed: HashSet<String>,
+}
+
 struct Scan<'d, 'a> {
     origin: Origin,
     sections: Vec<Section>,
+    seen: Seen,
     commands: Vec<Command<'a>>,
     prose: bool,
     /// The family of the programs that were named so far.
@@ -77,6 +91,7 @@ pub(super) fn scan<'a>(
     let mut scan = Scan {
         origin: Origin::default(),
         sections: vec![Section::default()],
+        seen: Seen::default(),
         commands: Vec::new(),
         prose: false,
         program: None,
@@ -209,28 +224,36 @@ impl<'a> Scan<'_, 'a> {
             Some(chain) => chain.text.clone().into_owned(),
             None => option.get(2..).unwrap_or_default().to_owned(),
         };
-        self.section_for(kind, &chain);
+        self.section_for(kind, form, &chain);
         let section = self.sections.len() - 1;
         self.commands.push(Command { line, form, section, table, kind, chain, words });
     }
 
     /// Begins a new section where `-P` names a chain again, as in several `-S` pasted in a row.
-    fn section_for(&mut self, kind: Kind, chain: &str) {
-        let section = self.sections.len() - 1;
-        let here = self.commands.iter().rev().take_while(|command| command.section == section);
-        let mut rules = false;
-        if kind != Kind::Policy {
-            return;
+    fn section_for(&mut self, kind: Kind, form: LineForm, chain: &str) {
+        if self.seen.section != self.sections.len() {
+            self.seen = Seen { section: self.sections.len(), ..Seen::default() };
         }
-        for command in here {
-            rules |= command.kind == Kind::Rule && command.form == LineForm::Command;
-            if rules || command.kind == Kind::Policy && command.chain == chain {
-                let shell = command.form == LineForm::Shell;
-                if !shell {
-                    self.sections.push(Section::default());
-                }
-                return;
+        match kind {
+            Kind::Rule if form == LineForm::Command => {
+                self.seen.rules = true;
+                // What comes first, going back, tells.
+                self.seen.typed.clear();
             }
+            Kind::Policy => {
+                let typed = self.seen.typed.contains(chain);
+                if !typed && (self.seen.rules || self.seen.policies.contains(chain)) {
+                    self.sections.push(Section::default());
+                    self.seen = Seen { section: self.sections.len(), ..Seen::default() };
+                }
+                if form == LineForm::Shell {
+                    self.seen.typed.insert(chain.to_owned());
+                } else {
+                    self.seen.typed.remove(chain);
+                    self.seen.policies.insert(chain.to_owned());
+                }
+            }
+            Kind::Rule | Kind::NewChain | Kind::Clearing | Kind::Editing => {}
         }
     }
 
@@ -350,14 +373,16 @@ fn assemble<'a>(
             );
         }
         let section = command.section;
-        let at = blocks.iter().position(|(of, block)| *of == section && block.name == name);
-        let at = at.unwrap_or_else(|| {
+        // Sections come in order, and each has few tables.
+        let in_section = blocks.iter().rev().take_while(|(of, _)| *of == section);
+        let back = in_section.map(|(_, block)| block.name).position(|known| known == name);
+        if back.is_none() {
             let span = command.line.span();
             let block =
                 Block { name, span, chains: Vec::new(), lines: Vec::new(), declared: false };
             blocks.push((section, block));
-            blocks.len() - 1
-        });
+        }
+        let at = blocks.len() - 1 - back.unwrap_or(0);
         if let Some((_, block)) = blocks.get_mut(at) {
             add(block, command, diagnostics);
         }
