@@ -259,10 +259,8 @@ impl Body {
                 }
                 (2, packet.source.is_ipv6())
             }
-            Self::Opaque => {
-                bytes.extend(PAYLOAD);
-                return bytes;
-            }
+            // For GRE this is a header of version 0; for the others it means nothing.
+            Self::Opaque => return vec![0; PAYLOAD.len()],
         };
         let header = if pseudo { packet.pseudo_header(bytes.len()) } else { Vec::new() };
         let mut sum = internet_checksum(&[&header, &bytes]);

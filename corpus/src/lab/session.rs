@@ -81,9 +81,10 @@ pub(crate) struct Session {
 /// How long the kernel is given to announce its groups after the interfaces came up.
 const ANNOUNCEMENTS: Duration = Duration::from_millis(2500);
 
-/// How often a disagreement must show before it counts: what the kernel does late for an earlier
-/// packet is no disagreement about this one.
-const REPEATS: u32 = 3;
+/// A disagreement must show again after each of these pauses before it counts: what the kernel
+/// does late for an earlier packet is no disagreement about this one, and errors about routes are
+/// limited to one a second for each sender (`ip_error`).
+const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(1100)];
 
 impl Session {
     fn open(options: &Options) -> io::Result<Self> {
@@ -140,11 +141,11 @@ impl Session {
         trial: &Trial,
     ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
         let mut tried = self.try_out(loaded, trial)?;
-        for _ in 1..REPEATS {
+        for pause in PAUSES {
             if !matches!(tried, Ok((Judgement::Disagrees(_), _))) {
                 break;
             }
-            std::thread::sleep(Duration::from_millis(5));
+            std::thread::sleep(pause);
             tried = self.try_out(loaded, trial)?;
         }
         Ok(tried)

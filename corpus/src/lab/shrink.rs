@@ -25,18 +25,25 @@ pub(crate) fn shrink(
 ) -> io::Result<Found> {
     let mut lines: Vec<&str> = rules.lines().collect();
     let mut best = (observed, differences(judgement));
-    let mut at = lines.len();
-    while at > 0 {
-        at -= 1;
-        if !lines.get(at).is_some_and(|line| line.starts_with("-A ")) {
-            continue;
+    let mut size = lines.len().next_power_of_two();
+    while size > 0 {
+        let mut from = 0;
+        while from < lines.len() {
+            let kept = |(at, line): (usize, &&'_ str)| {
+                !(from..from + size).contains(&at) || !line.starts_with("-A ")
+            };
+            let fewer: Vec<&str> =
+                lines.iter().enumerate().filter(|pair| kept(*pair)).map(|(_, line)| *line).collect();
+            if fewer.len() < lines.len()
+                && let Some(still) = disagrees(session, &fewer, trial)?
+            {
+                lines = fewer;
+                best = still;
+            } else {
+                from += size;
+            }
         }
-        let mut fewer = lines.clone();
-        fewer.remove(at);
-        if let Some(still) = disagrees(session, &fewer, trial)? {
-            lines = fewer;
-            best = still;
-        }
+        size /= 2;
     }
     let rules = lines.join("\n") + "\n";
     let loaded = session.load(&rules)?.map_err(io::Error::other)?;

@@ -166,6 +166,12 @@ impl Sender {
         }
     }
 
+    /// Whether something came back.
+    pub(crate) fn was_answered(&self) -> bool {
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 256];
+        self.socket.recv_from(&mut buffer).is_ok()
+    }
+
     /// Ends a connection without a word, or with a reset.
     pub(crate) fn close(self) {
         let _of_no_interest = self.socket.set_linger(Some(Duration::ZERO));

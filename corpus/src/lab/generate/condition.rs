@@ -128,10 +128,8 @@ impl Generator {
                 format!(" -m rpfilter {option}").trim_end().to_owned()
             }
             20 => " -m comment --comment \"a word\"".to_owned(),
-            21 => {
-                let lengths = ["0:100", "28", "36:48", "500:65535"];
-                format!(" -m length {}--length {}", self.not(), self.pick(&lengths))
-            }
+            // How long a packet is, no question says: only what holds for all can be told.
+            21 => format!(" -m length {}--length 0:65535", self.not()),
             22 if matches!(kind, Kind::Tcp | Kind::Udp) => self.multiport(),
             23 if place.only(&["OUTPUT", "POSTROUTING"]) => {
                 format!(" -m owner {}--socket-exists", self.not())

@@ -37,6 +37,10 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
     };
     let source = source(generator, wire)?;
     let destination = destination(generator, wire)?;
+    // A container does not talk to itself by its wire.
+    if topology::container_at(wire).is_some() && source == destination {
+        return None;
+    }
     let mut flow = flow(generator, source, destination);
     flow.in_interface = Some(topology::interface_of(wire).to_owned());
     let tracked = matches!(
@@ -86,6 +90,16 @@ fn source(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
         _ if generator.chance(25) => values.near,
         _ => values.remote,
     };
+    if generator.chance(40) {
+        // Somebody of his own, behind a router.
+        let (a, b) = (generator.random.u8(1..255), generator.random.u8(1..255));
+        return match (generator.family, wire) {
+            (Family::Ipv4, "lan") => address(&format!("10.50.{a}.{b}")),
+            (Family::Ipv4, _) => address(&format!("8.8.{a}.{b}")),
+            (Family::Ipv6, "lan") => address(&format!("fd50::{a}:{b}")),
+            (Family::Ipv6, _) => address(&format!("2001:4860::{a}:{b}")),
+        };
+    }
     address(generator.pick(pool))
 }
 
