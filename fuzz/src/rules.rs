@@ -26,8 +26,11 @@ pub fn rules(text: &str) {
 pub fn listing(text: &str) {
     let (rules, diagnostics) = parse_listing(text);
     check(text, &rules, &diagnostics);
-    let readable = diagnostics.iter().all(|found| found.severity != Severity::Error);
-    if readable && !rules.tables.is_empty() {
+    // What a listing says in other words than options can't be printed as options.
+    let mut all = rules.tables.iter().flat_map(|table| &table.rules);
+    let understood = all.all(|rule| rule.unsupported.is_empty());
+    let errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    if understood && !errors && !rules.tables.is_empty() {
         printing_settles(&rules);
     }
 }
