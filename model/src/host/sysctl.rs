@@ -8,13 +8,28 @@ use nattrace_parser::syntax::Family;
 /// as slashes do in sysctl(8): the reader normalises `eth0/100` to `eth0.100`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sysctls {
+    /// All settings by name.
     values: BTreeMap<String, i64>,
+    /// Those of `net.ipv4.conf` and `net.ipv6.conf` once more, by interface and name: they are
+    /// asked for again and again.
+    interfaces: [BTreeMap<String, BTreeMap<String, i64>>; 2],
 }
 
 impl Sysctls {
     /// Settings from name and value; values that are no numbers do not matter here.
     pub fn insert(&mut self, name: impl Into<String>, value: i64) {
-        self.values.insert(name.into(), value);
+        let name = name.into();
+        let [ipv4, ipv6] = &mut self.interfaces;
+        for (prefix, interfaces) in [("net.ipv4.conf.", ipv4), ("net.ipv6.conf.", ipv6)] {
+            // The name of an interface may hold dots, that of a setting does not.
+            if let Some((interface, setting)) =
+                name.strip_prefix(prefix).and_then(|rest| rest.rsplit_once('.'))
+            {
+                let settings = interfaces.entry(interface.to_owned()).or_default();
+                settings.insert(setting.to_owned(), value);
+            }
+        }
+        self.values.insert(name, value);
     }
 
     /// A setting, where it is known.
@@ -32,11 +47,12 @@ impl Sysctls {
     /// `net.ipv{4,6}.conf.INTERFACE.NAME`.
     #[must_use]
     pub fn interface(&self, family: Family, interface: &str, name: &str) -> Option<i64> {
-        let version = match family {
-            Family::Ipv4 => 4,
-            Family::Ipv6 => 6,
+        let [ipv4, ipv6] = &self.interfaces;
+        let interfaces = match family {
+            Family::Ipv4 => ipv4,
+            Family::Ipv6 => ipv6,
         };
-        self.get(&format!("net.ipv{version}.conf.{interface}.{name}"))
+        interfaces.get(interface)?.get(name).copied()
     }
 
     /// A setting that holds if it is set for all interfaces or for this one

@@ -4,11 +4,12 @@ use nattrace_parser::syntax::Policy;
 
 use crate::System;
 use crate::answer::{Effect, Rewrite, Step};
-use crate::condition::{Condition, Undecided};
+use crate::condition::Undecided;
 use crate::hook::Hook;
 use crate::packet::Packet;
 use crate::ruleset::{ChainId, RuleId};
 use crate::simulate::connection::Tracking;
+use crate::simulate::hidden::{Position, is_hidden};
 use crate::simulate::matching::{Ternary, View};
 use crate::simulate::trip::{Leg, Stop, Trip};
 use crate::target::Target;
@@ -33,8 +34,21 @@ impl Trip<'_, '_, '_> {
                 }
             };
             let id = RuleId { chain: current, index };
+            let matches = match self.view().all(&rule.conditions) {
+                Ternary::May(why) => {
+                    let position =
+                        Position { base, policy: policy.policy, callers: &callers, next: id };
+                    if is_hidden(&rule.conditions)
+                        && let Some(end) = self.hidden_end(hook, position)
+                    {
+                        return end;
+                    }
+                    self.decide(id, why)
+                }
+                sure => sure == Ternary::Yes,
+            };
             index += 1;
-            if !self.matches(id, &rule.conditions) {
+            if !matches {
                 continue;
             }
             match self.target(hook, id, &rule.target)? {
@@ -55,7 +69,12 @@ impl Trip<'_, '_, '_> {
         }
     }
 
-    fn policy(&mut self, hook: Hook, chain: ChainId, policy: Policy) -> Result<(), Stop> {
+    pub(crate) fn policy(
+        &mut self,
+        hook: Hook,
+        chain: ChainId,
+        policy: Policy,
+    ) -> Result<(), Stop> {
         self.steps.push(Step::Policy { hook, chain, policy });
         match policy {
             Policy::Accept => Ok(()),
@@ -63,9 +82,9 @@ impl Trip<'_, '_, '_> {
         }
     }
 
-    /// Whether a rule matches; where nobody can say, the oracle does.
-    fn matches(&mut self, id: RuleId, conditions: &[Condition]) -> bool {
-        let view = View {
+    /// The packet as a rule sees it.
+    pub(crate) fn view(&self) -> View<'_> {
+        View {
             host: &self.run.system.host,
             packet: &self.packet,
             in_interface: self.in_interface,
@@ -78,12 +97,11 @@ impl Trip<'_, '_, '_> {
             mac: self.mac,
             local: self.local,
             maker: self.maker,
-        };
-        let why = match view.all(conditions) {
-            Ternary::Yes => return true,
-            Ternary::No => return false,
-            Ternary::May(why) => why,
-        };
+        }
+    }
+
+    /// Where nobody can say whether a rule matches, the oracle does.
+    fn decide(&mut self, id: RuleId, why: Undecided) -> bool {
         let likely = match why {
             Undecided::Chance { at_first } => at_first.unwrap_or(false),
             Undecided::Unsupported | Undecided::InterfacesNotShown => true,
@@ -93,11 +111,19 @@ impl Trip<'_, '_, '_> {
     }
 
     /// Carries out a rule's target, and records the step.
-    fn target(&mut self, hook: Hook, rule: RuleId, target: &Target) -> Result<Next, Stop> {
-        let before = self.packet.clone();
-        let mark_before = self.connection().map(|connection| connection.mark);
+    pub(crate) fn target(
+        &mut self,
+        hook: Hook,
+        rule: RuleId,
+        target: &Target,
+    ) -> Result<Next, Stop> {
         let effect = effect_of(target);
         self.steps.push(Step::Rule { hook, rule, effect, rewrites: Vec::new() });
+        if !rewrites_packet(target) {
+            return self.carry_out(hook, target);
+        }
+        let before = self.packet.clone();
+        let mark_before = self.connection().map(|connection| connection.mark);
         let at = self.steps.len() - 1;
         let next = self.carry_out(hook, target)?;
         let mut changes = rewrites(&before, &self.packet);
@@ -182,8 +208,21 @@ impl Trip<'_, '_, '_> {
     }
 }
 
+/// Whether a target may rewrite the packet or a mark where it stands; what NAT maps is rewritten,
+/// and told, when the chain is over.
+fn rewrites_packet(target: &Target) -> bool {
+    matches!(
+        target,
+        Target::Mark { .. }
+            | Target::Connmark(_)
+            | Target::Ttl(_)
+            | Target::Tos { .. }
+            | Target::Tproxy { .. }
+    )
+}
+
 /// Where a chain goes on after a matching rule.
-enum Next {
+pub(crate) enum Next {
     Rule,
     Accept,
     Jump(ChainId),
@@ -192,12 +231,8 @@ enum Next {
 }
 
 /// The words of a decision about a rule, as `filter/INPUT/3 matches`.
-fn question(system: &System, leg: Leg, id: RuleId) -> String {
-    let who = match leg {
-        Leg::Forth => "",
-        Leg::Back => "reply: ",
-        Leg::Earlier => "first packet: ",
-    };
+pub(crate) fn question(system: &System, leg: Leg, id: RuleId) -> String {
+    let who = leg.words();
     match system.rules.chain(id.chain) {
         Some(chain) => {
             format!("{who}{}/{}/{} matches", chain.table.as_str(), chain.name, id.number())

@@ -227,7 +227,16 @@ impl<'s> Trip<'_, 's, '_> {
         match host.sysctls.get(name) {
             Some(value) => value != 0,
             None if host.has(Part::Sysctl) => false,
-            None => self.run.bridge_filter(name),
+            None => {
+                self.run.assume(
+                    "bridge-nf-unknown",
+                    format!(
+                        "no part says whether bridged packets pass the rules ({name}), as they do \
+                         on most hosts with Docker (sysctl settles it)"
+                    ),
+                );
+                self.run.bridge_filter(name)
+            }
         }
     }
 }

@@ -140,8 +140,19 @@ impl<'s> Run<'s, '_> {
         // IGMP, OSPF and VRRP have such a sum; GRE, ESP, AH and the last ones are not verified.
         let verified = matches!(
             packet.protocol,
-            protocol::ICMP | 2 | protocol::TCP | protocol::UDP | protocol::DCCP | 47 | 50 | 51
-                | protocol::ICMPV6 | 89 | 112 | protocol::SCTP | protocol::UDPLITE
+            protocol::ICMP
+                | 2
+                | protocol::TCP
+                | protocol::UDP
+                | protocol::DCCP
+                | 47
+                | 50
+                | 51
+                | protocol::ICMPV6
+                | 89
+                | 112
+                | protocol::SCTP
+                | protocol::UDPLITE
         );
         if !verified {
             let why = format!(
@@ -280,12 +291,14 @@ impl<'s> Run<'s, '_> {
             return Err(format!("the answer is lost: {why}"));
         }
         let family = packet.family();
-        let both_uplinks = outside::is_uplink(self.system, interface, family)
-            && outside::is_uplink(self.system, arrival.interface, family)
-            && is_internet(packet.destination);
+        let both_uplinks = || {
+            is_internet(packet.destination)
+                && outside::is_uplink(self.system, interface, family)
+                && outside::is_uplink(self.system, arrival.interface, family)
+        };
         if interface == arrival.interface
-            || both_uplinks
             || host.is_on_link(packet.destination, interface)
+            || both_uplinks()
         {
             return Ok(());
         }

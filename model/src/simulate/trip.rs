@@ -60,6 +60,17 @@ pub(crate) enum Leg {
     Earlier,
 }
 
+impl Leg {
+    /// What a decision about the packet begins with.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Forth => "",
+            Self::Back => "reply: ",
+            Self::Earlier => "first packet: ",
+        }
+    }
+}
+
 /// Who makes a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
@@ -72,6 +83,9 @@ pub(crate) enum Maker {
     /// looked up in nat POSTROUTING, because `nf_nat_inet_fn` spares ICMP alone).
     RejectReset,
 }
+
+/// Room for the steps of an ordinary trip through a Docker host.
+const USUAL_STEPS: usize = 16;
 
 /// Why a packet does not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +171,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             proxy_socket: None,
             source_unknown: false,
             source_port_random: false,
-            steps: Vec::new(),
+            steps: Vec::with_capacity(USUAL_STEPS),
             decided_by: None,
         }
     }
