@@ -237,7 +237,19 @@ pub(super) fn looks_like_row(line: Piece<'_>) -> bool {
         addresses += u32::from(address(word.text));
         before = word.text;
     }
-    addresses >= 2 || target && addresses >= 1
+    target && addresses >= 1 || addresses >= 2 && !is_of_other_tool(line)
+}
+
+/// Whether a line with addresses is one of `ip addr`, `ip route`, `ifconfig` or `route -n`, which
+/// people paste beside their rules.
+fn is_of_other_tool(line: Piece<'_>) -> bool {
+    const WORDS: [&str; 10] = [
+        "inet", "inet6", "via", "dev", "scope", "brd", "peer", "broadcast", "netmask", "link/ether",
+    ];
+    // The fourth column of `route -n`.
+    const FLAGS: [&str; 4] = ["U", "UG", "UH", "UGH"];
+    line.words().any(|word| WORDS.contains(&word.text))
+        || line.words().nth(3).is_some_and(|word| FLAGS.contains(&word.text))
 }
 
 #[cfg(test)]
@@ -274,6 +286,26 @@ mod tests {
             "the iptables list",
         ] {
             assert!(!matches!(classify(piece(none)), Line::Command(_)), "{none}");
+        }
+    }
+
+    #[test]
+    fn what_other_tools_print_is_no_row() {
+        for other in [
+            "    inet 173.208.194.202/29 brd 173.208.194.207 scope global eth0",
+            "172.17.0.0/16 dev docker0  proto kernel  scope link  src 172.17.0.1",
+            "    ip route add 172.17.0.0/16 via 192.168.12.107",
+            "0.0.0.0         192.168.1.1     0.0.0.0         UG    0      0        0 eth0",
+            "        inet 10.0.0.2  netmask 255.255.255.0  broadcast 10.0.0.255",
+        ] {
+            assert!(!looks_like_row(piece(other)), "{other}");
+        }
+        for row in [
+            "ACCEPT     10.0.0.0/8           192.168.1.1          /* via dev */",
+            "0    --  10.0.0.0/8           192.168.1.1            /* via dev */",
+            "10.0.0.0/8           192.168.1.1            state NEW",
+        ] {
+            assert!(looks_like_row(piece(row)), "{row}");
         }
     }
 
