@@ -70,6 +70,15 @@ impl<'s> Run<'s, '_> {
             Receiver::Listener(_) | Receiver::Unknown if !self.begins(packet) => {
                 self.stray_segment(packet, sent, origin)
             }
+            Receiver::Unknown if socket::is_published(host, packet) => {
+                self.assume(
+                    "docker-proxy-assumed",
+                    "no part says which sockets listen (listeners): docker-proxy is taken to, for docker publishes the port",
+                );
+                let source = self.routed_address(packet);
+                let answered = self.local_answer(packet, sent, origin, source);
+                self.proxied(answered, packet)
+            }
             Receiver::Unknown => {
                 self.assume(
                     "listeners-assumed",
@@ -126,10 +135,12 @@ impl<'s> Run<'s, '_> {
         origin: Origin<'s>,
     ) -> Consequence {
         let source = self.answering_address(listener, packet);
-        let mut consequence = self.local_answer(packet, sent, origin, source);
-        if !socket::is_docker_proxy(listener) {
-            return consequence;
-        }
+        let answered = self.local_answer(packet, sent, origin, source);
+        if socket::is_docker_proxy(listener) { self.proxied(answered, packet) } else { answered }
+    }
+
+    /// docker-proxy has accepted the connection, and opens one of its own to the container.
+    fn proxied(&mut self, mut consequence: Consequence, packet: &Packet) -> Consequence {
         consequence.proxied = true;
         let Some(target) = socket::proxy_target(self.system, packet) else {
             self.assume(
@@ -167,20 +178,10 @@ impl<'s> Run<'s, '_> {
     /// The address that a listener's answer carries: a datagram socket bound to no address lets
     /// routing choose.
     pub(crate) fn answering_address(&mut self, listener: &Listener, packet: &Packet) -> IpAddr {
-        let datagram = packet.protocol == protocol::UDP && listener.address.is_none();
-        if !datagram {
+        if listener.address.is_some() {
             return packet.destination;
         }
-        let back =
-            Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
-        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, "lo") };
-        let chosen = match routing::lookup(&self.system.host, &key) {
-            LookupResult::Found(found) => {
-                routing::source_for(&self.system.host, &found, packet.source)
-            }
-            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
-        };
-        let chosen = chosen.unwrap_or(packet.destination);
+        let chosen = self.routed_address(packet);
         if chosen != packet.destination && !socket::is_docker_proxy(listener) {
             self.assume(
                 "datagram-source",
@@ -188,6 +189,23 @@ impl<'s> Run<'s, '_> {
             );
         }
         chosen
+    }
+
+    /// The address that a socket bound to none answers from: a stream's is the one that was asked,
+    /// a datagram's the one that routing chooses.
+    fn routed_address(&self, packet: &Packet) -> IpAddr {
+        if packet.protocol != protocol::UDP {
+            return packet.destination;
+        }
+        let back =
+            Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
+        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, "lo") };
+        let host = &self.system.host;
+        let chosen = match routing::lookup(host, &key) {
+            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
+            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
+        };
+        chosen.unwrap_or(packet.destination)
     }
 
     /// A local process answers from an address of its own.
@@ -223,12 +241,7 @@ impl<'s> Run<'s, '_> {
 
     /// A segment that a listening socket can't make anything of (`tcp_rcv_state_process`): an
     /// acknowledgement is reset, everything else is dropped.
-    fn stray_segment(
-        &mut self,
-        packet: &Packet,
-        sent: &Packet,
-        origin: Origin<'s>,
-    ) -> Consequence {
+    fn stray_segment(&mut self, packet: &Packet, sent: &Packet, origin: Origin<'s>) -> Consequence {
         let mut consequence = if packet.tcp_flags & tcp_flag::ACK != 0 {
             self.reset(packet, sent, origin)
         } else {
@@ -277,7 +290,23 @@ impl<'s> Run<'s, '_> {
                     Consequence::because(Outcome::Timeout, why)
                 }
             }
-            WayBack::Lost(why) => Consequence::because(Outcome::Timeout, why),
+            WayBack::Lost(why) => {
+                let host = &self.system.host;
+                let neighbour = host.is_on_link(packet.destination, interface)
+                    && !host.is_container_bridge(interface);
+                if neighbour
+                    && !host.zones.values().any(|z| z.contains(packet.destination, interface))
+                {
+                    self.assume(
+                        "way-back-assumed",
+                        format!(
+                            "no part says whether {} sends answers for {} to this host (zones.toml): it is taken not to",
+                            packet.destination, packet.source
+                        ),
+                    );
+                }
+                Consequence::because(Outcome::Timeout, why)
+            }
             WayBack::Nobody(why) | WayBack::Refused(why) => {
                 Consequence::because(Outcome::Unreachable, why)
             }
@@ -317,9 +346,7 @@ impl<'s> Run<'s, '_> {
                 let error = if packet.source.is_ipv4() { (11, 0) } else { (3, 0) };
                 self.icmp_error(packet, sent, origin, travelled.tracking, error)
             }
-            Stop::Rejected(RejectWith::TcpReset) => {
-                self.reject_with_reset(travelled, sent, origin)
-            }
+            Stop::Rejected(RejectWith::TcpReset) => self.reject_with_reset(travelled, sent, origin),
             Stop::Rejected(RejectWith::Icmp { kind, code }) => {
                 let mut consequence = self.reject_with_error(travelled, sent, origin, (kind, code));
                 if at_once

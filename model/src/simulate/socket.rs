@@ -78,6 +78,13 @@ pub(crate) fn is_docker_proxy(listener: &Listener) -> bool {
     listener.processes.iter().any(|process| process == "docker-proxy")
 }
 
+/// Whether docker publishes the port that a packet is for.
+pub(crate) fn is_published(host: &Host, packet: &Packet) -> bool {
+    socket_protocol(packet.protocol).zip(packet.destination_port()).is_some_and(|(wanted, port)| {
+        host.inventory.published(wanted, packet.destination, port).is_some()
+    })
+}
+
 /// Where docker-proxy connects to for a published port: the inventory says, else a DNAT rule for
 /// the same port.
 pub(crate) fn proxy_target(system: &System, packet: &Packet) -> Option<SocketAddr> {
@@ -86,7 +93,11 @@ pub(crate) fn proxy_target(system: &System, packet: &Packet) -> Option<SocketAdd
     if let Some((_, target)) = system.host.inventory.published(wanted, packet.destination, port) {
         return Some(target);
     }
-    let nat = system.rules.chains.iter().filter(|chain| chain.table == TableName::Nat);
+    let nat = system
+        .rules
+        .chains
+        .iter()
+        .filter(|chain| chain.table == TableName::Nat && chain.family == packet.family());
     nat.flat_map(|chain| &chain.rules).find_map(|rule| {
         let Target::Dnat(range, _) = &rule.target else { return None };
         let asks = |condition: Condition| rule.conditions.contains(&condition);
