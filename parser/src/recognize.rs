@@ -8,11 +8,13 @@ use crate::syntax::{Backend, Family, RulesFormat, TableName};
 pub fn recognize(text: &str) -> RulesFormat {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
+        // Lists are read in quotations as well.
+        let unquoted = line.trim_start_matches(['>', ' ', '\t']).trim_end();
         let line = line.trim();
         if line.strip_prefix('*').is_some_and(is_table_header) {
             return RulesFormat::Save;
         }
-        if is_listing_header(line) {
+        if is_listing_header(unquoted) {
             let columns = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
             let verbose = columns.split_whitespace().any(|column| column == "pkts");
             return RulesFormat::Listing { verbose };
@@ -120,6 +122,10 @@ mod tests {
         check(
             "Chain DOCKER (1 references)\r\n pkts bytes target     prot opt in     out\r\n",
             RulesFormat::Listing { verbose: true },
+        );
+        check(
+            "> > Chain INPUT (policy ACCEPT)\n> > target prot opt source destination\n",
+            RulesFormat::Listing { verbose: false },
         );
         check("", RulesFormat::Commands);
     }
