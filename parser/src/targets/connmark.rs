@@ -5,6 +5,7 @@
 //! | `--set-xmark, --set-mark, --and-mark, --or-mark, --xor-mark` | `Masked`: clear the mask, then xor the value |
 //! | `--save-mark, --restore-mark` | `Flag` |
 //! | `--nfmask, --ctmask` | `Number`; both always there with the flags |
+//! | `--left-shift-mark, --right-shift-mark` | `Number`; at most one is there, and none of zero bits |
 
 use crate::arguments::Argument;
 use crate::arguments::mark::Operation;
@@ -32,10 +33,26 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nfmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("ctmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("mask", Argument::Hex(u32::MAX as u64)),
+    OptionDecl::new("left-shift-mark", Argument::Number(31)),
+    OptionDecl::new("right-shift-mark", Argument::Number(31)),
 ];
+
+/// Keeps the shift that is given last, as iptables 1.8.9 does, and none by zero bits.
+fn keep_one_shift(completion: &mut Completion<'_, '_>) {
+    let shifts = ["left-shift-mark", "right-shift-mark"];
+    let last = shifts
+        .into_iter()
+        .filter(|name| completion.has(name))
+        .max_by_key(|name| completion.span_of(name).start);
+    completion.options.retain(|option| {
+        let name = option.option.name;
+        !shifts.contains(&name) || last == Some(name) && option.value != Value::Number(0)
+    });
+}
 
 /// `--mask` stands for both masks, and both are printed.
 fn fill_masks(completion: &mut Completion<'_, '_>) {
+    keep_one_shift(completion);
     let given = match completion.value("mask") {
         Some(Value::Number(mask)) => Some(*mask),
         _ => None,
