@@ -306,6 +306,7 @@ fn read_table<'a>(
         Table { name, span, chains: Vec::with_capacity(segment.blocks.len()), rules: Vec::new() };
     let mut names = Names::None;
     for Block { header, rows, .. } in &segment.blocks {
+        crate::rule::check_chain_name(header.name.text, header.name.span(), diagnostics);
         let builtin = name.builtin_chains().contains(&header.name.text);
         if builtin && header.policy.is_none() {
             diagnostics.push(Diagnostic::warning(

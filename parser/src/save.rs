@@ -104,7 +104,7 @@ fn unreadable(text: &str) -> Option<Diagnostic> {
 }
 
 fn no_rules(text: &str) -> Diagnostic {
-    let span = Span::new(0, text.len().min(1));
+    let span = Span::new(0, text.chars().next().map_or(0, char::len_utf8));
     if lines(text).all(|line| line.text.starts_with('#')) {
         // iptables-save of a host without tables prints nothing (kernel-facts A11).
         return Diagnostic::note("no-rules", "the rules are empty", span);

@@ -237,3 +237,62 @@ fn counters_without_a_rule_are_not_dropped_in_silence() {
     let found = first(text).map(|(found, place)| (found.severity, found.code, place));
     assert_eq!(found, Some((Severity::Error, "unexpected-line", "[0:0]".to_owned())));
 }
+
+#[test]
+fn shifts_of_connmark_print_as_iptables_prints_them() {
+    let printed = |rule: &str| {
+        let text = format!("*mangle\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j CONNMARK {rule}\nCOMMIT\n");
+        let (rules, diagnostics) = parse_rules(&text);
+        assert_eq!(diagnostics, [], "{rule}");
+        let mut line = String::new();
+        nattrace_parser::emit_rule(&rules.tables[0].rules[0], &mut line);
+        line.trim_start_matches("-A OUTPUT -j CONNMARK ").to_owned()
+    };
+    // What iptables-save 1.8.9 printed for these on the left.
+    for (given, expected) in [
+        (
+            "--restore-mark --nfmask 0xff --ctmask 0xff --left-shift-mark 8",
+            "--restore-mark --nfmask 0xff --ctmask 0xff --left-shift-mark 8",
+        ),
+        ("--set-xmark 0x1/0xff --right-shift-mark 3", "--set-xmark 0x1/0xff --right-shift-mark 3"),
+        ("--save-mark --left-shift-mark 0", "--save-mark --nfmask 0xffffffff --ctmask 0xffffffff"),
+        (
+            "--restore-mark --mask 0xff --right-shift-mark 0x10",
+            "--restore-mark --nfmask 0xff --ctmask 0xff --right-shift-mark 16",
+        ),
+        (
+            "--set-mark 1 --left-shift-mark 1 --right-shift-mark 2",
+            "--set-xmark 0x1/0xffffffff --right-shift-mark 2",
+        ),
+        (
+            "--restore-mark --right-shift-mark 1 --left-shift-mark 1",
+            "--restore-mark --nfmask 0xffffffff --ctmask 0xffffffff --left-shift-mark 1",
+        ),
+    ] {
+        assert_eq!(printed(given), expected, "{given}");
+    }
+    check_in(
+        "mangle",
+        "-A OUTPUT -j CONNMARK --set-mark 1 --left-shift-mark 33",
+        "invalid-number",
+        "33",
+    );
+}
+
+#[test]
+fn names_of_chains_are_checked_in_every_form() {
+    for text in [
+        "*filter\n:a\u{3}b - [0:0]\nCOMMIT\n",
+        "-N \"a b\"\n",
+        "Chain a\u{3}b (0 references)\ntarget prot opt source destination\n",
+        "Chain a-name-that-is-much-too-long-for-any-chain (0 references)\n",
+    ] {
+        assert_eq!(first(text).map(|(found, _)| found.code), Some("invalid-chain-name"), "{text}");
+    }
+}
+
+#[test]
+fn a_text_without_rules_may_begin_with_any_character() {
+    let found = first("Ҿ\n");
+    assert_eq!(found.map(|(found, place)| (found.code, place)), Some(("no-rules", "Ҿ".to_owned())));
+}

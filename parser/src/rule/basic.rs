@@ -422,6 +422,10 @@ pub(crate) fn bad_chain_name(name: &str) -> Option<Fault> {
         let message = format!("expected the name of a chain, found `{}`", clip(name));
         return Some(Fault::new("invalid-chain-name", message));
     }
+    if name.contains(|char: char| char.is_whitespace() || char.is_control()) {
+        let message = format!("chain name `{}` holds a blank or control character", clip(name));
+        return Some(Fault::new("invalid-chain-name", message));
+    }
     if name.len() > LONGEST_CHAIN {
         let message = format!(
             "chain name `{}` is too long: at most {LONGEST_CHAIN} characters, these are {}",
