@@ -244,7 +244,16 @@ pub(super) fn looks_like_row(line: Piece<'_>) -> bool {
 /// people paste beside their rules.
 fn is_of_other_tool(line: Piece<'_>) -> bool {
     const WORDS: [&str; 10] = [
-        "inet", "inet6", "via", "dev", "scope", "brd", "peer", "broadcast", "netmask", "link/ether",
+        "inet",
+        "inet6",
+        "via",
+        "dev",
+        "scope",
+        "brd",
+        "peer",
+        "broadcast",
+        "netmask",
+        "link/ether",
     ];
     // The fourth column of `route -n`.
     const FLAGS: [&str; 4] = ["U", "UG", "UH", "UGH"];
