@@ -1,6 +1,6 @@
 //! Routing decisions of a trip, with the steps that explain them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_parser::syntax::Family;
 
@@ -9,9 +9,18 @@ use crate::host::route::{NextHop, RouteKind, RuleAction};
 use crate::host::{Host, Part};
 use crate::simulate::path::{InputRoute, decision, forwarding};
 use crate::simulate::routing::{self, Found, Lookup, LookupResult, SourceCheck, SourceSettings};
-use crate::simulate::trip::{OutRoute, Run, Stop, Trip};
+use crate::simulate::trip::{Leg, OutRoute, Run, Stop, Trip};
 
-impl Run<'_, '_> {
+impl<'s> Run<'s, '_> {
+    /// The interface in whose name a local packet is routed: `lo`, except for what answers a
+    /// link-local address, which goes back by the link that the question came by.
+    pub(crate) fn link_to(&self, leg: Leg, destination: IpAddr) -> &'s str {
+        match (self.link, destination) {
+            (Some(link), IpAddr::V6(to)) if leg == Leg::Back && to.is_unicast_link_local() => link,
+            _ => "lo",
+        }
+    }
+
     /// A question about br_netfilter, asked once: the part of the snapshot that says is missing.
     pub(crate) fn bridge_filter(&mut self, name: &'static str) -> bool {
         if let Some(known) = self.bridge_filter {
@@ -33,15 +42,9 @@ impl<'s> Trip<'_, 's, '_> {
                     return self.group_delivery4(destination);
                 }
             }
-            (IpAddr::V6(source), IpAddr::V6(destination)) => {
-                if source.is_unspecified() {
-                    let why = "the unspecified address is no source".to_owned();
-                    let step = decision(RouteDecision::Martian, Some(why));
-                    self.refuse(step, Stop::Martian)?;
-                }
+            (IpAddr::V6(_), IpAddr::V6(destination)) => {
                 if destination.is_multicast() {
-                    self.local_step(None, Some("multicast"));
-                    return Ok(InputRoute::Local);
+                    return self.group_delivery6(destination);
                 }
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
@@ -108,16 +111,48 @@ impl<'s> Trip<'_, 's, '_> {
     /// Limited broadcast and multicast go to local processes (kernel-facts D8).
     fn group_delivery4(&mut self, destination: Ipv4Addr) -> Result<InputRoute<'s>, Stop> {
         if destination.is_multicast() && destination != Ipv4Addr::new(224, 0, 0, 1) {
-            let joined =
-                self.run.oracle.decide(|| format!("a process has joined {destination}"), false);
-            if !joined {
-                let why = format!("nobody here has joined {destination}");
-                let step = decision(RouteDecision::NoRoute, Some(why));
-                self.refuse(step, Stop::Dropped)?;
-            }
+            self.check_joined(destination.into())?;
         }
         self.local_step(None, Some("broadcast or multicast"));
         Ok(InputRoute::Local)
+    }
+
+    /// The kernel itself joins the group of all nodes, that of all routers where it forwards, and
+    /// those that its addresses are solicited by (kernel-facts J4).
+    fn group_delivery6(&mut self, destination: Ipv6Addr) -> Result<InputRoute<'s>, Stop> {
+        let host = &self.run.system.host;
+        let solicited = |own: IpAddr| match own {
+            IpAddr::V6(own) => {
+                let last = own.to_bits() & 0xff_ffff;
+                destination.to_bits() == 0xff02_0000_0000_0000_0000_0001_ff00_0000 | last
+            }
+            IpAddr::V4(_) => false,
+        };
+        let by_address = host
+            .interface(self.in_interface)
+            .is_some_and(|own| own.addresses.iter().any(|address| solicited(address.local)));
+        let by_itself = match destination.segments() {
+            [0xff01 | 0xff02, 0, 0, 0, 0, 0, 0, 1] => true,
+            [0xff01 | 0xff02 | 0xff05, 0, 0, 0, 0, 0, 0, 2] => {
+                forwarding(host, Family::Ipv6, self.in_interface) == Some(true)
+            }
+            _ => by_address,
+        };
+        if !by_itself {
+            self.check_joined(destination.into())?;
+        }
+        self.local_step(None, Some("multicast"));
+        Ok(InputRoute::Local)
+    }
+
+    /// Drops what is sent to a group that nobody here has joined; whether somebody has, no part
+    /// tells.
+    fn check_joined(&mut self, group: IpAddr) -> Result<(), Stop> {
+        if self.run.oracle.decide(|| format!("a process has joined {group}"), false) {
+            return Ok(());
+        }
+        let why = format!("nobody here has joined {group}");
+        self.refuse(decision(RouteDecision::NoRoute, Some(why)), Stop::Dropped)
     }
 
     fn local_step(&mut self, found: Option<Found<'_>>, because: Option<&str>) {
@@ -156,9 +191,6 @@ impl<'s> Trip<'_, 's, '_> {
     fn forward_route(&mut self, found: Found<'s>) -> Result<InputRoute<'s>, Stop> {
         let family = self.packet.family();
         self.check_forwarding()?;
-        if family == Family::Ipv6 {
-            self.check_scope6()?;
-        }
         let Some(hop) = self.choose_hop(found) else { return self.no_route_input(Some(found)) };
         if family == Family::Ipv4 {
             self.check_source(&hop.interface)?;
@@ -173,14 +205,18 @@ impl<'s> Trip<'_, 's, '_> {
         Ok(InputRoute::Forward(out_route(hop)))
     }
 
-    /// A link-local source does not leave its link (kernel-facts J4).
-    fn check_scope6(&mut self) -> Result<(), Stop> {
-        let (IpAddr::V6(source), IpAddr::V6(destination)) =
-            (self.packet.source, self.packet.destination)
-        else {
+    /// Neither a link-local source nor the unspecified one is forwarded to another link
+    /// (`ip6_forward`, kernel-facts J4).
+    pub(crate) fn check_scope6(&mut self, out_interface: &str) -> Result<(), Stop> {
+        let IpAddr::V6(source) = self.packet.source else { return Ok(()) };
+        if out_interface == self.in_interface {
             return Ok(());
-        };
-        if source.is_unicast_link_local() && !destination.is_unicast_link_local() {
+        }
+        if source.is_unspecified() {
+            let why = "the unspecified address is no source".to_owned();
+            return self.refuse(decision(RouteDecision::Martian, Some(why)), Stop::Martian);
+        }
+        if source.is_unicast_link_local() {
             let why = "a link-local source does not leave its link".to_owned();
             let step = decision(RouteDecision::Unreachable, Some(why));
             return self.refuse(step, Stop::Unroutable { error: Some((1, 2)) });
@@ -320,7 +356,7 @@ impl<'s> Trip<'_, 's, '_> {
     /// Routes a packet of a local process.
     pub(crate) fn route_output(&mut self) -> Result<OutRoute<'s>, Stop> {
         let host = &self.run.system.host;
-        let key = Lookup::of(&self.packet, "lo");
+        let key = Lookup::of(&self.packet, self.run.link_to(self.leg, self.packet.destination));
         let found = match routing::lookup(host, &key) {
             LookupResult::Found(found) => found,
             LookupResult::None => return self.no_route_output(None, None),

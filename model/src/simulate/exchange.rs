@@ -74,6 +74,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         legacy_first: None,
         bridge_filter: None,
         unseen_is_quiet: None,
+        link: None,
         pardoned: None,
         established: flow.state == FlowState::Established,
     };
@@ -87,6 +88,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
     };
     let mut flow_asked = flow_asked;
     if let Origin::Wire(arrival) = origin {
+        run.link = Some(arrival.interface);
         flow_asked.in_interface = Some(arrival.interface.to_owned());
         if let Some(why) = outside::stays_inside(&system.host, &packet, arrival) {
             return not_here(flow_asked, Verdict::Dropped, Outcome::Timeout, why);
@@ -262,6 +264,7 @@ impl<'s> Run<'s, '_> {
             legacy_first: None,
             bridge_filter: None,
             unseen_is_quiet: None,
+            link: self.link,
             pardoned: Some(at),
             established: self.established,
         };

@@ -312,10 +312,13 @@ impl View<'_> {
         if !accept_local && routing::is_own_address(self.host, packet.source) {
             return Ternary::No;
         }
+        // A link-local source is sought on its own link only (`rpfilter_lookup_reverse6`).
+        let link_local =
+            matches!(packet.source, IpAddr::V6(source) if source.is_unicast_link_local());
         let key = Lookup {
             source: Some(packet.destination),
             destination: packet.source,
-            in_interface: "lo",
+            in_interface: if link_local { self.in_interface } else { "lo" },
             mark: if valid_mark { packet.mark } else { 0 },
             tos: packet.tos,
             protocol: packet.protocol,

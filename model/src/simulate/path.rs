@@ -186,6 +186,7 @@ impl<'s> Trip<'_, 's, '_> {
             let step = decision(RouteDecision::TtlExpired, None);
             self.refuse(step, Stop::TtlExpired)?;
         }
+        self.check_scope6(route.interface)?;
         self.packet.ttl = self.packet.ttl.saturating_sub(1);
         self.route = Some(route);
         self.out_interface = route.interface;

@@ -210,7 +210,8 @@ impl<'s> Run<'s, '_> {
         }
         let back =
             Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
-        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, "lo") };
+        let link = self.link_to(Leg::Back, packet.source);
+        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, link) };
         let chosen = match routing::lookup(host, &key) {
             LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
@@ -383,7 +384,9 @@ pub(crate) fn no_error_for(system: &System, packet: &Packet) -> Option<String> {
         (protocol::ICMPV6, Transport::Icmp { kind, .. }) => kind < 128,
         _ => false,
     };
-    if group {
+    if packet.source == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) {
+        Some("the unspecified address can't be answered".to_owned())
+    } else if group {
         Some("no ICMP error answers a packet to a group".to_owned())
     } else if is_error {
         Some("no ICMP error answers an ICMP error".to_owned())

@@ -41,6 +41,22 @@ impl<'a> Lookup<'a> {
     fn family(&self) -> Family {
         Family::of(self.destination)
     }
+
+    /// The only interface that a route may lead to (`rt6_need_strict`): link-local and loopback
+    /// destinations of IPv6 are sought where the packet came in, or for a local packet where its
+    /// own link-local source is (kernel-facts J4, J6).
+    fn link(&self, host: &'a Host) -> Option<&'a str> {
+        let IpAddr::V6(to) = self.destination else { return None };
+        if self.in_interface != "lo" {
+            let strict = to.is_unicast_link_local() || to.is_loopback();
+            return strict.then_some(self.in_interface);
+        }
+        let Some(IpAddr::V6(source)) = self.source else { return None };
+        if !to.is_unicast_link_local() || !source.is_unicast_link_local() {
+            return None;
+        }
+        host.owner(source.into()).map(|interface| interface.name.as_str())
+    }
 }
 
 /// A route that was found.
@@ -147,12 +163,10 @@ pub(crate) fn table_lookup<'s>(
     key: &Lookup<'_>,
 ) -> Option<Found<'s>> {
     let routes = host.routing.tables(key.family()).get(&table)?.routes();
-    // kernel-facts J6: a wire's packet to ::1 does not find the loopback route.
-    let foreign_loopback =
-        key.destination == IpAddr::V6(std::net::Ipv6Addr::LOCALHOST) && key.in_interface != "lo";
+    let link = key.link(host);
     let usable = |route: &Route| {
         route.destination.contains(key.destination)
-            && !(foreign_loopback && route.kind == RouteKind::Local)
+            && link.is_none_or(|name| route.next_hops.iter().any(|hop| hop.interface == name))
             && (route.tos == 0 || route.tos == key.tos & 0x1e)
             && (route.next_hops.is_empty() || route.next_hops.iter().any(|hop| !hop.dead))
     };

@@ -36,6 +36,8 @@ pub(crate) struct Run<'s, 'o> {
     pub(crate) unseen_is_quiet: Option<bool>,
     /// Whether bridged frames pass the hooks, once it was asked.
     pub(crate) bridge_filter: Option<bool>,
+    /// The interface by which the packet asked about came, if it did come in.
+    pub(crate) link: Option<&'s str>,
     /// The step of the first packet that is let pass although it refuses, to see what comes next.
     pub(crate) pardoned: Option<usize>,
     /// Whether the packet asked about is a later one of its connection.
