@@ -136,11 +136,12 @@ fn left(egress: Option<&Egress>, expected: &str) -> String {
         Transport::Ports { source, destination } => Some((*source, *destination)),
         Transport::Icmp { .. } | Transport::Opaque => None,
     };
-    let random = if egress.source_port_random { "random".to_owned() } else { String::new() };
-    let from = match ports {
-        Some(_) if egress.source_port_random => format!("{}:{random}", end(*source, None)),
-        _ => end(*source, ports.map(|(source, _)| source)),
-    };
+    let mut from = end(*source, ports.map(|(source, _)| source));
+    if egress.source_port_random
+        && let Some((rest, _)) = from.rsplit_once(':')
+    {
+        from = format!("{rest}:random");
+    }
     let mut text = format!("{from} > {}", end(*destination, ports.map(|(_, to)| to)));
     if let Some(name) = &egress.out_interface {
         text += &format!(" by {name}");
