@@ -287,7 +287,8 @@ fn names_of_chains_are_checked_in_every_form() {
         "Chain a\u{3}b (0 references)\ntarget prot opt source destination\n",
         "Chain a-name-that-is-much-too-long-for-any-chain (0 references)\n",
     ] {
-        assert_eq!(first(text).map(|(found, _)| found.code), Some("invalid-chain-name"), "{text}");
+        let (_, diagnostics) = parse_rules(text);
+        assert!(diagnostics.iter().any(|found| found.code == "invalid-chain-name"), "{text}");
     }
 }
 
