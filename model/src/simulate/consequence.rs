@@ -310,6 +310,7 @@ impl<'s> Run<'s, '_> {
             WayBack::Nobody(why) | WayBack::Refused(why) => {
                 Consequence::because(Outcome::Unreachable, why)
             }
+            WayBack::Unknown(why) => Consequence::because(Outcome::Undetermined, why),
         }
     }
 

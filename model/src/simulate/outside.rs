@@ -13,8 +13,9 @@ use crate::System;
 use crate::address::{Prefix, is_internet};
 use crate::host::inventory::Container;
 use crate::host::route::RouteKind;
-use crate::host::{Host, InterfaceKind, Part};
+use crate::host::{Host, Interface, InterfaceKind, Part};
 use crate::packet::Packet;
+use crate::simulate::hidden::is_hidden;
 use crate::simulate::path::{Arrival, LinkTarget};
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::target::Target;
@@ -31,6 +32,8 @@ pub(crate) enum WayBack<'s> {
     Nobody(String),
     /// A router answers that the address can't be reached.
     Refused(String),
+    /// The rules do not show whether it comes back.
+    Unknown(String),
 }
 
 /// How the answer to a packet that left by an interface comes back.
@@ -120,6 +123,9 @@ fn remote_way_back<'s>(system: &'s System, packet: &Packet, interface: &'s str) 
     if let Some(why) = lost_on_the_way(system, packet, interface) {
         return WayBack::Lost(why);
     }
+    if let Some(why) = hidden_loss(system, packet, interface) {
+        return WayBack::Unknown(why);
+    }
     let zone_has = host.zones.values().any(|zone| zone.contains(destination, interface));
     if beyond && !is_internet(destination) && !zone_has && is_public_uplink(host, interface, packet)
     {
@@ -183,7 +189,39 @@ fn is_public_uplink(host: &Host, interface: &str, packet: &Packet) -> bool {
 /// only packets with sources of its own customers (BCP 38). It matters where the source belongs to
 /// another uplink of this host.
 pub(crate) fn lost_on_the_way(system: &System, packet: &Packet, interface: &str) -> Option<String> {
-    let host = &system.host;
+    let owner = foreign_owner(&system.host, packet, interface)?;
+    let uplinks = is_uplink(system, &owner.name, packet.family())
+        && is_uplink(system, interface, packet.family());
+    uplinks.then(|| {
+        format!(
+            "it leaves by `{interface}` with the source {} of the other uplink `{}`; providers drop such packets (BCP 38)",
+            packet.source, owner.name
+        )
+    })
+}
+
+/// Why it can't be said whether a provider drops a packet: a NAT rule whose interfaces are not
+/// shown may be that of an uplink.
+fn hidden_loss(system: &System, packet: &Packet, interface: &str) -> Option<String> {
+    let family = packet.family();
+    let owner = foreign_owner(&system.host, packet, interface)?;
+    let hidden = system.rules.chains.iter().filter(|chain| chain.family == family).any(|chain| {
+        chain.rules.iter().any(|rule| {
+            matches!(rule.target, Target::Masquerade(..) | Target::Snat(..))
+                && is_hidden(&rule.conditions)
+        })
+    });
+    hidden.then(|| {
+        format!(
+            "it leaves by `{interface}` with the source {} of `{}`, which a provider drops if that is another uplink; the rules that would show it hide their interfaces",
+            packet.source, owner.name
+        )
+    })
+}
+
+/// The interface that a packet's source belongs to, where it leaves by another one and its source
+/// would be a stranger there.
+fn foreign_owner<'h>(host: &'h Host, packet: &Packet, interface: &str) -> Option<&'h Interface> {
     if host.is_on_link(packet.destination, interface) || host.is_on_link(packet.source, interface) {
         return None;
     }
@@ -195,15 +233,8 @@ pub(crate) fn lost_on_the_way(system: &System, packet: &Packet, interface: &str)
     let foreign = owner.name != interface
         && owner.kind != InterfaceKind::Loopback
         && subnet_elsewhere
-        && is_internet(packet.source)
-        && is_uplink(system, &owner.name, packet.family())
-        && is_uplink(system, interface, packet.family());
-    foreign.then(|| {
-        format!(
-            "it leaves by `{interface}` with the source {} of the other uplink `{}`; providers drop such packets (BCP 38)",
-            packet.source, owner.name
-        )
-    })
+        && is_internet(packet.source);
+    foreign.then_some(owner)
 }
 
 /// Whether an interface leads to the internet: some default route uses it, or a NAT rule rewrites
