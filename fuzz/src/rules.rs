@@ -16,23 +16,14 @@ pub fn rules(text: &str) {
         RulesFormat::Commands => every_command_is_accounted_for(text, &rules, &diagnostics),
         RulesFormat::Listing { .. } => {}
     }
-    let readable = diagnostics.iter().all(|found| found.severity != Severity::Error);
-    if readable && !rules.tables.is_empty() {
-        printing_settles(&rules);
-    }
+    printing_settles(&rules, &diagnostics);
 }
 
 /// `iptables -L`.
 pub fn listing(text: &str) {
     let (rules, diagnostics) = parse_listing(text);
     check(text, &rules, &diagnostics);
-    // What a listing says in other words than options can't be printed as options.
-    let mut all = rules.tables.iter().flat_map(|table| &table.rules);
-    let understood = all.all(|rule| rule.unsupported.is_empty());
-    let errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    if understood && !errors && !rules.tables.is_empty() {
-        printing_settles(&rules);
-    }
+    printing_settles(&rules, &diagnostics);
 }
 
 /// Every place lies in the text.
@@ -66,8 +57,16 @@ fn check(text: &str, rules: &Rules<'_>, diagnostics: &[Diagnostic]) {
     }
 }
 
-/// What is printed reads back as the same, and prints the same.
-fn printing_settles(rules: &Rules<'_>) {
+/// What is free of errors is printed as rules that read back as the same, and print the same.
+fn printing_settles(rules: &Rules<'_>, diagnostics: &[Diagnostic]) {
+    // What a listing says in other words than options can't be printed as options.
+    let mut all = rules.tables.iter().flat_map(|table| &table.rules);
+    let listing = matches!(rules.format, RulesFormat::Listing { .. });
+    let understood = !listing || all.all(|rule| rule.unsupported.is_empty());
+    let errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
+    if errors || !understood || rules.tables.is_empty() {
+        return;
+    }
     let options = EmitOptions { rule_counters: RuleCounters::Shown };
     let once = emit_rules(rules, options);
     let (read, diagnostics) = parse_rules(&once);
