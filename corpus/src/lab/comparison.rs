@@ -159,10 +159,12 @@ struct ExpectedSeen {
     visible: bool,
 }
 
+#[derive(Clone)]
 struct ExpectedDeparture {
     egress: Egress,
     next_hop: Option<std::net::IpAddr>,
     kind: Option<ReplyKind>,
+    destination_port_random: bool,
 }
 
 impl Expected {
@@ -176,6 +178,10 @@ impl Expected {
         let mut forth = ExpectedSeen::new(system, &answer.steps);
         if out {
             forth.depart(answer.egress.as_ref(), &answer.steps, None);
+        }
+        let drawn = answer.assumptions.iter().any(|a| a.code == "destination-port-random");
+        for departure in &mut forth.departed {
+            departure.destination_port_random = drawn;
         }
         let mut back = None;
         if let Some(reply) = &answer.reply {
@@ -196,6 +202,9 @@ impl Expected {
             }
             if let Some(acknowledgement) = acknowledgement {
                 seen.add(acknowledgement);
+                if acknowledgement.extent == Extent::AtLeast {
+                    seen.extent = Extent::AtLeast;
+                }
             }
             if out {
                 back = Some(seen);
@@ -225,8 +234,11 @@ fn is_answer_determined(trial: &Trial, answer: &Answer) -> bool {
         flow.protocol,
         protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6
     );
-    let data = flow.state == FlowState::Established && flow.protocol == protocol::TCP;
-    flow.state != FlowState::Invalid && !(delivered && (data || !has_listing))
+    let established = flow.state == FlowState::Established;
+    let data = established && flow.protocol == protocol::TCP;
+    // An answer that is none of the connection has begun one of its own before.
+    let stray = established && answer.outcome == Outcome::Timeout;
+    flow.state != FlowState::Invalid && !(delivered && (data || !has_listing || stray))
 }
 
 /// Whether a local process completes a TCP handshake, so that its acknowledgement is seen too.
@@ -251,6 +263,9 @@ fn acknowledgements(system: &System, trial: &Trial, first: &Answer) -> Vec<Expec
 
 fn acknowledgement(system: &System, answer: &Answer, port_by_chance: bool) -> ExpectedSeen {
     let mut seen = ExpectedSeen::new(system, &answer.steps);
+    if answer.verdict == Verdict::Rejected {
+        seen.extent = Extent::AtLeast;
+    }
     if leaves(answer.verdict) {
         let mut egress = answer.egress.clone();
         if let Some(egress) = &mut egress {
@@ -280,7 +295,12 @@ impl ExpectedSeen {
         if bridge && hop.is_none_or(|hop| topology::container_of(hop).is_none()) {
             self.visible = false;
         }
-        self.departed.push(ExpectedDeparture { egress: egress.clone(), next_hop: hop, kind });
+        self.departed.push(ExpectedDeparture {
+            egress: egress.clone(),
+            next_hop: hop,
+            kind,
+            destination_port_random: false,
+        });
     }
 
     fn add(&mut self, other: &Self) {
@@ -289,12 +309,7 @@ impl ExpectedSeen {
         }
         self.visible &= other.visible;
         for departure in &other.departed {
-            let ExpectedDeparture { egress, next_hop, kind } = departure;
-            self.departed.push(ExpectedDeparture {
-                egress: egress.clone(),
-                next_hop: *next_hop,
-                kind: *kind,
-            });
+            self.departed.push(departure.clone());
         }
     }
 
@@ -379,7 +394,7 @@ impl ExpectedDeparture {
         if let (Some((source, destination)), Transport::Ports { source: s, destination: d }) =
             (observed.ports(), expected.transport)
         {
-            if destination != d {
+            if destination != d && !self.destination_port_random {
                 wrong("the destination port");
             }
             if source != s && !self.egress.source_port_random {

@@ -259,8 +259,9 @@ impl Body {
                 }
                 (2, packet.source.is_ipv6())
             }
-            // For GRE this is a header of version 0; for the others it means nothing.
-            Self::Opaque => return vec![0; PAYLOAD.len()],
+            // A GRE header of version 0.
+            Self::Opaque if packet.protocol == 47 => return vec![0; PAYLOAD.len()],
+            Self::Opaque => return PAYLOAD.to_vec(),
         };
         let header = if pseudo { packet.pseudo_header(bytes.len()) } else { Vec::new() };
         let mut sum = internet_checksum(&[&header, &bytes]);

@@ -294,6 +294,7 @@ pub(crate) fn configure() -> io::Result<()> {
 fn neighbours() -> String {
     let mut batch = String::new();
     for (interface, prefix, from) in NEIGHBOURS6 {
+        neighbour(&mut batch, interface, "fe80::5");
         for number in from..from + 0x20 {
             neighbour(&mut batch, interface, &format!("{prefix}{number:x}"));
         }

@@ -123,6 +123,11 @@ impl Bench {
         run("conntrack", &["-F"], "").map(drop)
     }
 
+    /// Whether connection tracking has missed an answer, because rules hid it from it.
+    fn is_unreplied(&self) -> io::Result<bool> {
+        Ok(run("conntrack", &["-L"], "")?.stdout.contains("[UNREPLIED]"))
+    }
+
     fn settle(&self) -> io::Result<Vec<Departed>> {
         let mut departed = self.wires.collect()?;
         while self.listeners.answer()? {
@@ -164,6 +169,9 @@ impl Bench {
             let Some(later) = self.establish(wire, frame(opening(flow)))? else {
                 return Ok(Err(Skipped::NoConnection));
             };
+            if self.is_unreplied()? {
+                return Ok(Err(Skipped::NoConnection));
+            }
             packet = WirePacket { ttl: packet.ttl, ..later };
             if let (Body::Tcp { flags, .. }, Some(asked)) = (&mut packet.body, flow.tcp_flags) {
                 *flags = asked;
@@ -192,7 +200,7 @@ impl Bench {
             let seen = Seen { counts: Counts::new(), departed: self.settle()? };
             self.answer(&seen, Answering::Yes, &mut counts)?;
             counts = self.loader.counts()?;
-            if !sender.was_answered() {
+            if !sender.was_answered() || self.is_unreplied()? {
                 return Ok(Err(Skipped::NoConnection));
             }
         }
@@ -263,7 +271,9 @@ impl Bench {
 fn is_answer_to(sent: &Frame, departed: &Departed) -> bool {
     let Content::Packet(sent) = &sent.content else { return false };
     let packet = &departed.packet;
-    packet.source == sent.destination
+    let error = matches!(&packet.body, Body::Icmp { about: Some(_), .. });
+    !error
+        && packet.source == sent.destination
         && packet.destination == sent.source
         && packet.protocol == sent.protocol
         && packet.ports() == sent.ports().map(|(source, destination)| (destination, source))

@@ -29,7 +29,7 @@ pub(crate) fn is_broadcast(host: &Host, address: Ipv4Addr) -> bool {
 
 /// Whether an address is the broadcast address of a subnet at an interface, or the limited one.
 pub(crate) fn is_broadcast_at(host: &Host, address: Ipv4Addr, interface: &str) -> bool {
-    of_ipv4(host, address, Some(interface)) == address_type::BROADCAST
+    !address.is_unspecified() && of_ipv4(host, address, Some(interface)) == address_type::BROADCAST
 }
 
 /// Whether an address is this host's own as routes see it: of an interface, or by a `local` route.

@@ -97,6 +97,7 @@ impl Trip<'_, '_, '_> {
             mac: self.mac,
             local: self.local,
             maker: self.maker,
+            delivery: self.delivery,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::answer::{Answer, Outcome, Reply, ReplyKind, Step};
+use crate::condition::LinkDelivery;
 use crate::flow::{Flow, FlowState};
 use crate::host::Listener;
 use crate::packet::{Packet, Transport, protocol, tcp_flag};
@@ -12,7 +13,7 @@ use crate::simulate::exchange::{self, Travelled, travel};
 use crate::simulate::outside::{self, WayBack};
 use crate::simulate::path::{Arrival, End, LinkTarget};
 use crate::simulate::question::Origin;
-use crate::simulate::reply::answer_to;
+use crate::simulate::reply::{About, answer_to};
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::socket::{self, Receiver};
 use crate::simulate::trip::{Leg, Run, Stop, Trip};
@@ -46,7 +47,21 @@ impl<'s> Run<'s, '_> {
         sent: &Packet,
         origin: Origin<'s>,
     ) -> Consequence {
+        let to_all = travelled.delivery != LinkDelivery::Unicast;
         match travelled.result {
+            // `tcp_v4_rcv` and `icmp_send` ask for PACKET_HOST.
+            Ok(End::Delivered) if to_all && travelled.packet.protocol == protocol::TCP => {
+                let why = "TCP takes nothing from a broadcast or multicast frame".to_owned();
+                Consequence::because(Outcome::Timeout, why)
+            }
+            Err(
+                Stop::Unroutable { error: Some(_) }
+                | Stop::TtlExpired
+                | Stop::Rejected(RejectWith::Icmp { .. }),
+            ) if to_all => {
+                let why = "no ICMP error answers a broadcast or multicast frame".to_owned();
+                Consequence::because(Outcome::Timeout, why)
+            }
             Ok(End::Delivered) => self.delivered(travelled, sent, origin),
             Ok(End::Left { interface } | End::Bridged { bridge: interface }) => {
                 self.left(travelled, sent, origin, interface)
@@ -86,6 +101,10 @@ impl<'s> Run<'s, '_> {
                 );
                 self.local_answer(packet, sent, origin, packet.destination)
             }
+            Receiver::Nobody if travelled.delivery != LinkDelivery::Unicast => Consequence {
+                socket: Some(Step::Socket { listening: false, processes: Vec::new() }),
+                ..Consequence::of(Outcome::Timeout)
+            },
             Receiver::Nobody => {
                 let mut consequence = self.nobody(packet, sent, origin, travelled.tracking);
                 consequence.socket = Some(Step::Socket { listening: false, processes: Vec::new() });
@@ -340,12 +359,14 @@ impl<'s> Run<'s, '_> {
                 }
             }
             Stop::Unroutable { error: Some(error) } => {
-                self.icmp_error(packet, sent, origin, travelled.tracking, error)
+                let about = About::UnderWay(travelled.tracking);
+                self.icmp_error(packet, sent, origin, about, error)
             }
             Stop::Unroutable { error: None } => Consequence::of(Outcome::Timeout),
             Stop::TtlExpired => {
                 let error = if packet.source.is_ipv4() { (11, 0) } else { (3, 0) };
-                self.icmp_error(packet, sent, origin, travelled.tracking, error)
+                let about = About::UnderWay(travelled.tracking);
+                self.icmp_error(packet, sent, origin, about, error)
             }
             Stop::Rejected(RejectWith::TcpReset) => self.reject_with_reset(travelled, sent, origin),
             Stop::Rejected(RejectWith::Icmp { kind, code }) => {

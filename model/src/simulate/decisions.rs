@@ -39,6 +39,10 @@ impl<'s> Trip<'_, 's, '_> {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 self.check_martians4(source, destination)?;
                 if destination.is_broadcast() || destination.is_multicast() {
+                    if !source.is_unspecified() {
+                        // `ip_mc_validate_source`, and `brd_input` of `ip_route_input_slow`.
+                        self.check_source("lo")?;
+                    }
                     return self.group_delivery4(destination);
                 }
             }
@@ -87,7 +91,7 @@ impl<'s> Trip<'_, 's, '_> {
         let limited = destination.is_broadcast();
         let why = if source.is_multicast() || source.is_broadcast() {
             Some("a group or broadcast address is no source")
-        } else if source.is_unspecified() && !limited && !destination.is_multicast() {
+        } else if source.is_unspecified() && !limited && !is_local_group(destination) {
             Some("0.0.0.0 is no source")
         } else if destination.is_unspecified() {
             Some("0.0.0.0 is no destination")
@@ -460,6 +464,11 @@ impl<'s> Trip<'_, 's, '_> {
         self.route = Some(route);
         Ok(())
     }
+}
+
+/// Whether a group stays on its link (224.0.0.0/24, `ipv4_is_local_multicast`).
+fn is_local_group(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [224, 0, 0, _])
 }
 
 fn out_route(hop: &NextHop) -> OutRoute<'_> {

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use crate::System;
 use crate::answer::{Answer, Effect, Egress, Outcome, RouteDecision, Step, Verdict};
+use crate::condition::LinkDelivery;
 use crate::flow::{Flow, FlowState};
 use crate::hook::Hook;
 use crate::host::Assumption;
@@ -25,6 +26,7 @@ pub(crate) struct Travelled<'s> {
     pub(crate) tracking: Tracking,
     pub(crate) in_interface: &'s str,
     pub(crate) physical_in: PhysicalPort<'s>,
+    pub(crate) delivery: LinkDelivery,
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
     pub(crate) source_unknown: bool,
     pub(crate) source_port_random: bool,
@@ -287,6 +289,7 @@ pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Trav
         tracking: trip.tracking,
         in_interface: trip.in_interface,
         physical_in: trip.physical_in,
+        delivery: trip.delivery,
         proxy_socket: trip.proxy_socket,
         source_unknown: trip.source_unknown,
         source_port_random: trip.source_port_random,

@@ -70,6 +70,7 @@ pub(crate) struct View<'a> {
     /// Whether a local process sent it.
     pub(crate) local: bool,
     pub(crate) maker: Maker,
+    pub(crate) delivery: LinkDelivery,
 }
 
 /// Not modelled, or not known of this packet.
@@ -158,7 +159,7 @@ impl View<'_> {
                 sense.apply(packet.tos & mask == *value).into()
             }
             Condition::LinkDelivery(sense, delivery) => {
-                sense.apply(self.delivery() == *delivery).into()
+                sense.apply(self.delivery == *delivery).into()
             }
             Condition::Owner(sense, asked) => self.owner(*sense, asked),
             Condition::ReversePath { sense, loose, valid_mark, accept_local } => {
@@ -202,24 +203,14 @@ impl View<'_> {
         self.mac.map_or(UNKNOWN, |own| sense.apply(own == mac).into())
     }
 
-    fn delivery(&self) -> LinkDelivery {
-        match self.packet.destination {
-            IpAddr::V4(to) if to.is_multicast() => LinkDelivery::Multicast,
-            IpAddr::V6(to) if to.is_multicast() => LinkDelivery::Multicast,
-            // Only who is in the subnet knows that an address is its broadcast address.
-            IpAddr::V4(to)
-                if !self.local
-                    && address_type::is_broadcast_at(self.host, to, self.in_interface) =>
-            {
-                LinkDelivery::Broadcast
-            }
-            IpAddr::V4(_) | IpAddr::V6(_) => LinkDelivery::Unicast,
-        }
-    }
-
     fn owner(&self, sense: Sense, asked: &OwnerCondition) -> Ternary {
-        // kernel-facts G20; a reset by REJECT has no socket.
-        if self.local && self.maker != Maker::RejectReset {
+        // kernel-facts G20; but a reset by REJECT has no socket, nor has one by TCP over IPv6.
+        let has_socket = match self.maker {
+            Maker::Sender | Maker::IcmpError => true,
+            Maker::TcpReset => self.family() == Family::Ipv4,
+            Maker::RejectReset => false,
+        };
+        if self.local && has_socket {
             match asked {
                 OwnerCondition::SocketExists => sense.apply(true).into(),
                 OwnerCondition::User(..) | OwnerCondition::Group(..) => UNKNOWN,
@@ -413,6 +404,7 @@ mod tests {
             mac: None,
             local: false,
             maker: Maker::Sender,
+            delivery: LinkDelivery::Unicast,
         };
         let unknown = Condition::Undecided(Undecided::Unsupported);
         let tcp = Condition::Protocol(Sense::Is, protocol::TCP);

@@ -8,8 +8,10 @@ use std::net::IpAddr;
 use nattrace_parser::syntax::Family;
 
 use crate::answer::{RouteDecision, Step};
+use crate::condition::LinkDelivery;
 use crate::hook::Hook;
 use crate::host::{Host, InterfaceKind, Part};
+use crate::simulate::address_type;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::trip::{OutRoute, Stop, Trip};
 
@@ -53,6 +55,7 @@ impl<'s> Trip<'_, 's, '_> {
     pub(crate) fn arrive(&mut self, arrival: Arrival<'s>) -> Result<End<'s>, Stop> {
         let host = &self.run.system.host;
         self.in_interface = arrival.interface;
+        self.delivery = link_delivery(host, self.packet.destination, arrival.interface);
         let on_bridge = host
             .interface(arrival.interface)
             .is_some_and(|interface| interface.kind == InterfaceKind::Bridge);
@@ -181,6 +184,12 @@ impl<'s> Trip<'_, 's, '_> {
 
     /// Routed on to another interface.
     fn forward(&mut self, route: OutRoute<'s>) -> Result<End<'s>, Stop> {
+        if self.delivery != LinkDelivery::Unicast {
+            // kernel-facts D8, for what was rewritten too (`ip_forward`).
+            let why = "what came in a broadcast or multicast frame is not forwarded".to_owned();
+            let step = decision(RouteDecision::NoRoute, Some(why));
+            self.refuse(step, Stop::Dropped)?;
+        }
         // kernel-facts D4
         if self.packet.ttl <= 1 {
             let step = decision(RouteDecision::TtlExpired, None);
@@ -239,6 +248,19 @@ impl<'s> Trip<'_, 's, '_> {
                 self.run.bridge_filter(name)
             }
         }
+    }
+}
+
+/// How a frame for an address is addressed on a link: only who is in the subnet knows that an
+/// address is its broadcast address.
+fn link_delivery(host: &Host, to: IpAddr, interface: &str) -> LinkDelivery {
+    match to {
+        IpAddr::V4(to) if to.is_multicast() => LinkDelivery::Multicast,
+        IpAddr::V6(to) if to.is_multicast() => LinkDelivery::Multicast,
+        IpAddr::V4(to) if address_type::is_broadcast_at(host, to, interface) => {
+            LinkDelivery::Broadcast
+        }
+        IpAddr::V4(_) | IpAddr::V6(_) => LinkDelivery::Unicast,
     }
 }
 

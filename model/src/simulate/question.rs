@@ -1,6 +1,6 @@
 //! The question, filled in: the packet that is sent, and where it starts.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::System;
 use crate::flow::{Flow, FlowState};
@@ -33,11 +33,17 @@ pub(crate) fn filled_in(system: &System, flow: &Flow) -> Flow {
         let mut packet = first_packet_of(&flow);
         packet.mark = flow.mark;
         let key = Lookup { source: None, ..Lookup::of(&packet, "lo") };
-        if let LookupResult::Found(found) = routing::lookup(&system.host, &key)
-            && let Some(source) = routing::source_for(&system.host, &found, flow.destination)
-        {
-            flow.source = source;
-        }
+        let source = match routing::lookup(&system.host, &key) {
+            LookupResult::Found(found) => {
+                routing::source_for(&system.host, &found, flow.destination)
+            }
+            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
+        };
+        // Without a route there is no source, and a rule `from` one does not help.
+        flow.source = source.unwrap_or(match flow.destination {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        });
     }
     flow
 }

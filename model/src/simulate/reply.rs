@@ -8,7 +8,7 @@ use nattrace_parser::syntax::Family;
 use crate::System;
 use crate::address::is_internet;
 use crate::answer::{Outcome, Reply, ReplyKind, RouteDecision, Step};
-use crate::condition::Direction;
+use crate::condition::{Direction, LinkDelivery};
 use crate::host::Host;
 use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::address_type;
@@ -21,6 +21,17 @@ use crate::simulate::path::{Arrival, End};
 use crate::simulate::question::Origin;
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
+
+/// The packet that an ICMP error is about, as connection tracking saw it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum About {
+    /// Still in the network layer: the error is attached to its connection at once
+    /// (`nf_ct_attach`), so that the raw table sees the state, and can't untrack it.
+    UnderWay(Tracking),
+    /// Delivered, its connection put aside: tracking finds that by the packet that the error
+    /// quotes, as for any other error (measured with RELATED in raw OUTPUT).
+    Delivered(Tracking),
+}
 
 impl<'s> Run<'s, '_> {
     /// Nobody listens: a reset for TCP, an ICMP port-unreachable for UDP, a
@@ -39,12 +50,16 @@ impl<'s> Run<'s, '_> {
         let family = packet.family();
         let mut consequence = match packet.protocol {
             protocol::TCP => self.reset(packet, sent, origin),
-            protocol::UDP | protocol::UDPLITE => {
-                self.icmp_error(packet, sent, origin, tracking, port_unreachable(family))
-            }
+            protocol::UDP | protocol::UDPLITE => self.icmp_error(
+                packet,
+                sent,
+                origin,
+                About::Delivered(tracking),
+                port_unreachable(family),
+            ),
             _ => {
                 let error = if family == Family::Ipv4 { (3, 2) } else { (4, 1) };
-                self.icmp_error(packet, sent, origin, tracking, error)
+                self.icmp_error(packet, sent, origin, About::Delivered(tracking), error)
             }
         };
         consequence.because.get_or_insert(why);
@@ -63,7 +78,9 @@ impl<'s> Run<'s, '_> {
             return Consequence::of(Outcome::Timeout);
         };
         back.tos = packet.tos & !ECN;
-        let travelled = travel(Trip::new(self, Leg::Back, back), Origin::Local);
+        let mut trip = Trip::new(self, Leg::Back, back);
+        trip.maker = Maker::TcpReset;
+        let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Reset, sent, origin)
     }
 
@@ -117,6 +134,7 @@ impl<'s> Run<'s, '_> {
             tracking: Tracking::None,
             in_interface: "",
             physical_in: PhysicalPort::None,
+            delivery: LinkDelivery::Unicast,
             proxy_socket: None,
             source_unknown: false,
             source_port_random: false,
@@ -161,7 +179,7 @@ impl<'s> Run<'s, '_> {
             );
             return Consequence::because(Outcome::Timeout, why);
         }
-        self.icmp_error(packet, sent, origin, travelled.tracking, error)
+        self.icmp_error(packet, sent, origin, About::UnderWay(travelled.tracking), error)
     }
 
     /// An ICMP error from this host to the packet's sender (kernel-facts A8, D15, G15).
@@ -170,7 +188,7 @@ impl<'s> Run<'s, '_> {
         packet: &Packet,
         sent: &Packet,
         origin: Origin<'s>,
-        tracking: Tracking,
+        about: About,
         (kind, code): (u8, u8),
     ) -> Consequence {
         if let Some(why) = no_error_for(self.system, packet) {
@@ -189,12 +207,19 @@ impl<'s> Run<'s, '_> {
             mark: 0,
         };
         let mut trip = Trip::new(self, Leg::Back, back);
-        if let Tracking::Tracked { connection, .. } = tracking {
-            trip.tracking = Tracking::Tracked {
+        let related = |tracking| match tracking {
+            Tracking::Tracked { connection, .. } => Some(Tracking::Tracked {
                 connection,
                 state: TrackedState::Related,
                 direction: Direction::Reply,
-            };
+            }),
+            Tracking::None | Tracking::Invalid | Tracking::Untracked => None,
+        };
+        match about {
+            About::UnderWay(tracking) => {
+                trip.tracking = related(tracking).unwrap_or(Tracking::None);
+            }
+            About::Delivered(tracking) => trip.quoted = related(tracking),
         }
         trip.maker = Maker::IcmpError;
         let travelled = travel(trip, Origin::Local);
@@ -380,7 +405,8 @@ pub(crate) fn port_unreachable(family: Family) -> (u8, u8) {
 pub(crate) fn no_error_for(system: &System, packet: &Packet) -> Option<String> {
     let group = address_type::is_group(&system.host, packet.destination);
     let is_error = match (packet.protocol, packet.transport) {
-        (protocol::ICMP, Transport::Icmp { kind: 3 | 4 | 5 | 11 | 12, .. }) => true,
+        // `icmp_pointers`; what is not known is taken for an error.
+        (protocol::ICMP, Transport::Icmp { kind: 1..=7 | 9..=12 | 19.., .. }) => true,
         (protocol::ICMPV6, Transport::Icmp { kind, .. }) => kind < 128,
         _ => false,
     };

@@ -82,6 +82,12 @@ impl Trip<'_, '_, '_> {
 
     fn settle(&mut self, manip: Manip, mapping: Mapping) {
         self.source_port_random |= mapping.random_port && manip == Manip::Source;
+        if let (true, Manip::Destination, Some(port)) = (mapping.random_port, manip, mapping.port) {
+            self.run.assume(
+                "destination-port-random",
+                format!("--random draws the destination's port from a range: {port} is one of it"),
+            );
+        }
         if let Some(connection) = self.connection_mut() {
             connection.map(manip, mapping.address, mapping.port);
         }

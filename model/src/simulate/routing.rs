@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use nattrace_parser::syntax::Family;
 
 use crate::host::Host;
-use crate::host::route::{NextHop, PolicyRule, Route, RouteKind, RuleAction, TableId};
+use crate::host::route::{
+    NextHop, PolicyRule, Route, RouteKind, RouteTable, RuleAction, TableId,
+};
 use crate::packet::{Packet, protocol};
 
 /// What is looked up.
@@ -190,6 +192,20 @@ pub(crate) fn has_custom_rules(host: &Host, family: Family) -> bool {
     })
 }
 
+/// Whether somebody added a `local` route beside those that addresses bring along
+/// (`fib_has_custom_local_routes`; measured: sources are then checked against the routes even
+/// where rp_filter is off).
+fn has_custom_local_routes(host: &Host) -> bool {
+    let tables = host.routing.tables(Family::Ipv4).values();
+    tables.flat_map(RouteTable::routes).any(|route| {
+        let of_address = route.destination.length() == 32
+            && is_own_address(host, route.destination.network());
+        route.kind == RouteKind::Local
+            && !of_address
+            && !route.destination.network().is_loopback()
+    })
+}
+
 /// How the check of a packet's source against the routes ended (`fib_validate_source`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SourceCheck {
@@ -220,9 +236,13 @@ pub(crate) fn validate_source(
     (in_interface, onward): (&str, &str),
     settings: SourceSettings,
 ) -> SourceCheck {
-    if settings.rp_filter == 0 && !has_custom_rules(host, Family::Ipv4) {
+    let plain = !has_custom_rules(host, Family::Ipv4) && !has_custom_local_routes(host);
+    if settings.rp_filter == 0 && plain {
         let own = !settings.accept_local && is_own_address(host, packet.source);
         return if own { SourceCheck::Martian } else { SourceCheck::Pass };
+    }
+    if settings.rp_filter == 0 && settings.accept_local {
+        return SourceCheck::Pass;
     }
     let key = Lookup {
         source: Some(packet.destination),
@@ -239,7 +259,7 @@ pub(crate) fn validate_source(
     };
     match found.route.kind {
         RouteKind::Unicast => {}
-        RouteKind::Local if settings.accept_local => return SourceCheck::Pass,
+        RouteKind::Local if settings.accept_local => {}
         RouteKind::Blackhole | RouteKind::Unreachable | RouteKind::Prohibit | RouteKind::Throw => {
             let strict = settings.rp_filter != 0;
             return if strict { SourceCheck::ReversePath } else { SourceCheck::Pass };

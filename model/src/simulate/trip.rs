@@ -8,7 +8,7 @@ use nattrace_parser::syntax::{Backend, Family, TableName};
 
 use crate::System;
 use crate::answer::{RouteDecision, Step};
-use crate::condition::Direction;
+use crate::condition::{Direction, LinkDelivery};
 use crate::flow::FlowState;
 use crate::hook::{self, Hook};
 use crate::host::{Assumption, ForeignChain, Part};
@@ -76,10 +76,12 @@ impl Leg {
 /// Who makes a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
-    /// Who sends packets of his own: a process, a host outside, the kernel's TCP.
+    /// Who sends packets of his own: a process, a host outside, the kernel on its own behalf.
     Sender,
     /// The kernel, as an ICMP error about another packet: nat chains are not asked.
     IcmpError,
+    /// The kernel's TCP, as a reset.
+    TcpReset,
     /// REJECT, as a TCP reset: it has no socket, and nat chains are asked for the end of the
     /// connection that is not settled yet (measured: a connection refused in FORWARD has its reset
     /// looked up in nat POSTROUTING, because `nf_nat_inet_fn` spares ICMP alone).
@@ -131,6 +133,10 @@ pub(crate) struct Trip<'r, 's, 'o> {
     /// The state that the question demands, for the packet asked about.
     pub(crate) demanded: Option<FlowState>,
     pub(crate) maker: Maker,
+    /// How the packet was addressed on the link when it came in; rewriting does not change it.
+    pub(crate) delivery: LinkDelivery,
+    /// What tracking finds by the packet that an ICMP error quotes.
+    pub(crate) quoted: Option<Tracking>,
     pub(crate) mac: Option<[u8; 6]>,
     pub(crate) local: bool,
     /// The socket that TPROXY assigned.
@@ -168,6 +174,8 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             zone: 0,
             demanded: None,
             maker: Maker::Sender,
+            delivery: LinkDelivery::Unicast,
+            quoted: None,
             mac: None,
             local: false,
             proxy_socket: None,
@@ -353,7 +361,10 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             Some(FlowState::Invalid) => Tracking::Invalid,
             Some(FlowState::Untracked) => Tracking::Untracked,
             Some(FlowState::Related) => begin(self, TrackedState::Related),
-            Some(FlowState::New | FlowState::Established) | None => match self.known_connection() {
+            Some(FlowState::New | FlowState::Established) | None => match self
+                .quoted
+                .or_else(|| self.known_connection())
+            {
                 Some(known) => known,
                 None => match first_packet(&self.packet, self.loose()) {
                     FirstPacket::New => begin(self, TrackedState::New),
@@ -398,7 +409,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let manip = Manip::of(hook);
         let asks = self.run.connections.get(index).is_some_and(|c| !c.is_settled(manip))
             && match self.maker {
-                Maker::Sender => {
+                Maker::Sender | Maker::TcpReset => {
                     direction == Direction::Original && state != TrackedState::Established
                 }
                 Maker::IcmpError => false,

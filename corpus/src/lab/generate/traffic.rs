@@ -37,8 +37,8 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
     };
     let source = source(generator, wire)?;
     let destination = destination(generator, wire)?;
-    // A container does not talk to itself by its wire.
-    if topology::container_at(wire).is_some() && source == destination {
+    // Nobody talks to himself by a wire.
+    if source == destination {
         return None;
     }
     let mut flow = flow(generator, source, destination);
@@ -223,6 +223,10 @@ fn local(generator: &mut Generator) -> Option<Trial> {
     // Ports that a listener holds can't be bound.
     if flow.source_port == Some(53) {
         flow.source_port = Some(40000);
+    }
+    // A TCP socket that connects to itself opens from both ends.
+    if flow.source_port == flow.destination_port {
+        return None;
     }
     flow.any_source = any_source;
     flow.mark = if generator.chance(15) { generator.random.choice([1, 2, 3, 0x10]).unwrap_or(1) } else { 0 };
