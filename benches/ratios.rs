@@ -138,34 +138,8 @@ fn bench_memory(binary: &str, dump: &Path, size: usize) -> usize {
 fn bench_flows(root: &Path) -> usize {
     let folder = root.join("corpus/cases/01-default-bridge");
     let case = nattrace_corpus::Case::read(&folder).expect("the case is part of the project");
-    let texts: Vec<Text<'_>> = case.parts.iter().map(|(name, text)| Text { name, text }).collect();
-    let system = load(&texts, &[]).system;
-    let flows: Vec<Flow> = case
-        .probes
-        .iter()
-        .filter_map(|probe| {
-            let protocol = match probe.flow.proto.as_str() {
-                "tcp" => 6,
-                "udp" => 17,
-                "icmp" => 1,
-                _ => return None,
-            };
-            Some(Flow {
-                source: probe.flow.src,
-                destination: probe.flow.dst,
-                protocol,
-                source_port: probe.flow.sport,
-                destination_port: probe.flow.dport,
-                in_interface: probe.flow.iif.clone(),
-                state: FlowState::New,
-                mark: 0,
-                tcp_flags: None,
-                icmp: None,
-                ttl: None,
-                any_source: false,
-            })
-        })
-        .collect();
+    let system = load(&case.texts(), &[]).system;
+    let flows: Vec<Flow> = case.probes.iter().map(|probe| probe.question(FlowState::New)).collect();
     let repeats = 2_000;
     let time = fastest(|| {
         for flow in std::iter::repeat_n(&flows, repeats).flatten() {

@@ -28,7 +28,13 @@ step "formatting"
 cargo fmt --all -- --check
 
 step "lints"
-cargo clippy --workspace --all-targets --all-features -- -D warnings
+cargo clippy --workspace --all-features -- -D warnings
+# Tests and benchmarks may fail loudly, print, and go without documentation.
+cargo clippy --workspace --all-targets --all-features -- -D warnings \
+    -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing \
+    -A clippy::string_slice -A clippy::print_stdout -A clippy::print_stderr \
+    -A clippy::format_push_string -A clippy::iter_over_hash_type -A missing_docs \
+    -A unreachable_pub -A unfulfilled_lint_expectations
 
 step "tests"
 cargo test --workspace --all-features

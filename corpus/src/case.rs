@@ -4,6 +4,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nattrace_model::build::Text;
+use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::packet::protocol;
 use serde::Deserialize;
 
 /// The folder of the cases that belong to the project.
@@ -71,10 +74,48 @@ pub struct ProbeFlow {
     pub dst: std::net::IpAddr,
     /// The destination port.
     pub dport: Option<u16>,
-    /// The protocol's name.
-    pub proto: String,
+    /// The protocol.
+    pub proto: ProbeProtocol,
     /// The interface by which it comes in; none for a local process.
     pub iif: Option<String>,
+}
+
+/// The protocol of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ProbeProtocol {
+    Tcp,
+    Udp,
+    Icmp,
+}
+
+impl Probe {
+    /// The packet as the model takes it, of a connection in this state.
+    #[must_use]
+    pub fn question(&self, state: FlowState) -> Flow {
+        let flow = &self.flow;
+        let protocol = match (flow.proto, flow.src.is_ipv4()) {
+            (ProbeProtocol::Tcp, _) => protocol::TCP,
+            (ProbeProtocol::Udp, _) => protocol::UDP,
+            (ProbeProtocol::Icmp, true) => protocol::ICMP,
+            (ProbeProtocol::Icmp, false) => protocol::ICMPV6,
+        };
+        Flow {
+            source: flow.src,
+            destination: flow.dst,
+            protocol,
+            source_port: flow.sport,
+            destination_port: flow.dport,
+            in_interface: flow.iif.clone(),
+            state,
+            mark: 0,
+            tcp_flags: None,
+            icmp: None,
+            ttl: None,
+            any_source: false,
+        }
+    }
 }
 
 /// A rule that counted packets of a probe.
@@ -89,6 +130,12 @@ pub struct CounterDelta {
 }
 
 impl Case {
+    /// The texts of the snapshot, as the model reads them.
+    #[must_use]
+    pub fn texts(&self) -> Vec<Text<'_>> {
+        self.parts.iter().map(|(name, text)| Text { name, text }).collect()
+    }
+
     /// Reads a case from its folder.
     ///
     /// # Errors

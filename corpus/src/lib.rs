@@ -1,8 +1,9 @@
 //! Cases that nattrace is tested on: host snapshots with what the kernel did to real packets, and
-//! their loader. Engine-neutral: nothing here knows how an answer is computed.
+//! their loader; facts and seeds likewise; and the lab that makes new truth on the running kernel.
 
 pub mod case;
 pub mod fact;
 pub mod lab;
+pub mod seed;
 
 pub use case::{Case, Probe, Sender};

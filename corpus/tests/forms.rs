@@ -12,30 +12,6 @@ use nattrace_model::simulate::why;
 /// The parts that hold the rules of IPv4, one form each.
 const FORMS: [&str; 4] = ["iptables-save", "iptables-S", "iptables-Lnv", "iptables-L"];
 
-fn flow(probe: &Probe) -> Flow {
-    let protocol = match (probe.flow.proto.as_str(), probe.flow.src.is_ipv4()) {
-        ("tcp", _) => 6,
-        ("udp", _) => 17,
-        ("icmp", true) => 1,
-        ("icmp", false) => 58,
-        (other, _) => panic!("protocol {other}"),
-    };
-    Flow {
-        source: probe.flow.src,
-        destination: probe.flow.dst,
-        protocol,
-        source_port: probe.flow.sport,
-        destination_port: probe.flow.dport,
-        in_interface: probe.flow.iif.clone(),
-        state: FlowState::New,
-        mark: 0,
-        tcp_flags: None,
-        icmp: None,
-        ttl: None,
-        any_source: false,
-    }
-}
-
 /// The host with its rules in this form only; none where the case lacks the form.
 fn system(case: &Case, form: &str) -> Option<System> {
     case.parts.iter().find(|(name, _)| name == form)?;
@@ -110,7 +86,7 @@ fn rules_of_every_form_answer_the_same() {
             };
             for probe in &case.probes {
                 total += 1;
-                let flow = flow(probe);
+                let flow = probe.question(FlowState::New);
                 let left = said(&expected, &why(&expected, &flow));
                 let right = said(&other, &why(&other, &flow));
                 if left != right {
@@ -135,7 +111,7 @@ fn a_listing_without_interfaces_never_contradicts() {
         };
         for probe in &case.probes {
             total += 1;
-            let flow = flow(probe);
+            let flow = probe.question(FlowState::New);
             let (left, right) = (why(&expected, &flow), why(&other, &flow));
             let agrees = |verdict: bool, outcome: bool| {
                 (verdict || right.verdict == Verdict::Undetermined)

@@ -5,37 +5,12 @@ use std::collections::BTreeSet;
 use nattrace_corpus::case::{Case, Probe, Sender, cases_dir};
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Outcome, Step};
-use nattrace_model::build::{Text, load};
+use nattrace_model::build::load;
 use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::simulate::why;
 
-fn flow(probe: &Probe, state: FlowState) -> Flow {
-    let protocol = match (probe.flow.proto.as_str(), probe.flow.src.is_ipv4()) {
-        ("tcp", _) => 6,
-        ("udp", _) => 17,
-        ("icmp", true) => 1,
-        ("icmp", false) => 58,
-        (other, _) => panic!("protocol {other}"),
-    };
-    Flow {
-        source: probe.flow.src,
-        destination: probe.flow.dst,
-        protocol,
-        source_port: probe.flow.sport,
-        destination_port: probe.flow.dport,
-        in_interface: probe.flow.iif.clone(),
-        state,
-        mark: 0,
-        tcp_flags: None,
-        icmp: None,
-        ttl: None,
-        any_source: false,
-    }
-}
-
 fn system(case: &Case) -> System {
-    let texts: Vec<Text<'_>> = case.parts.iter().map(|(name, text)| Text { name, text }).collect();
-    let loaded = load(&texts, &[]);
+    let loaded = load(&case.texts(), &[]);
     assert!(!loaded.has_errors(), "{}: {:?}", case.name, loaded.diagnostics);
     loaded.system
 }
@@ -107,7 +82,7 @@ fn neighbour_discovery(system: &System, probe: &Probe) -> BTreeSet<String> {
                 icmp: Some((135, 0)),
                 source_port: None,
                 destination_port: None,
-                ..flow(probe, FlowState::New)
+                ..probe.question(FlowState::New)
             };
             matched(system, &why(system, &flow).steps, &mut seen);
         }
@@ -189,7 +164,7 @@ fn every_observed_probe_is_predicted() {
         let system = system(case);
         for probe in &case.probes {
             total += 1;
-            let flow = flow(probe, FlowState::New);
+            let flow = probe.question(FlowState::New);
             let answer = why(&system, &flow);
             assert!(probe.kind != Sender::Host || probe.flow.iif.is_none());
             let candidates: Vec<&Answer> = if answer.branches.is_empty() {
