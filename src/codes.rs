@@ -159,6 +159,7 @@ pages![
     "too-many-branches",
     "too-many-ports",
     "too-many-rules",
+    "too-many-steps",
     "unexpected-end",
     "unexpected-line",
     "unexpected-value",

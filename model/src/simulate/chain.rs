@@ -14,6 +14,10 @@ use crate::simulate::matching::{Ternary, View};
 use crate::simulate::trip::{Leg, Stop, Trip};
 use crate::target::Target;
 
+/// How many steps a packet may take. Chains that call chains several times, level by level, would
+/// take it through any number of rules.
+const MOST_STEPS: usize = 50_000;
+
 impl Trip<'_, '_, '_> {
     /// Runs a base chain to its end. ACCEPT and the policy ACCEPT end it well.
     pub(crate) fn chain(&mut self, hook: Hook, base: ChainId) -> Result<(), Stop> {
@@ -50,6 +54,14 @@ impl Trip<'_, '_, '_> {
             index += 1;
             if !matches {
                 continue;
+            }
+            if self.steps.len() >= MOST_STEPS {
+                self.run.assume(
+                    "too-many-steps",
+                    "the chains lead the packet through more rules than can be followed",
+                );
+                self.stop_here(Stop::Unknown)?;
+                return Err(Stop::Unknown);
             }
             match self.target(hook, id, &rule.target)? {
                 Next::Rule => {}
