@@ -19,7 +19,7 @@ use crate::syntax::{
 };
 use crate::words::{Word, clip};
 
-pub(crate) use basic::check_chain_name;
+pub(crate) use basic::{check_chain_name, is_chain_name};
 
 /// What surrounds a rule.
 #[derive(Clone, Copy, Debug)]

@@ -293,6 +293,14 @@ fn names_of_chains_are_checked_in_every_form() {
 }
 
 #[test]
+fn a_command_without_the_name_of_its_chain_is_refused() {
+    for text in ["-A ! -i docker0\n", "-A -j DROP\n"] {
+        let found = first(text).map(|(found, _)| (found.severity, found.code));
+        assert_eq!(found, Some((Severity::Error, "unknown-chain")), "{text}");
+    }
+}
+
+#[test]
 fn a_text_without_rules_may_begin_with_any_character() {
     let found = first("Ҿ\n");
     assert_eq!(found.map(|(found, place)| (found.code, place)), Some(("no-rules", "Ҿ".to_owned())));

@@ -437,6 +437,11 @@ pub(crate) fn bad_chain_name(name: &str) -> Option<Fault> {
     None
 }
 
+/// Whether a chain may have this name.
+pub(crate) fn is_chain_name(name: &str) -> bool {
+    bad_chain_name(name).is_none()
+}
+
 /// Reports what is wrong with the name of a chain that is declared.
 pub(crate) fn check_chain_name(name: &str, span: Span, diagnostics: &mut Vec<Diagnostic>) {
     if let Some(fault) = bad_chain_name(name) {

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::chains::{self, Declared};
 use super::{Block, Line, LineForm, Origin, RuleLine, commands, tables};
 use crate::diagnostic::Diagnostic;
-use crate::rule::{RuleContext, Scratch, read_rule};
+use crate::rule::{RuleContext, Scratch, is_chain_name, read_rule};
 use crate::span::Span;
 use crate::syntax::{Counters, Interfaces, Placement, Rule, Table, TableName};
 use crate::words::{Word, clip, split_words};
@@ -25,7 +25,9 @@ pub(super) fn read<'a>(
     let mut declared = tables::declared(&block, diagnostics);
     if !block.declared {
         for line in &block.lines {
-            if let Some(name) = commands::chain_of(line.line.text) {
+            if let Some(name) = commands::chain_of(line.line.text)
+                && is_chain_name(name)
+            {
                 declared.add(name);
             }
         }
