@@ -64,7 +64,7 @@ fn printing_settles(rules: &Rules<'_>, diagnostics: &[Diagnostic]) {
     let listing = matches!(rules.format, RulesFormat::Listing { .. });
     let understood = !listing || all.all(|rule| rule.unsupported.is_empty());
     let errors = diagnostics.iter().any(|found| found.severity == Severity::Error);
-    if errors || !understood || rules.tables.is_empty() {
+    if errors || !understood || rules.tables.is_empty() || has_quoted_name(rules) {
         return;
     }
     let options = EmitOptions { rule_counters: RuleCounters::Shown };
@@ -83,6 +83,22 @@ fn printing_settles(rules: &Rules<'_>, diagnostics: &[Diagnostic]) {
     assert!(errors.is_empty(), "printed rules can't be read: {errors:?}\n{once}");
     let twice = emit_rules(&read, options);
     assert_eq!(once, twice, "printing twice differs");
+}
+
+/// Whether the name of a chain holds a quote, which iptables-save prints as it is and can't read.
+fn has_quoted_name(rules: &Rules<'_>) -> bool {
+    let mut names = rules.tables.iter().flat_map(|table| {
+        let declared = table.chains.iter().map(|chain| chain.name.as_ref());
+        let used = table.rules.iter().flat_map(|rule| {
+            let jump = match &rule.target {
+                Target::Jump(name, _) | Target::Goto(name, _) => name.as_ref(),
+                _ => "",
+            };
+            [rule.chain.as_ref(), jump]
+        });
+        declared.chain(used)
+    });
+    names.any(|name| name.contains(['"', '\\']))
 }
 
 /// A line of a text with its bytes.
