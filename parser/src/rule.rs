@@ -336,7 +336,16 @@ fn raw<'a>(words: &[Word<'a>], negation: Option<Span>) -> Option<Unsupported<'a>
             let mut text = String::new();
             for word in words {
                 text.push_str(if text.is_empty() { "" } else { " " });
-                if word.quoted {
+                if word.quoted && word.text.starts_with('-') {
+                    // Without its quotes it would be an option; what needs more than quotes has a
+                    // character that makes them be printed.
+                    let start = text.len();
+                    crate::arguments::text::print_quoted(&word.text, &mut text);
+                    if text.get(start..).is_some_and(|printed| !printed.starts_with('"')) {
+                        text.insert(start, '"');
+                        text.push('"');
+                    }
+                } else if word.quoted {
                     crate::arguments::text::print_quoted(&word.text, &mut text);
                 } else {
                     text.push_str(&word.text);

@@ -293,6 +293,15 @@ fn names_of_chains_are_checked_in_every_form() {
 }
 
 #[test]
+fn a_quoted_dash_of_an_unknown_match_stays_quoted() {
+    let text = "*filter\n:INPUT ACCEPT [0:0]\n-A INPUT -m xyzzy \"-f\"\nCOMMIT\n";
+    let (rules, _) = parse_rules(text);
+    let mut line = String::new();
+    nattrace_parser::emit_rule(&rules.tables[0].rules[0], &mut line);
+    assert_eq!(line, "-A INPUT -m xyzzy \"-f\"");
+}
+
+#[test]
 fn a_command_without_the_name_of_its_chain_is_refused() {
     for text in ["-A ! -i docker0\n", "-A -j DROP\n"] {
         let found = first(text).map(|(found, _)| (found.severity, found.code));
