@@ -1,11 +1,13 @@
 //! The form in which rules were printed changes no answer: what `iptables -S` and `iptables -nvL`
 //! show is as good as iptables-save, and what `iptables -L` hides is said, never guessed.
 
-use nattrace_corpus::case::{Case, Probe, cases_dir};
+use std::fmt::Write as _;
+
+use nattrace_corpus::case::{Case, cases_dir};
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Outcome, Step, Verdict};
 use nattrace_model::build::{Text, load};
-use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::flow::FlowState;
 use nattrace_model::packet::Packet;
 use nattrace_model::simulate::why;
 
@@ -67,7 +69,7 @@ fn said(system: &System, answer: &Answer) -> Vec<Said> {
 fn matched(system: &System, steps: &[Step]) -> Vec<String> {
     let number = |step: &Step| {
         let Step::Rule { hook, rule, .. } = step else { return None };
-        let chain = system.rules.chain(rule.chain).unwrap();
+        let chain = system.rules.chain(rule.chain)?;
         let table = chain.table.as_str();
         Some(format!("{hook:?} {table}/{}/{}", chain.name, rule.index + 1))
     };
@@ -90,8 +92,8 @@ fn rules_of_every_form_answer_the_same() {
                 let left = said(&expected, &why(&expected, &flow));
                 let right = said(&other, &why(&other, &flow));
                 if left != right {
-                    wrong +=
-                        &format!("{} {} {form}:\n  {left:?}\n  {right:?}\n", case.name, probe.n);
+                    let Case { name, .. } = &case;
+                    writeln!(wrong, "{name} {} {form}:\n  {left:?}\n  {right:?}", probe.n).unwrap();
                 }
             }
         }
@@ -126,8 +128,9 @@ fn a_listing_without_interfaces_never_contradicts() {
                 agrees &= left.egress == right.egress;
             }
             if !agrees {
-                wrong += &format!(
-                    "{} {}: {:?} {:?} instead of {:?} {:?}\n  {:?}\n  {:?}\n",
+                writeln!(
+                    wrong,
+                    "{} {}: {:?} {:?} instead of {:?} {:?}\n  {:?}\n  {:?}",
                     case.name,
                     probe.n,
                     right.verdict,
@@ -136,7 +139,8 @@ fn a_listing_without_interfaces_never_contradicts() {
                     left.outcome,
                     left.egress,
                     right.egress,
-                );
+                )
+                .unwrap();
             }
         }
     }
