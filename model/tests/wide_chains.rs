@@ -6,6 +6,7 @@ use nattrace_model::endpoint::{FlowRequest, resolve};
 use nattrace_model::simulate::why;
 
 /// The verdict for a packet that each of some levels takes to the next so many times.
+#[expect(clippy::expect_used, reason = "a test asks a question that is fine")]
 fn verdict(levels: usize, calls: usize) -> (Verdict, Outcome, bool) {
     let mut text = String::from("*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n");
     text += ":OUTPUT ACCEPT [0:0]\n";
@@ -23,7 +24,8 @@ fn verdict(levels: usize, calls: usize) -> (Verdict, Outcome, bool) {
         in_interface: Some("eth0".into()),
         ..FlowRequest::default()
     };
-    let question = resolve(&loaded.system, &request).unwrap();
+    let question = resolve(&loaded.system, &request);
+    let question = question.expect("the question is fine");
     let answer = why(&question.system(&loaded.system), &question.flow);
     let told = answer.assumptions.iter().any(|assumption| assumption.code == "too-many-steps");
     (answer.verdict, answer.outcome, told)
