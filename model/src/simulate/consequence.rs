@@ -16,7 +16,7 @@ use crate::simulate::question::Origin;
 use crate::simulate::reply::{About, answer_to};
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::socket::{self, Receiver};
-use crate::simulate::trip::{Leg, Run, Stop, Trip};
+use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
 use crate::target::RejectWith;
 
 /// What came of the whole exchange, besides the first packet's own trip.
@@ -239,11 +239,15 @@ impl<'s> Run<'s, '_> {
             return Consequence::of(Outcome::Connects);
         };
         back.source = source;
-        if matches!(packet.transport, Transport::Icmp { .. }) {
+        let by_kernel = matches!(packet.transport, Transport::Icmp { .. });
+        if by_kernel {
             // The kernel's answer to a query copies it (`icmp_reply`).
             back.tos = packet.tos;
         }
-        let trip = Trip::new(self, Leg::Back, back);
+        let mut trip = Trip::new(self, Leg::Back, back);
+        if by_kernel {
+            trip.maker = Maker::IcmpAnswer;
+        }
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Answer, sent, origin)
     }

@@ -206,13 +206,19 @@ impl View<'_> {
     fn owner(&self, sense: Sense, asked: &OwnerCondition) -> Ternary {
         // kernel-facts G20; but a reset by REJECT has no socket, nor has one by TCP over IPv6.
         let has_socket = match self.maker {
-            Maker::Sender | Maker::IcmpError => true,
+            Maker::Sender | Maker::IcmpAnswer | Maker::IcmpError => true,
             Maker::TcpReset => self.family() == Family::Ipv4,
             Maker::RejectReset => false,
         };
         if self.local && has_socket {
             match asked {
                 OwnerCondition::SocketExists => sense.apply(true).into(),
+                // The kernel's own sockets have no file, and so nobody's.
+                OwnerCondition::User(..) | OwnerCondition::Group(..)
+                    if self.maker != Maker::Sender =>
+                {
+                    sense.apply(false).into()
+                }
                 OwnerCondition::User(..) | OwnerCondition::Group(..) => UNKNOWN,
             }
         } else {

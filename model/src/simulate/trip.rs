@@ -76,8 +76,10 @@ impl Leg {
 /// Who makes a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
-    /// Who sends packets of his own: a process, a host outside, the kernel on its own behalf.
+    /// Who sends packets of his own: a process, a host outside.
     Sender,
+    /// The kernel, as the answer to an ICMP query.
+    IcmpAnswer,
     /// The kernel, as an ICMP error about another packet: nat chains are not asked.
     IcmpError,
     /// The kernel's TCP, as a reset.
@@ -361,17 +363,16 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             Some(FlowState::Invalid) => Tracking::Invalid,
             Some(FlowState::Untracked) => Tracking::Untracked,
             Some(FlowState::Related) => begin(self, TrackedState::Related),
-            Some(FlowState::New | FlowState::Established) | None => match self
-                .quoted
-                .or_else(|| self.known_connection())
-            {
-                Some(known) => known,
-                None => match first_packet(&self.packet, self.loose()) {
-                    FirstPacket::New => begin(self, TrackedState::New),
-                    FirstPacket::Invalid => Tracking::Invalid,
-                    FirstPacket::Untracked => Tracking::Untracked,
-                },
-            },
+            Some(FlowState::New | FlowState::Established) | None => {
+                match self.quoted.or_else(|| self.known_connection()) {
+                    Some(known) => known,
+                    None => match first_packet(&self.packet, self.loose()) {
+                        FirstPacket::New => begin(self, TrackedState::New),
+                        FirstPacket::Invalid => Tracking::Invalid,
+                        FirstPacket::Untracked => Tracking::Untracked,
+                    },
+                }
+            }
         };
     }
 
@@ -409,7 +410,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let manip = Manip::of(hook);
         let asks = self.run.connections.get(index).is_some_and(|c| !c.is_settled(manip))
             && match self.maker {
-                Maker::Sender | Maker::TcpReset => {
+                Maker::Sender | Maker::IcmpAnswer | Maker::TcpReset => {
                     direction == Direction::Original && state != TrackedState::Established
                 }
                 Maker::IcmpError => false,
