@@ -251,8 +251,20 @@ pub(crate) fn redirect_address(
             IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
     }
-    let fits = |address: &&InterfaceAddress| {
-        address.local.is_ipv4() == destination.is_ipv4() && !address.secondary
+    // Of IPv6 the address must be of the scope that was asked for, if that is no global one
+    // (`nf_nat_redirect_ipv6`).
+    let fits = |address: &&InterfaceAddress| match (address.local, destination) {
+        (IpAddr::V4(_), IpAddr::V4(_)) => !address.secondary,
+        (IpAddr::V6(own), IpAddr::V6(asked)) => {
+            let [first, ..] = asked.segments();
+            match (asked.is_multicast(), first & 0xf) {
+                (true, 1 | 5) => false,
+                (true, 2) => own.is_unicast_link_local(),
+                (true, _) => true,
+                (false, _) => !asked.is_unicast_link_local() || own.is_unicast_link_local(),
+            }
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
     };
     host.interface(in_interface)?.addresses.iter().find(fits).map(|address| address.local)
 }
