@@ -15,6 +15,7 @@ use crate::host::inventory::Container;
 use crate::host::route::RouteKind;
 use crate::host::{Host, Interface, InterfaceKind, Part};
 use crate::packet::Packet;
+use crate::simulate::address_type;
 use crate::simulate::hidden::is_hidden;
 use crate::simulate::path::{Arrival, LinkTarget};
 use crate::simulate::routing::{self, Lookup, LookupResult};
@@ -56,7 +57,8 @@ pub(crate) fn way_back<'s>(system: &'s System, packet: &Packet, interface: &'s s
 /// Whom a frame from a machine on a bridge addresses: the host for its own addresses and for what
 /// the machine sends to its router, else a neighbour.
 fn link_target(host: &Host, to: IpAddr, on_link: bool) -> LinkTarget {
-    if on_link && !routing::is_own_address(host, to) {
+    // kernel-facts E6: what is sent to all is for the host too.
+    if on_link && !routing::is_own_address(host, to) && !address_type::is_group(host, to) {
         LinkTarget::Neighbour
     } else {
         LinkTarget::Host
