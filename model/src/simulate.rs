@@ -15,6 +15,7 @@ mod connection;
 mod consequence;
 mod decisions;
 mod exchange;
+mod hidden;
 mod matching;
 mod membership;
 mod merge;

@@ -148,7 +148,7 @@ fn nothing_is_inferred_where_the_part_is_there() {
     let without_sysctl = load_without("01-default-bridge", |file| file == "sysctl").system.host;
     assert_eq!(
         codes(&without_sysctl),
-        ["bridge-nf-assumed", "ip-forward-assumed", "rp-filter-assumed"]
+        ["ip-forward-assumed", "rp-filter-assumed"]
     );
     assert_eq!(without_sysctl.interfaces, whole.interfaces);
 

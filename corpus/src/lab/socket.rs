@@ -43,6 +43,9 @@ fn listen(address: IpAddr, kind: Type, port: u16) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// How many datagrams are answered at once: more than a trial sends.
+const MOST_ANSWERS: usize = 16;
+
 impl Listeners {
     /// Opens the sockets of a family.
     pub(crate) fn open(family: Family) -> io::Result<Self> {
@@ -69,8 +72,10 @@ impl Listeners {
         let mut any = false;
         let mut buffer = [MaybeUninit::<u8>::uninit(); 256];
         for socket in &self.datagrams {
-            // An error of an earlier answer is reported here, and of no interest.
-            while let Ok((_, from)) = socket.recv_from(&mut buffer) {
+            // An error of an earlier answer is reported here, and of no interest. Rules may lead an
+            // answer back to the socket that sent it, so there is an end to answering.
+            for _ in 0..MOST_ANSWERS {
+                let Ok((_, from)) = socket.recv_from(&mut buffer) else { break };
                 any = true;
                 let _refused = socket.send_to(b"nattrace", &from);
             }

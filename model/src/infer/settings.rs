@@ -8,39 +8,18 @@ use crate::host::{Assumption, Host, Interface, InterfaceKind, Part};
 use crate::ruleset::{Chain, Ruleset};
 use crate::target::Target;
 
-/// Chains of programs that load `br_netfilter` and turn it on.
-const BRIDGE_FILTER_CHAINS: [&str; 5] = ["DOCKER", "KUBE-", "cali-", "CNI-", "FLANNEL"];
-
-/// Assumes what the rules would be useless without, and the kernel's defaults.
+/// Assumes what the rules would be useless without, and the kernel's defaults. Whether bridged
+/// packets pass the rules is neither: hosts with Docker have it both ways, so the simulator forks.
 pub(super) fn infer(host: &mut Host, rules: &Ruleset) {
     if host.has(Part::Sysctl) || rules.chains.is_empty() {
         return;
     }
-    let mut names = rules.chains.iter().map(|chain| &*chain.name);
-    let mut conditions =
-        rules.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.conditions);
-    let bridged = names
-        .any(|name| BRIDGE_FILTER_CHAINS.iter().any(|beginning| name.starts_with(beginning)))
-        || conditions.any(|condition| matches!(condition, Condition::Physdev(..)));
-    let bridges = host.interfaces.iter().any(|interface| interface.kind == InterfaceKind::Bridge);
     let settled = Part::Sysctl.file_name();
     let mut assume = |code, what: &str| {
         host.assumptions.push(Assumption { code, text: format!("{what} ({settled} settles it)") });
     };
     assume("ip-forward-assumed", "the host is taken to forward packets (ip_forward = 1)");
     assume("rp-filter-assumed", "the reverse path filter is taken to be off (rp_filter = 0)");
-    if bridged {
-        assume(
-            "bridge-nf-assumed",
-            "bridged packets are taken to pass the rules, as Docker and kubelet set it \
-             (bridge-nf-call-iptables = 1)",
-        );
-    } else if bridges {
-        assume(
-            "bridge-nf-assumed",
-            "bridged packets are taken not to pass the rules (no br_netfilter)",
-        );
-    }
     // Without its proxy, Docker sends what local processes ask of 127.0.0.1 to containers too, and
     // turns route_localnet on for its bridges (kernel-facts B22).
     let no_proxy = rules.chains.iter().any(redirects_loopback);
@@ -68,9 +47,6 @@ pub(super) fn infer(host: &mut Host, rules: &Ruleset) {
         sysctls.insert(format!("net.ipv4.conf.{name}.forwarding"), 1);
         sysctls.insert(format!("net.ipv6.conf.{name}.forwarding"), 1);
         sysctls.insert(format!("net.ipv4.conf.{name}.rp_filter"), 0);
-    }
-    for tables in ["iptables", "ip6tables"] {
-        sysctls.insert(format!("net.bridge.bridge-nf-call-{tables}"), i64::from(bridged));
     }
 }
 
