@@ -107,6 +107,8 @@ pub struct Ruleset {
     hooks: [[Vec<ChainId>; 5]; 2],
     /// Whether anything in the rules of a family makes the kernel track connections.
     conntrack: [bool; 2],
+    /// Whether any rule asks for ports of bridges.
+    asks_physdev: bool,
 }
 
 fn family_index(family: Family) -> usize {
@@ -135,7 +137,16 @@ impl Ruleset {
         for at in hooks.iter_mut().flatten() {
             at.sort_by_key(priority);
         }
-        Self { sources, chains, hooks, conntrack }
+        let asks_physdev = chains.iter().flat_map(|chain| &chain.rules).any(|rule| {
+            rule.conditions.iter().any(|condition| matches!(condition, Condition::Physdev(..)))
+        });
+        Self { sources, chains, hooks, conntrack, asks_physdev }
+    }
+
+    /// Whether any rule asks by which port of a bridge a packet came or goes.
+    #[must_use]
+    pub fn asks_physdev(&self) -> bool {
+        self.asks_physdev
     }
 
     /// The base chains at a hook in the order in which the kernel visits them.

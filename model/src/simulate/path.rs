@@ -59,8 +59,12 @@ impl<'s> Trip<'_, 's, '_> {
         let on_bridge = host
             .interface(arrival.interface)
             .is_some_and(|interface| interface.kind == InterfaceKind::Bridge);
-        let filtered = on_bridge && self.bridge_filters();
-        if on_bridge && !filtered && arrival.link == LinkTarget::Neighbour {
+        let neighbour = on_bridge && arrival.link == LinkTarget::Neighbour;
+        // For what is addressed to the host, br_netfilter matters only to rules that ask for ports,
+        // and to what is rewritten back to its own bridge: it is not asked about before.
+        let matters = neighbour || self.run.system.rules.asks_physdev();
+        let filtered = on_bridge && matters && self.bridge_filters();
+        if neighbour && !filtered {
             // kernel-facts E1
             self.bridge_step(arrival.interface, Some("no chain sees bridged frames here".into()));
             self.check_ports(arrival)?;
@@ -73,7 +77,7 @@ impl<'s> Trip<'_, 's, '_> {
         let addressed = self.packet.destination;
         self.hook(Hook::Prerouting)?;
         let rewritten = self.packet.destination != addressed;
-        if filtered && !rewritten && arrival.link == LinkTarget::Neighbour {
+        if neighbour && !rewritten {
             return self.bridge(arrival);
         }
         match self.route_input()? {
@@ -83,7 +87,10 @@ impl<'s> Trip<'_, 's, '_> {
             }
             // kernel-facts B24, E3: rewritten to a host on the same bridge, it stays on the bridge.
             InputRoute::Forward(route)
-                if filtered && rewritten && route.interface == arrival.interface =>
+                if on_bridge
+                    && rewritten
+                    && route.interface == arrival.interface
+                    && self.bridge_filters() =>
             {
                 self.bridge(arrival)
             }
