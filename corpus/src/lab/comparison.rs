@@ -1,7 +1,7 @@
 //! What the simulator says beside what the kernel did.
 
 use nattrace_model::System;
-use nattrace_model::answer::{Answer, Egress, Outcome, ReplyKind, Step, Verdict};
+use nattrace_model::answer::{Answer, Effect, Egress, Outcome, ReplyKind, Step, Verdict};
 use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::packet::{Packet, Transport, protocol, tcp_flag};
 use nattrace_model::simulate::why;
@@ -183,6 +183,9 @@ impl Expected {
         for departure in &mut forth.departed {
             departure.destination_port_random = drawn;
         }
+        if is_redirected(trial, answer) {
+            forth.extent = Extent::AtLeast;
+        }
         let mut back = None;
         if let Some(reply) = &answer.reply {
             let mut seen = ExpectedSeen::new(system, &reply.steps);
@@ -200,7 +203,13 @@ impl Expected {
                 // The kernel answers the answer, of which the simulator says nothing.
                 seen.extent = Extent::AtLeast;
             }
-            if let Some(acknowledgement) = acknowledgement {
+            let unseen = reply.steps.iter().any(|step| {
+                matches!(step, Step::Rule { effect: Effect::Notrack, .. })
+            });
+            if unseen && acknowledgement.is_some() {
+                // For connection tracking the handshake has no second packet.
+                seen.extent = Extent::AtLeast;
+            } else if let Some(acknowledgement) = acknowledgement {
                 seen.add(acknowledgement);
                 if acknowledgement.extent == Extent::AtLeast {
                     seen.extent = Extent::AtLeast;
@@ -222,6 +231,16 @@ impl Expected {
         }
         Self { forth, back }
     }
+}
+
+/// Whether the kernel tells an IPv6 sender of a shorter way, once a second at most: by the
+/// interface by which a packet came it is forwarded too.
+fn is_redirected(trial: &Trial, answer: &Answer) -> bool {
+    let out = answer.steps.iter().rev().find_map(|step| match step {
+        Step::Route { out_interface: Some(out), .. } => Some(out),
+        _ => None,
+    });
+    trial.flow.source.is_ipv6() && out.is_some() && out == trial.flow.in_interface.as_ref()
 }
 
 /// Whether the simulator is to know what the host itself answers. It is not where the lab makes an

@@ -115,13 +115,13 @@ fn answers(wire: WireName, asked: Ipv4Addr) -> bool {
     }
 }
 
-/// Neighbour discovery, router solicitations and group reports that the kernel sends by itself.
+/// Neighbour discovery with redirects, and group reports: what the kernel sends by itself.
 fn is_housekeeping(packet: &WirePacket) -> bool {
     use super::frame::Body;
     match (packet.protocol, &packet.body) {
         (2, _) => true,
         (0, _) => packet.source.is_ipv6(),
-        (protocol::ICMPV6, Body::Icmp { kind, .. }) => matches!(kind, 130..=136 | 143),
+        (protocol::ICMPV6, Body::Icmp { kind, .. }) => matches!(kind, 130..=137 | 143),
         _ => false,
     }
 }

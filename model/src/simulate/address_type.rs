@@ -36,19 +36,7 @@ pub(crate) fn is_broadcast_at(host: &Host, address: Ipv4Addr, interface: &str) -
 pub(crate) fn is_local(host: &Host, address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => of_ipv4(host, address, None) == address_type::LOCAL,
-        IpAddr::V6(_) => {
-            let key = Lookup {
-                source: None,
-                destination: address,
-                in_interface: "lo",
-                mark: 0,
-                tos: 0,
-                protocol: 0,
-                ports: None,
-            };
-            let found = routing::table_lookup(host, route::LOCAL, &key);
-            found.is_some_and(|found| found.route.kind == RouteKind::Local)
-        }
+        IpAddr::V6(_) => local_kind(host, address) == Some(RouteKind::Local),
     }
 }
 
@@ -58,6 +46,26 @@ pub(crate) fn is_group(host: &Host, address: IpAddr) -> bool {
         IpAddr::V4(address) => address.is_multicast() || is_broadcast(host, address),
         IpAddr::V6(address) => address.is_multicast(),
     }
+}
+
+/// Whether an address is that of one host, as TCP wants it: no group, and no anycast address
+/// (`ipv6_unicast_destination`; measured with the address of the subnet's routers).
+pub(crate) fn is_one_host(host: &Host, address: IpAddr) -> bool {
+    !is_group(host, address) && local_kind(host, address) != Some(RouteKind::Anycast)
+}
+
+/// What table local says about an address.
+fn local_kind(host: &Host, address: IpAddr) -> Option<RouteKind> {
+    let key = Lookup {
+        source: None,
+        destination: address,
+        in_interface: "lo",
+        mark: 0,
+        tos: 0,
+        protocol: 0,
+        ports: None,
+    };
+    routing::table_lookup(host, route::LOCAL, &key).map(|found| found.route.kind)
 }
 
 /// `inet_dev_addr_type`: a lookup in table local alone (kernel-facts C1, C2), which a limit

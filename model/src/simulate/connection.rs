@@ -109,6 +109,8 @@ pub(crate) struct Connection {
     pub(crate) seen_reply: bool,
     pub(crate) assured: bool,
     pub(crate) confirmed: bool,
+    /// Whether the source port was drawn by chance: the tuple then holds one that may be drawn.
+    pub(crate) source_port_random: bool,
     pub(crate) mark: u32,
     pub(crate) zone: u16,
 }
@@ -127,6 +129,7 @@ impl Connection {
             seen_reply: false,
             assured: false,
             confirmed: false,
+            source_port_random: false,
             mark: 0,
             zone,
         }

@@ -13,7 +13,7 @@ use crate::simulate::exchange::{self, Travelled, travel};
 use crate::simulate::outside::{self, WayBack};
 use crate::simulate::path::{Arrival, End, LinkTarget};
 use crate::simulate::question::Origin;
-use crate::simulate::reply::{About, answer_to};
+use crate::simulate::reply::{Progress, answer_to};
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::socket::{self, Receiver};
 use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
@@ -106,7 +106,7 @@ impl<'s> Run<'s, '_> {
                 ..Consequence::of(Outcome::Timeout)
             },
             Receiver::Nobody => {
-                let mut consequence = self.nobody(packet, sent, origin, travelled.tracking);
+                let mut consequence = self.nobody(packet, sent, origin, travelled.about(Progress::Delivered));
                 consequence.socket = Some(Step::Socket { listening: false, processes: Vec::new() });
                 consequence
             }
@@ -259,7 +259,7 @@ impl<'s> Run<'s, '_> {
         let flags = packet.tcp_flags & (SYN | ACK | RST | FIN);
         packet.protocol != protocol::TCP
             || self.established
-            || (flags == SYN && !address_type::is_group(&self.system.host, packet.destination))
+            || (flags == SYN && address_type::is_one_host(&self.system.host, packet.destination))
     }
 
     /// A segment that a listening socket can't make anything of (`tcp_rcv_state_process`): an
@@ -363,13 +363,13 @@ impl<'s> Run<'s, '_> {
                 }
             }
             Stop::Unroutable { error: Some(error) } => {
-                let about = About::UnderWay(travelled.tracking);
+                let about = travelled.about(Progress::UnderWay);
                 self.icmp_error(packet, sent, origin, about, error)
             }
             Stop::Unroutable { error: None } => Consequence::of(Outcome::Timeout),
             Stop::TtlExpired => {
                 let error = if packet.source.is_ipv4() { (11, 0) } else { (3, 0) };
-                let about = About::UnderWay(travelled.tracking);
+                let about = travelled.about(Progress::UnderWay);
                 self.icmp_error(packet, sent, origin, about, error)
             }
             Stop::Rejected(RejectWith::TcpReset) => self.reject_with_reset(travelled, sent, origin),

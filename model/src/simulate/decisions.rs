@@ -361,6 +361,7 @@ impl<'s> Trip<'_, 's, '_> {
     pub(crate) fn route_output(&mut self) -> Result<OutRoute<'s>, Stop> {
         let host = &self.run.system.host;
         let key = Lookup::of(&self.packet, self.run.link_to(self.leg, self.packet.destination));
+        let key = Lookup { source: key.source.filter(|_| self.sourced), ..key };
         let found = match routing::lookup(host, &key) {
             LookupResult::Found(found) => found,
             LookupResult::None => return self.no_route_output(None, None),
@@ -456,6 +457,7 @@ impl<'s> Trip<'_, 's, '_> {
     pub(crate) fn reroute(&mut self) -> Result<(), Stop> {
         let before = self.route.map(|route| (route.interface, route.gateway));
         let steps = self.steps.len();
+        self.sourced = true;
         let route = self.route_output()?;
         if before == Some((route.interface, route.gateway)) {
             // Nothing new to tell.

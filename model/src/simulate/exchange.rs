@@ -9,7 +9,7 @@ use crate::condition::LinkDelivery;
 use crate::flow::{Flow, FlowState};
 use crate::hook::Hook;
 use crate::host::Assumption;
-use crate::packet::{Packet, tcp_flag};
+use crate::packet::{Packet, protocol, tcp_flag};
 use crate::simulate::connection::{Connection, Tracking};
 use crate::simulate::consequence::Consequence;
 use crate::simulate::matching::PhysicalPort;
@@ -17,6 +17,7 @@ use crate::simulate::oracle::Oracle;
 use crate::simulate::outside;
 use crate::simulate::path::{End, decision};
 use crate::simulate::question::{Origin, filled_in, first_packet_of, origin};
+use crate::simulate::reply::{About, Progress};
 use crate::simulate::trip::{Leg, Run, Stop, Trip};
 
 /// A trip that is over.
@@ -34,7 +35,12 @@ pub(crate) struct Travelled<'s> {
     pub(crate) decided_by: Option<usize>,
 }
 
-impl Travelled<'_> {
+impl<'s> Travelled<'s> {
+    /// The packet, for an ICMP error about it.
+    pub(crate) fn about(&self, progress: Progress) -> About<'s> {
+        About { tracking: self.tracking, in_interface: self.in_interface, progress }
+    }
+
     pub(crate) fn egress(&self) -> Option<Egress> {
         let out_interface = match self.result {
             Ok(End::Left { interface }) => Some(interface.to_owned()),
@@ -79,6 +85,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         link: None,
         pardoned: None,
         established: flow.state == FlowState::Established,
+        any_source: flow.any_source,
     };
     let flow_asked = filled_in(system, flow);
     let packet = first_packet_of(&flow_asked);
@@ -208,9 +215,13 @@ impl<'s> Run<'s, '_> {
         origin: Origin<'s>,
     ) -> Travelled<'s> {
         let mac = self.mac_of(&packet);
+        // TCP looks its route up again with the source that the first lookup gave it
+        // (`ip_route_connect`); a datagram has no source before it has a route.
+        let sourced = !self.any_source || packet.protocol == protocol::TCP;
         let mut trip = Trip::new(self, Leg::Forth, packet);
         trip.demanded = Some(state);
         trip.mac = mac;
+        trip.sourced = sourced;
         travel(trip, origin)
     }
 
@@ -269,6 +280,7 @@ impl<'s> Run<'s, '_> {
             link: self.link,
             pardoned: Some(at),
             established: self.established,
+            any_source: self.any_source,
         };
         if state == FlowState::Established {
             run.connections = self.connections.clone();

@@ -22,15 +22,41 @@ use crate::simulate::question::Origin;
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
 
-/// The packet that an ICMP error is about, as connection tracking saw it.
+/// The packet that an ICMP error is about.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum About {
+pub(crate) struct About<'s> {
+    pub(crate) tracking: Tracking,
+    /// The interface by which it came; empty for a local packet.
+    pub(crate) in_interface: &'s str,
+    pub(crate) progress: Progress,
+}
+
+/// How far a packet got before an ICMP error is made about it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Progress {
     /// Still in the network layer: the error is attached to its connection at once
     /// (`nf_ct_attach`), so that the raw table sees the state, and can't untrack it.
-    UnderWay(Tracking),
+    UnderWay,
     /// Delivered, its connection put aside: tracking finds that by the packet that the error
     /// quotes, as for any other error (measured with RELATED in raw OUTPUT).
-    Delivered(Tracking),
+    Delivered,
+}
+
+/// The source of an ICMP error.
+#[derive(Clone, Copy, Debug)]
+enum ErrorSource {
+    /// The address that the packet was sent to.
+    Addressed(IpAddr),
+    /// One that was chosen for the error.
+    Chosen(IpAddr),
+}
+
+impl ErrorSource {
+    fn address(self) -> IpAddr {
+        match self {
+            Self::Addressed(address) | Self::Chosen(address) => address,
+        }
+    }
 }
 
 impl<'s> Run<'s, '_> {
@@ -41,7 +67,7 @@ impl<'s> Run<'s, '_> {
         packet: &Packet,
         sent: &Packet,
         origin: Origin<'s>,
-        tracking: Tracking,
+        about: About<'s>,
     ) -> Consequence {
         let why = match packet.destination_port() {
             Some(port) => format!("nothing listens on port {port} of {}", packet.destination),
@@ -50,16 +76,12 @@ impl<'s> Run<'s, '_> {
         let family = packet.family();
         let mut consequence = match packet.protocol {
             protocol::TCP => self.reset(packet, sent, origin),
-            protocol::UDP | protocol::UDPLITE => self.icmp_error(
-                packet,
-                sent,
-                origin,
-                About::Delivered(tracking),
-                port_unreachable(family),
-            ),
+            protocol::UDP | protocol::UDPLITE => {
+                self.icmp_error(packet, sent, origin, about, port_unreachable(family))
+            }
             _ => {
                 let error = if family == Family::Ipv4 { (3, 2) } else { (4, 1) };
-                self.icmp_error(packet, sent, origin, About::Delivered(tracking), error)
+                self.icmp_error(packet, sent, origin, about, error)
             }
         };
         consequence.because.get_or_insert(why);
@@ -179,7 +201,7 @@ impl<'s> Run<'s, '_> {
             );
             return Consequence::because(Outcome::Timeout, why);
         }
-        self.icmp_error(packet, sent, origin, About::UnderWay(travelled.tracking), error)
+        self.icmp_error(packet, sent, origin, travelled.about(Progress::UnderWay), error)
     }
 
     /// An ICMP error from this host to the packet's sender (kernel-facts A8, D15, G15).
@@ -188,15 +210,16 @@ impl<'s> Run<'s, '_> {
         packet: &Packet,
         sent: &Packet,
         origin: Origin<'s>,
-        about: About,
+        about: About<'s>,
         (kind, code): (u8, u8),
     ) -> Consequence {
         if let Some(why) = no_error_for(self.system, packet) {
             return Consequence::because(Outcome::Timeout, why);
         }
-        let source = self.error_source(packet);
+        let source = self.error_source(packet, about.in_interface);
+        let family = packet.family();
         let back = Packet {
-            source,
+            source: source.address(),
             destination: packet.source,
             protocol: routing::icmp_protocol(packet.family()),
             transport: Transport::Icmp { kind, code, id: 0 },
@@ -215,12 +238,15 @@ impl<'s> Run<'s, '_> {
             }),
             Tracking::None | Tracking::Invalid | Tracking::Untracked => None,
         };
-        match about {
-            About::UnderWay(tracking) => {
-                trip.tracking = related(tracking).unwrap_or(Tracking::None);
+        match about.progress {
+            Progress::UnderWay => {
+                trip.tracking = related(about.tracking).unwrap_or(Tracking::None);
             }
-            About::Delivered(tracking) => trip.quoted = related(tracking),
+            Progress::Delivered => trip.quoted = related(about.tracking),
         }
+        // The route of an error is looked up before it has a source of its own, so that a policy
+        // rule `from` that does not choose it (`icmp_route_lookup`; measured).
+        trip.sourced = family == Family::Ipv6 || matches!(source, ErrorSource::Addressed(_));
         trip.maker = Maker::IcmpError;
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Error { kind, code }, sent, origin)
@@ -228,20 +254,32 @@ impl<'s> Run<'s, '_> {
 
     /// kernel-facts D15: the address of the interface by which the error leaves, or the local
     /// address that the packet was sent to.
-    pub(crate) fn error_source(&self, packet: &Packet) -> IpAddr {
+    ///
+    /// IPv6 takes an address of the interface by which the packet came, unless the way back names
+    /// one (`icmp6_send`; measured with two uplinks).
+    fn error_source(&self, packet: &Packet, in_interface: &str) -> ErrorSource {
         let host = &self.system.host;
-        if address_type::is_local(host, packet.destination) || packet.destination.is_loopback() {
-            return packet.destination;
+        let addressed = match packet.destination {
+            IpAddr::V4(to) => address_type::is_local(host, to.into()) || to.is_loopback(),
+            IpAddr::V6(_) => routing::is_own_address(host, packet.destination),
+        };
+        if addressed {
+            return ErrorSource::Addressed(packet.destination);
         }
         let back =
             Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
         let link = self.link_to(Leg::Back, packet.source);
         let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, link) };
         let chosen = match routing::lookup(host, &key) {
-            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
+            LookupResult::Found(found) => match found.route.preferred_source {
+                None if packet.source.is_ipv6() && !in_interface.is_empty() => {
+                    routing::select_source6(host, in_interface, packet.source)
+                }
+                _ => routing::source_for(host, &found, packet.source),
+            },
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         };
-        chosen.unwrap_or(packet.destination)
+        ErrorSource::Chosen(chosen.unwrap_or(packet.destination))
     }
 
     /// Whether what travelled back reached the sender as something it knows.
@@ -373,7 +411,7 @@ fn error_tos(about: &Packet) -> u8 {
 
 /// The reset that answers a segment; none answers a reset or what was sent to a group.
 fn reset_of(host: &Host, packet: &Packet) -> Option<Packet> {
-    if packet.tcp_flags & tcp_flag::RST != 0 || address_type::is_group(host, packet.destination) {
+    if packet.tcp_flags & tcp_flag::RST != 0 || !address_type::is_one_host(host, packet.destination) {
         return None;
     }
     let back = answer_to(packet)?;

@@ -81,14 +81,15 @@ impl Trip<'_, '_, '_> {
     }
 
     fn settle(&mut self, manip: Manip, mapping: Mapping) {
-        self.source_port_random |= mapping.random_port && manip == Manip::Source;
         if let (true, Manip::Destination, Some(port)) = (mapping.random_port, manip, mapping.port) {
             self.run.assume(
                 "destination-port-random",
                 format!("--random draws the destination's port from a range: {port} is one of it"),
             );
         }
+        let drawn = mapping.random_port && manip == Manip::Source;
         if let Some(connection) = self.connection_mut() {
+            connection.source_port_random |= drawn;
             connection.map(manip, mapping.address, mapping.port);
         }
     }

@@ -3,7 +3,7 @@
 //! IPv4 follows `fib_lookup`, `ip_route_input_slow` and `fib_validate_source`; IPv6 follows
 //! `ip6_route_input`. Sources: net/ipv4/route.c, net/ipv4/fib_frontend.c, kernel-facts D and J.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use nattrace_parser::syntax::Family;
 
@@ -336,58 +336,57 @@ pub(crate) fn select_source4(host: &Host, interface: &str, next_hop: IpAddr) -> 
         .find_map(|other| eligible(other).first().map(|(address, _)| *address))
 }
 
-/// RFC 6724 source selection for a destination over an interface (kernel-facts J3): rule 2 scope,
-/// rule 3 deprecated, rule 6 label, rule 8 longest prefix; a tie goes to the address that was
-/// added last, which is listed first.
+/// RFC 6724 source selection for a destination over an interface (`ipv6_dev_get_saddr`,
+/// kernel-facts J3): the addresses of all interfaces are candidates. Rule 1 prefers the destination
+/// itself, rule 2 the scope, rule 3 what is not deprecated, rule 5 the interface, rule 6 the label,
+/// rule 8 the longest prefix; a tie goes to the address that was added last, which is listed first.
 pub(crate) fn select_source6(host: &Host, interface: &str, destination: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(to) = destination else { return None };
-    let rank = |a: &crate::host::InterfaceAddress| {
+    // A group or a link-local address is spoken to from its own link.
+    let bound = to.is_multicast() || to.is_unicast_link_local();
+    let rank = |name: &str, a: &crate::host::InterfaceAddress| {
         let IpAddr::V6(own) = a.local else { return None };
         if own.is_loopback() && !to.is_loopback() {
             return None;
         }
-        let scope = |address: std::net::Ipv6Addr| match () {
-            () if address.is_unicast_link_local() || address.is_loopback() => 2,
-            () => 14,
-        };
-        // A scope that reaches the destination, and no wider than needed, is best.
-        let scope_rank = match (scope(own), scope(to)) {
-            (own, to) if own == to => 2,
-            (own, to) if own > to => 1,
-            _ => 0,
-        };
-        let common = (own.to_bits() ^ to.to_bits()).leading_zeros();
-        let same_label = label6(own) == label6(to);
-        Some((scope_rank, !a.deprecated, same_label, common))
+        let common = (own.to_bits() ^ to.to_bits()).leading_zeros().min(a.subnet.length());
+        Some((
+            own == to,
+            scope_rank6(own, to),
+            !a.deprecated,
+            name == interface,
+            label6(own) == label6(to),
+            common,
+        ))
     };
-    let best = |interface: &crate::host::Interface| {
-        let mut best: Option<(_, IpAddr)> = None;
-        for address in &interface.addresses {
-            let Some(rank) = rank(address) else { continue };
+    let mut best: Option<(_, IpAddr)> = None;
+    for candidate in host.interfaces.iter().filter(|other| !bound || other.name == interface) {
+        for address in &candidate.addresses {
+            let Some(rank) = rank(&candidate.name, address) else { continue };
             if best.as_ref().is_none_or(|(other, _)| rank > *other) {
                 best = Some((rank, address.local));
             }
         }
-        best
+    }
+    best.map(|(_, address)| address)
+}
+
+/// How well the scope of a source fits a destination: the narrowest that reaches it is best, else
+/// the widest (RFC 6724 rule 2).
+fn scope_rank6(source: Ipv6Addr, destination: Ipv6Addr) -> i32 {
+    let scope = |address: Ipv6Addr| match address.segments() {
+        [first, ..] if address.is_multicast() => i32::from(first & 0xf),
+        [first, ..] if first & 0xffc0 == 0xfec0 => 5,
+        _ if address.is_unicast_link_local() || address.is_loopback() => 2,
+        _ => 14,
     };
-    if let Some((rank, address)) = host.interface(interface).and_then(best)
-        && rank.0 > 0
-    {
-        return Some(address);
-    }
-    let others = host.interfaces.iter().filter(|other| other.name != interface);
-    let mut chosen: Option<(_, IpAddr)> = None;
-    for candidate in others.filter_map(best) {
-        if chosen.as_ref().is_none_or(|(rank, _)| candidate.0 > *rank) {
-            chosen = Some(candidate);
-        }
-    }
-    chosen.filter(|(rank, _)| rank.0 > 0).map(|(_, address)| address)
+    let own = scope(source);
+    if own >= scope(destination) { -own } else { own - 128 }
 }
 
 /// The label of an address in the default policy table (RFC 6724 section 2.1, as in
 /// net/ipv6/addrlabel.c).
-fn label6(address: std::net::Ipv6Addr) -> u8 {
+fn label6(address: Ipv6Addr) -> u8 {
     let bits = address.to_bits();
     let [first, second, ..] = address.segments();
     if bits == 1 {

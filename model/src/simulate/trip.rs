@@ -42,6 +42,8 @@ pub(crate) struct Run<'s, 'o> {
     pub(crate) pardoned: Option<usize>,
     /// Whether the packet asked about is a later one of its connection.
     pub(crate) established: bool,
+    /// Whether the kernel chooses the source of the packet asked about.
+    pub(crate) any_source: bool,
 }
 
 impl Run<'_, '_> {
@@ -137,6 +139,9 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) maker: Maker,
     /// How the packet was addressed on the link when it came in; rewriting does not change it.
     pub(crate) delivery: LinkDelivery,
+    /// Whether its route is looked up with its source; without, the source is one that was chosen
+    /// for the route.
+    pub(crate) sourced: bool,
     /// What tracking finds by the packet that an ICMP error quotes.
     pub(crate) quoted: Option<Tracking>,
     pub(crate) mac: Option<[u8; 6]>,
@@ -177,6 +182,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             demanded: None,
             maker: Maker::Sender,
             delivery: LinkDelivery::Unicast,
+            sourced: true,
             quoted: None,
             mac: None,
             local: false,
@@ -455,6 +461,9 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let before = self.packet.clone();
         if let Some(connection) = self.run.connections.get(connection) {
             connection.translate(&mut self.packet, hook, direction);
+            self.source_port_random |= connection.source_port_random
+                && direction == Direction::Original
+                && Manip::of(hook) == Manip::Source;
         }
         if self.packet == before {
             return Ok(());
