@@ -1,5 +1,7 @@
 //! What the simulator says beside what the kernel did.
 
+use std::net::IpAddr;
+
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Effect, Egress, Outcome, ReplyKind, Step, Verdict};
 use nattrace_model::flow::{Flow, FlowState};
@@ -162,7 +164,7 @@ struct ExpectedSeen {
 #[derive(Clone)]
 struct ExpectedDeparture {
     egress: Egress,
-    next_hop: Option<std::net::IpAddr>,
+    next_hop: Option<IpAddr>,
     kind: Option<ReplyKind>,
     destination_port_random: bool,
 }
@@ -199,7 +201,9 @@ impl Expected {
                 reply.verdict,
                 Verdict::Rejected | Verdict::Unroutable | Verdict::TtlExpired
             );
-            if unasked || refused {
+            // What goes to a broadcast address is looped back too (kernel-facts C5).
+            let to_all = matches!(trial.flow.source, IpAddr::V4(from) if from.octets().last() == Some(&255));
+            if unasked || refused || to_all {
                 // The kernel answers the answer, of which the simulator says nothing.
                 seen.extent = Extent::AtLeast;
             }
@@ -257,7 +261,10 @@ fn is_answer_determined(trial: &Trial, answer: &Answer) -> bool {
     let data = established && flow.protocol == protocol::TCP;
     // An answer that is none of the connection has begun one of its own before.
     let stray = established && answer.outcome == Outcome::Timeout;
-    flow.state != FlowState::Invalid && !(delivered && (data || !has_listing || stray))
+    // The answer to a group has another source than the connection knows.
+    let group = matches!(flow.destination, IpAddr::V6(to) if to.is_multicast());
+    let unknown = data || !has_listing || stray || group;
+    flow.state != FlowState::Invalid && !(delivered && unknown)
 }
 
 /// Whether a local process completes a TCP handshake, so that its acknowledgement is seen too.

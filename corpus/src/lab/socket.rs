@@ -83,6 +83,14 @@ impl Listeners {
         Ok(any)
     }
 
+    /// Throws away what waits, so that an answer that rules lead back is not answered for ever.
+    pub(crate) fn drain(&self) {
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 256];
+        for socket in &self.datagrams {
+            while socket.recv_from(&mut buffer).is_ok() {}
+        }
+    }
+
     /// Ends every connection that was accepted, with a reset.
     pub(crate) fn hang_up(&self) -> io::Result<bool> {
         let mut any = false;

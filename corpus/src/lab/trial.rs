@@ -111,6 +111,7 @@ impl Bench {
             Start::Wire(wire, to) => self.from_wire(trial, wire, to, answer),
             Start::Local => self.from_process(trial, answer),
         };
+        self.listeners.drain();
         self.listeners.hang_up()?;
         if trial.flow.protocol == protocol::TCP {
             // A connection that was half open would not answer a second SYN at once.

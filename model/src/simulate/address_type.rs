@@ -51,7 +51,12 @@ pub(crate) fn is_group(host: &Host, address: IpAddr) -> bool {
 /// Whether an address is that of one host, as TCP wants it: no group, and no anycast address
 /// (`ipv6_unicast_destination`; measured with the address of the subnet's routers).
 pub(crate) fn is_one_host(host: &Host, address: IpAddr) -> bool {
-    !is_group(host, address) && local_kind(host, address) != Some(RouteKind::Anycast)
+    !is_group(host, address) && !is_anycast(host, address)
+}
+
+/// Whether an address is an anycast address of this host, such as that of a subnet's routers.
+pub(crate) fn is_anycast(host: &Host, address: IpAddr) -> bool {
+    local_kind(host, address) == Some(RouteKind::Anycast)
 }
 
 /// What table local says about an address.
@@ -121,11 +126,17 @@ fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> u16 {
     let own = view.host.interfaces.iter().any(|candidate| {
         own_limit(&candidate.name) && candidate.addresses.iter().any(|a| a.local == address)
     });
+    // A limit restricts the lookup to the routes of that interface, and the local addresses to
+    // its own.
+    if interface.is_some() && own {
+        types |= address_type::LOCAL;
+    }
     let key = Lookup { source: None, destination: address, ..Lookup::of(view.packet, "lo") };
-    match routing::lookup(view.host, &Lookup { mark: 0, tos: 0, ports: None, ..key }) {
+    let key = Lookup { mark: 0, tos: 0, ports: None, ..key };
+    match routing::lookup_by(view.host, &key, interface) {
         LookupResult::Found(found) => match found.route.kind {
             RouteKind::Local => {
-                if own || interface.is_none() {
+                if interface.is_none() {
                     types |= address_type::LOCAL;
                 }
             }

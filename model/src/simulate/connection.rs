@@ -96,6 +96,27 @@ impl Manip {
     }
 }
 
+/// Whether a connection is kept when the table overflows (`IPS_ASSURED`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Assured {
+    No,
+    Yes,
+    /// It depends on how long packets have gone both ways.
+    Unknown,
+}
+
+impl Assured {
+    /// That of a connection which has seen an answer: TCP's after the handshake, never that of
+    /// ICMP; UDP's after two seconds (`nf_conntrack_udp_packet`; measured).
+    pub(crate) fn of_established(protocol: u8) -> Self {
+        match protocol {
+            protocol::TCP => Self::Yes,
+            protocol::ICMP | protocol::ICMPV6 => Self::No,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// One connection. Both directions are derived from its two tuples, so a translation and its
 /// reversal cannot disagree.
 #[derive(Clone, Debug)]
@@ -107,7 +128,7 @@ pub(crate) struct Connection {
     source_settled: bool,
     destination_settled: bool,
     pub(crate) seen_reply: bool,
-    pub(crate) assured: bool,
+    pub(crate) assured: Assured,
     pub(crate) confirmed: bool,
     /// Whether the source port was drawn by chance: the tuple then holds one that may be drawn.
     pub(crate) source_port_random: bool,
@@ -127,7 +148,7 @@ impl Connection {
             source_settled: false,
             destination_settled: false,
             seen_reply: false,
-            assured: false,
+            assured: Assured::No,
             confirmed: false,
             source_port_random: false,
             mark: 0,
@@ -241,7 +262,7 @@ impl Connection {
     pub(crate) fn status(&self) -> u16 {
         let bit = |set: bool, bit: u16| if set { bit } else { 0 };
         bit(self.seen_reply, connection_status::SEEN_REPLY)
-            | bit(self.assured, connection_status::ASSURED)
+            | bit(self.assured == Assured::Yes, connection_status::ASSURED)
             | bit(self.confirmed, connection_status::CONFIRMED)
     }
 }

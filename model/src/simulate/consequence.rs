@@ -138,11 +138,33 @@ impl<'s> Run<'s, '_> {
             let why = "the kernel sends no answer to this type".to_owned();
             return Consequence::because(Outcome::Timeout, why);
         }
-        let source =
-            if packet.destination.is_multicast() { None } else { Some(packet.destination) };
+        // An IPv6 query to a group or to an anycast address is answered by an own address.
+        let source = if address_type::is_one_host(&self.system.host, packet.destination) {
+            Some(packet.destination)
+        } else {
+            self.source_towards(packet.source)
+        };
         match source {
             Some(source) => self.local_answer(packet, sent, origin, source),
             None => Consequence::of(Outcome::Timeout),
+        }
+    }
+
+    /// The address that routing chooses towards a destination.
+    fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
+        let host = &self.system.host;
+        let key = Lookup {
+            source: None,
+            destination,
+            in_interface: self.link_to(Leg::Back, destination),
+            mark: 0,
+            tos: 0,
+            protocol: 0,
+            ports: None,
+        };
+        match routing::lookup(host, &key) {
+            LookupResult::Found(found) => routing::source_for(host, &found, destination),
+            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         }
     }
 
@@ -295,7 +317,7 @@ impl<'s> Run<'s, '_> {
                 let Some(back) = answer_to(packet) else {
                     return Consequence::of(Outcome::Connects);
                 };
-                let mac = self.mac_of(&back);
+                let mac = self.mac_of(&back, Origin::Wire(arrival));
                 let mut trip = Trip::new(self, Leg::Back, back);
                 trip.mac = mac;
                 let travelled = travel(trip, Origin::Wire(arrival));

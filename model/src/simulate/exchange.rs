@@ -10,7 +10,7 @@ use crate::flow::{Flow, FlowState};
 use crate::hook::Hook;
 use crate::host::Assumption;
 use crate::packet::{Packet, protocol, tcp_flag};
-use crate::simulate::connection::{Connection, Tracking};
+use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::consequence::Consequence;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
@@ -214,7 +214,7 @@ impl<'s> Run<'s, '_> {
         state: FlowState,
         origin: Origin<'s>,
     ) -> Travelled<'s> {
-        let mac = self.mac_of(&packet);
+        let mac = self.mac_of(&packet, origin);
         // TCP looks its route up again with the source that the first lookup gave it
         // (`ip_route_connect`); a datagram has no source before it has a route.
         let sourced = !self.any_source || packet.protocol == protocol::TCP;
@@ -225,8 +225,14 @@ impl<'s> Run<'s, '_> {
         travel(trip, origin)
     }
 
-    pub(crate) fn mac_of(&self, packet: &Packet) -> Option<[u8; 6]> {
-        self.system.host.inventory.owner(packet.source).and_then(|(_, endpoint)| endpoint.mac)
+    /// The hardware address of the container that sends a packet, where the packet comes from the
+    /// container's own bridge.
+    pub(crate) fn mac_of(&self, packet: &Packet, origin: Origin<'_>) -> Option<[u8; 6]> {
+        let Origin::Wire(arrival) = origin else { return None };
+        let inventory = &self.system.host.inventory;
+        let (_, endpoint) = inventory.owner(packet.source)?;
+        let network = inventory.network(&endpoint.network)?;
+        if network.bridge == arrival.interface { endpoint.mac } else { None }
     }
 
     /// The connection that a later packet belongs to: its first packet and the answer to it are
@@ -237,7 +243,7 @@ impl<'s> Run<'s, '_> {
         if flow.tcp_flags.is_some() {
             first.tcp_flags = tcp_flag::SYN;
         }
-        let mac = self.mac_of(&first);
+        let mac = self.mac_of(&first, origin);
         let mut trip = Trip::new(self, Leg::Earlier, first.clone());
         trip.mac = mac;
         let travelled = travel(trip, origin);
@@ -253,7 +259,7 @@ impl<'s> Run<'s, '_> {
         }
         for connection in &mut self.connections {
             connection.seen_reply = true;
-            connection.assured = true;
+            connection.assured = Assured::of_established(connection.original.protocol);
         }
     }
 

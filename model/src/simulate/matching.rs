@@ -6,12 +6,12 @@ use nattrace_parser::syntax::Family;
 
 use crate::condition::{
     Comparison, Condition, ConnectionCondition, Direction, InterfacePattern, LinkDelivery,
-    OwnerCondition, PhysdevCondition, PortSide, Sense, TupleField, Undecided, connection_state,
+    OwnerCondition, PhysdevCondition, PortSide, Sense, TupleField, Undecided, connection_state, connection_status,
 };
 use crate::host::Host;
 use crate::packet::{Packet, Transport, protocol};
 use crate::simulate::address_type;
-use crate::simulate::connection::{Connection, Tracking, Tuple};
+use crate::simulate::connection::{Assured, Connection, Tracking, Tuple};
 use crate::simulate::membership;
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::trip::Maker;
@@ -256,7 +256,14 @@ impl View<'_> {
         };
         let holds = match asked {
             ConnectionCondition::State(_) | ConnectionCondition::OrUntracked(..) => false,
-            ConnectionCondition::Status(mask) => connection.status() & mask != 0,
+            ConnectionCondition::Status(mask) => {
+                let has = connection.status() & mask != 0;
+                let asks = mask & connection_status::ASSURED != 0;
+                if !has && asks && connection.assured == Assured::Unknown {
+                    return Ternary::May(Undecided::Chance { at_first: Some(false) });
+                }
+                has
+            }
             ConnectionCondition::Direction(asked) => *asked == direction,
             ConnectionCondition::Protocol(number) => connection.original.protocol == *number,
             ConnectionCondition::Address(field, prefix) => {
@@ -330,7 +337,9 @@ impl View<'_> {
                     _ => false,
                 };
                 let back = found.next_hops().any(|hop| hop.interface == self.in_interface);
-                (usable && (loose || back)).into()
+                // `rpfilter_lookup_reverse6` does not ask which interface an own address is of.
+                let own6 = self.family() == Family::Ipv6 && found.route.kind == RouteKind::Local;
+                (usable && (loose || back || own6)).into()
             }
             LookupResult::None | LookupResult::Refused(_) => Ternary::No,
             LookupResult::Unknown(_) => UNKNOWN,

@@ -58,7 +58,7 @@ pub(crate) fn choose(
     let address = match addresses {
         None => own,
         Some(range) if stays(range) => own,
-        Some(range) => pick(range, current, options, zone),
+        Some(range) => pick(manip, range, current, options, zone),
     };
     let (port, random_port) = choose_port(manip, current, ports, options);
     Mapping { address, port, random_port }
@@ -110,7 +110,13 @@ fn choose_port(
 
 /// Picks an address of a range by the kernel's unseeded hash (`find_best_ips_proto`,
 /// kernel-facts B13).
-fn pick(range: (IpAddr, IpAddr), current: &Tuple, options: NatOptions, zone: u16) -> IpAddr {
+fn pick(
+    manip: Manip,
+    range: (IpAddr, IpAddr),
+    current: &Tuple,
+    options: NatOptions,
+    zone: u16,
+) -> IpAddr {
     let hash = jhash2(words(current.source), initial(current, options, zone));
     match range {
         (IpAddr::V4(first), IpAddr::V4(last)) => {
@@ -119,7 +125,7 @@ fn pick(range: (IpAddr, IpAddr), current: &Tuple, options: NatOptions, zone: u16
             IpAddr::V4(Ipv4Addr::from_bits(first.wrapping_add(scale(hash, count))))
         }
         (IpAddr::V6(first), IpAddr::V6(last)) => {
-            IpAddr::V6(pick6(hash, first, last, current, options))
+            IpAddr::V6(pick6(manip, (hash, options), first, last, current))
         }
         (first, _) => first,
     }
@@ -160,13 +166,14 @@ fn scale(hash: u32, count: u32) -> u32 {
 }
 
 /// The IPv6 half of `find_best_ips_proto`: word by word; once a word is below the last address's,
-/// the following ones are free.
+/// the following ones are free. The words of the destination stir the hash; where it is the
+/// destination that is picked, they are overwritten by then, and the new ones do (measured).
 fn pick6(
-    mut hash: u32,
+    manip: Manip,
+    (mut hash, options): (u32, NatOptions),
     first: Ipv6Addr,
     last: Ipv6Addr,
     current: &Tuple,
-    options: NatOptions,
 ) -> Ipv6Addr {
     let word = |address: Ipv6Addr, at: u32| {
         u32::try_from(address.to_bits() >> (96 - 32 * at) & 0xffff_ffff).unwrap_or(0)
@@ -182,7 +189,10 @@ fn pick6(
         };
         free |= chosen != high;
         if !options.persistent {
-            hash ^= destination;
+            hash ^= match manip {
+                Manip::Source => destination,
+                Manip::Destination => chosen.swap_bytes(),
+            };
         }
         bits = bits << 32 | u128::from(chosen);
     }
@@ -375,6 +385,27 @@ mod tests {
         );
         // A source inside the range stays.
         assert_eq!(address("10.0.1.11", "9.9.9.9", ("10.0.1.10", "10.0.1.12"), false), "10.0.1.11");
+    }
+
+    // Measured beside kernel-facts B13: an IPv6 destination stirs its own hash.
+    #[test]
+    fn an_ipv6_destination_of_a_range_is_chosen_by_its_own_words() {
+        let range = ("2001:4860::1".parse().unwrap(), "2001:4860::ff".parse().unwrap());
+        for (source, destination, expected, kept) in [
+            ("fd01::3", "2001:db8:2::2", "2001:4860::d6", "2001:4860::70"),
+            ("fd01::4", "2001:db8:9::9", "2001:4860::6d", "2001:4860::59"),
+        ] {
+            let current = tuple(source, destination, (5001, 80));
+            let choice = |persistent| {
+                let options = NatOptions { random: false, persistent };
+                let ports = PortSpec::default();
+                let picked =
+                    choose(Manip::Destination, &current, Some(range), ports, options, 0);
+                picked.address.to_string()
+            };
+            assert_eq!(choice(false), expected, "{source} > {destination}");
+            assert_eq!(choice(true), kept, "{source} > {destination} --persistent");
+        }
     }
 
     // kernel-facts B15

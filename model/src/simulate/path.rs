@@ -73,12 +73,18 @@ impl<'s> Trip<'_, 's, '_> {
         if filtered {
             self.physical_in = PhysicalPort::Of(arrival.interface);
         }
-        self.check_header()?;
+        if !filtered {
+            self.check_header()?;
+        }
         let addressed = self.packet.destination;
         self.hook(Hook::Prerouting)?;
         let rewritten = self.packet.destination != addressed;
         if neighbour && !rewritten {
             return self.bridge(arrival);
+        }
+        if filtered {
+            // The bridge has its own look before PREROUTING, which lets these pass (measured).
+            self.check_header()?;
         }
         match self.route_input()? {
             InputRoute::Local => {
@@ -107,6 +113,12 @@ impl<'s> Trip<'_, 's, '_> {
         };
         if source.is_loopback() || destination.is_loopback() || source.is_multicast() {
             let why = "loopback and multicast sources and loopback destinations never come in";
+            return self.refuse(decision(RouteDecision::Martian, Some(why.into())), Stop::Martian);
+        }
+        // RFC 4291 errata 3480; measured with ff01::1.
+        let [first, ..] = destination.segments();
+        if destination.is_multicast() && first & 0xf <= 1 {
+            let why = "a group of the interface's own scope does not come in from a link";
             return self.refuse(decision(RouteDecision::Martian, Some(why.into())), Stop::Martian);
         }
         Ok(())

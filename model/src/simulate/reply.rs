@@ -75,6 +75,10 @@ impl<'s> Run<'s, '_> {
         };
         let family = packet.family();
         let mut consequence = match packet.protocol {
+            // `tcp_v6_send_reset` without a socket.
+            protocol::TCP if !address_type::is_one_host(&self.system.host, packet.destination) => {
+                Consequence::of(Outcome::Timeout)
+            }
             protocol::TCP => self.reset(packet, sent, origin),
             protocol::UDP | protocol::UDPLITE => {
                 self.icmp_error(packet, sent, origin, about, port_unreachable(family))
@@ -261,7 +265,11 @@ impl<'s> Run<'s, '_> {
         let host = &self.system.host;
         let addressed = match packet.destination {
             IpAddr::V4(to) => address_type::is_local(host, to.into()) || to.is_loopback(),
-            IpAddr::V6(_) => routing::is_own_address(host, packet.destination),
+            // `ipv6_chk_addr`, `ipv6_chk_acast_addr_src`
+            IpAddr::V6(_) => {
+                routing::is_own_address(host, packet.destination)
+                    || address_type::is_anycast(host, packet.destination)
+            }
         };
         if addressed {
             return ErrorSource::Addressed(packet.destination);
@@ -411,7 +419,7 @@ fn error_tos(about: &Packet) -> u8 {
 
 /// The reset that answers a segment; none answers a reset or what was sent to a group.
 fn reset_of(host: &Host, packet: &Packet) -> Option<Packet> {
-    if packet.tcp_flags & tcp_flag::RST != 0 || !address_type::is_one_host(host, packet.destination) {
+    if packet.tcp_flags & tcp_flag::RST != 0 || address_type::is_group(host, packet.destination) {
         return None;
     }
     let back = answer_to(packet)?;

@@ -91,6 +91,8 @@ impl Trip<'_, '_, '_> {
         if let Some(connection) = self.connection_mut() {
             connection.source_port_random |= drawn;
             connection.map(manip, mapping.address, mapping.port);
+            // Whichever port is drawn, it is another one.
+            connection.source_translated |= drawn;
         }
     }
 

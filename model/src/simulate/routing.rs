@@ -91,6 +91,15 @@ pub(crate) enum LookupResult<'s> {
 
 /// Looks up a route (`fib_rules_lookup`, `fib_table_lookup`).
 pub(crate) fn lookup<'s>(host: &'s Host, key: &Lookup<'_>) -> LookupResult<'s> {
+    lookup_by(host, key, None)
+}
+
+/// Looks up a route that leads to one interface, where one is named.
+pub(crate) fn lookup_by<'s>(
+    host: &'s Host,
+    key: &Lookup<'_>,
+    interface: Option<&str>,
+) -> LookupResult<'s> {
     let rules = host.routing.rules(key.family());
     let mut at_least = 0;
     for rule in rules {
@@ -107,7 +116,7 @@ pub(crate) fn lookup<'s>(host: &'s Host, key: &Lookup<'_>) -> LookupResult<'s> {
         }
         match rule.action {
             RuleAction::Lookup { table, suppress_prefix_length } => {
-                let Some(found) = table_lookup(host, table, key) else { continue };
+                let Some(found) = table_lookup_by(host, table, key, interface) else { continue };
                 let suppressed = suppress_prefix_length
                     .is_some_and(|longest| found.route.destination.length() <= longest);
                 if !suppressed && found.route.kind != RouteKind::Throw {
@@ -164,8 +173,17 @@ pub(crate) fn table_lookup<'s>(
     table: TableId,
     key: &Lookup<'_>,
 ) -> Option<Found<'s>> {
+    table_lookup_by(host, table, key, None)
+}
+
+fn table_lookup_by<'s>(
+    host: &'s Host,
+    table: TableId,
+    key: &Lookup<'_>,
+    interface: Option<&str>,
+) -> Option<Found<'s>> {
     let routes = host.routing.tables(key.family()).get(&table)?.routes();
-    let link = key.link(host);
+    let link = interface.or_else(|| key.link(host));
     let usable = |route: &Route| {
         route.destination.contains(key.destination)
             && link.is_none_or(|name| route.next_hops.iter().any(|hop| hop.interface == name))

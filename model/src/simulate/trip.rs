@@ -440,8 +440,28 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             if let Some(connection) = self.connection_mut() {
                 connection.settle(manip);
             }
+            self.avoid_collision(index, manip);
         }
         self.translate(hook, index, direction, mapped_by)
+    }
+
+    /// Gives a connection whose answers would be taken for those of another one some other source
+    /// port, NAT rule or not (kernel-facts B10): the answer of a datagram socket may come from
+    /// another address than it was asked at, and be rewritten to that.
+    fn avoid_collision(&mut self, index: usize, manip: Manip) {
+        let Some(own) = self.run.connections.get(index).filter(|_| manip == Manip::Source) else {
+            return;
+        };
+        let reply = own.reply;
+        let taken = self.run.connections.iter().enumerate().any(|(at, other)| {
+            at != index && other.confirmed && (other.original == reply || other.reply == reply)
+        });
+        if let Some(own) = self.run.connections.get_mut(index)
+            && taken
+        {
+            own.source_port_random = true;
+            own.source_translated = true;
+        }
     }
 
     fn last_rule_step(&self) -> Option<usize> {
