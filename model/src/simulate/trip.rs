@@ -446,8 +446,9 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     }
 
     /// Gives a connection whose answers would be taken for those of another one some other source
-    /// port, NAT rule or not (kernel-facts B10): the answer of a datagram socket may come from
-    /// another address than it was asked at, and be rewritten to that.
+    /// port, NAT rule or not (`nf_nat_alloc_null_binding`; seen in the lab): a datagram socket may
+    /// answer from
+    /// another address than it was asked at, and that be rewritten to the one that was asked.
     fn avoid_collision(&mut self, index: usize, manip: Manip) {
         let Some(own) = self.run.connections.get(index).filter(|_| manip == Manip::Source) else {
             return;
