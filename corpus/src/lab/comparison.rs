@@ -195,21 +195,23 @@ impl Expected {
                 seen.depart(reply.egress.as_ref(), &reply.steps, Some(reply.kind));
             }
             let known = answer.outcome != Outcome::Timeout;
-            let unasked = reply.verdict == Verdict::Delivered
-                && (trial.start != Start::Local || !known);
+            let unasked =
+                reply.verdict == Verdict::Delivered && (trial.start != Start::Local || !known);
             let refused = matches!(
                 reply.verdict,
                 Verdict::Rejected | Verdict::Unroutable | Verdict::TtlExpired
             );
             // What goes to a broadcast address is looped back too (kernel-facts C5).
-            let to_all = matches!(trial.flow.source, IpAddr::V4(from) if from.octets().last() == Some(&255));
+            let to_all =
+                matches!(trial.flow.source, IpAddr::V4(from) if from.octets().last() == Some(&255));
             if unasked || refused || to_all {
                 // The kernel answers the answer, of which the simulator says nothing.
                 seen.extent = Extent::AtLeast;
             }
-            let unseen = reply.steps.iter().any(|step| {
-                matches!(step, Step::Rule { effect: Effect::Notrack, .. })
-            });
+            let unseen = reply
+                .steps
+                .iter()
+                .any(|step| matches!(step, Step::Rule { effect: Effect::Notrack, .. }));
             if unseen && acknowledgement.is_some() {
                 // For connection tracking the handshake has no second packet.
                 seen.extent = Extent::AtLeast;
@@ -253,10 +255,8 @@ fn is_redirected(trial: &Trial, answer: &Answer) -> bool {
 fn is_answer_determined(trial: &Trial, answer: &Answer) -> bool {
     let flow = &trial.flow;
     let delivered = answer.verdict == Verdict::Delivered;
-    let has_listing = matches!(
-        flow.protocol,
-        protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6
-    );
+    let has_listing =
+        matches!(flow.protocol, protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6);
     let established = flow.state == FlowState::Established;
     let data = established && flow.protocol == protocol::TCP;
     // An answer that is none of the connection has begun one of its own before.
@@ -315,7 +315,9 @@ impl ExpectedSeen {
         let bridge = matches!(out, "br0" | "br1");
         let destination = egress.packet.destination;
         let hop = steps.iter().rev().find_map(|step| match step {
-            Step::Route { out_interface: Some(_), gateway, .. } => Some(gateway.unwrap_or(destination)),
+            Step::Route { out_interface: Some(_), gateway, .. } => {
+                Some(gateway.unwrap_or(destination))
+            }
             _ => None,
         });
         if bridge && hop.is_none_or(|hop| topology::container_of(hop).is_none()) {
@@ -458,7 +460,10 @@ fn counts(system: &System, steps: &[Step]) -> Counts {
         let (chain, rule) = match step {
             Step::Rule { rule, .. } => (rule.chain, Some(rule.index)),
             Step::Policy { chain, .. } => (*chain, None),
-            Step::Return { .. } | Step::Conntrack { .. } | Step::Route { .. } | Step::Socket { .. } => {
+            Step::Return { .. }
+            | Step::Conntrack { .. }
+            | Step::Route { .. }
+            | Step::Socket { .. } => {
                 continue;
             }
         };

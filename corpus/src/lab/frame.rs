@@ -280,12 +280,8 @@ impl Body {
     }
 
     fn decode_known(number: u8, bytes: &[u8]) -> Option<Self> {
-        let word = |at: usize| {
-            bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes)
-        };
-        let long = |at: usize| {
-            bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes)
-        };
+        let word = |at: usize| bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes);
+        let long = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
         match number {
             protocol::TCP => Some(Self::Tcp {
                 ports: (word(0)?, word(2)?),

@@ -44,7 +44,8 @@ impl Generator {
         backend: Backend,
         bridge_nf: Option<bool>,
     ) -> Self {
-        let mixed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ruleset.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let mixed =
+            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ruleset.wrapping_mul(0xd6e8_feb8_6659_fd93);
         Self { seed, random: fastrand::Rng::with_seed(mixed), family, backend, bridge_nf }
     }
 

@@ -31,9 +31,7 @@ pub(crate) fn print(found: &Found, session: &Session, out: &mut dyn Write) -> io
 fn rules_only(rules: &str) -> String {
     let lines: Vec<&str> = rules
         .lines()
-        .filter(|line| {
-            line.starts_with("-A ") || line.starts_with('*') || line.contains(" DROP ")
-        })
+        .filter(|line| line.starts_with("-A ") || line.starts_with('*') || line.contains(" DROP "))
         .collect();
     lines.join("\n")
 }
@@ -53,7 +51,9 @@ fn settings(found: &Found, session: &Session) -> String {
     let unusual = |line: &&str| {
         let (name, value) = line.split_once(" = ").unwrap_or((line, ""));
         match name.rsplit('.').next() {
-            Some("rp_filter" | "route_localnet" | "accept_local" | "src_valid_mark") => value != "0",
+            Some("rp_filter" | "route_localnet" | "accept_local" | "src_valid_mark") => {
+                value != "0"
+            }
             Some("forwarding") => value != "1",
             Some("send_redirects") => false,
             _ => name.starts_with("net.bridge") || value == "0",
@@ -121,9 +121,10 @@ fn counters(found: &Found) -> Vec<serde_json::Value> {
     let seen = [Some(&found.observed.forth), found.observed.back.as_ref()];
     for (counted, packets) in seen.into_iter().flatten().flat_map(|seen| &seen.counts) {
         let Some(index) = counted.rule else { continue };
-        let chain = rules.chains.iter().find(|chain| {
-            chain.table.as_str() == counted.table && *chain.name == *counted.chain
-        });
+        let chain = rules
+            .chains
+            .iter()
+            .find(|chain| chain.table.as_str() == counted.table && *chain.name == *counted.chain);
         let rule = chain.and_then(|chain| chain.rules.get(index as usize));
         let text = rule.map_or("", |rule| rules.text(rule));
         counters.push(json!({"table": counted.table, "rule": text, "packets": packets}));

@@ -124,14 +124,9 @@ mod tests {
     fn counters_are_read_by_place() {
         let saved = "# comment\n*filter\n:INPUT ACCEPT [3:180]\n:user - [0:0]\n\
             [2:120] -A INPUT -j user\n[0:0] -A INPUT -p tcp\n[1:60] -A INPUT -j ACCEPT\nCOMMIT\n";
-        let read: Vec<String> = counts(saved)
-            .iter()
-            .map(|(counted, packets)| format!("{counted} {packets}"))
-            .collect();
-        assert_eq!(
-            read,
-            ["filter/INPUT (policy) 3", "filter/INPUT/1 2", "filter/INPUT/3 1"]
-        );
+        let read: Vec<String> =
+            counts(saved).iter().map(|(counted, packets)| format!("{counted} {packets}")).collect();
+        assert_eq!(read, ["filter/INPUT (policy) 3", "filter/INPUT/1 2", "filter/INPUT/3 1"]);
     }
 
     #[test]

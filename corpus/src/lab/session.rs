@@ -5,8 +5,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use nattrace_model::build::{Text, load};
 use nattrace_model::System;
+use nattrace_model::build::{Text, load};
 
 use super::Options;
 use super::comparison::{Judgement, Prediction};
@@ -162,8 +162,13 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
     let mut totals = Totals::default();
     let mut before: Option<Variation> = None;
     for number in options.first..options.first + options.rulesets {
-        let mut generator =
-            Generator::new(options.seed, number, options.family, options.backend, options.bridge_nf);
+        let mut generator = Generator::new(
+            options.seed,
+            number,
+            options.family,
+            options.backend,
+            options.bridge_nf,
+        );
         let variation = generator.variation();
         variation.apply(before.as_ref(), options.family)?;
         before = Some(variation);

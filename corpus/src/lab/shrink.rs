@@ -32,8 +32,12 @@ pub(crate) fn shrink(
             let kept = |(at, line): (usize, &&'_ str)| {
                 !(from..from + size).contains(&at) || !line.starts_with("-A ")
             };
-            let fewer: Vec<&str> =
-                lines.iter().enumerate().filter(|pair| kept(*pair)).map(|(_, line)| *line).collect();
+            let fewer: Vec<&str> = lines
+                .iter()
+                .enumerate()
+                .filter(|pair| kept(*pair))
+                .map(|(_, line)| *line)
+                .collect();
             if fewer.len() < lines.len()
                 && let Some(still) = disagrees(session, &fewer, trial)?
             {

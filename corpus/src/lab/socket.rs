@@ -60,10 +60,8 @@ impl Listeners {
         for port in TCP_PORTS {
             streams.push(listen(any, Type::STREAM, port)?);
         }
-        let datagrams = vec![
-            listen(any, Type::DGRAM, UDP_PORT)?,
-            listen(bound, Type::DGRAM, UDP_BOUND_PORT)?,
-        ];
+        let datagrams =
+            vec![listen(any, Type::DGRAM, UDP_PORT)?, listen(bound, Type::DGRAM, UDP_BOUND_PORT)?];
         Ok(Self { streams, datagrams })
     }
 

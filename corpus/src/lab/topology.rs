@@ -37,12 +37,7 @@ pub(crate) struct Container {
     pub(crate) mac: Mac,
 }
 
-const fn container(
-    name: &'static str,
-    bridge: &'static str,
-    network: u8,
-    number: u8,
-) -> Container {
+const fn container(name: &'static str, bridge: &'static str, network: u8, number: u8) -> Container {
     let address4 = IpAddr::V4(std::net::Ipv4Addr::new(172, network, 0, number));
     let sixth = 0xfd00 | if network == 17 { 0x17 } else { 0x18 };
     let address6 = std::net::Ipv6Addr::new(sixth, 0, 0, 0, 0, 0, 0, number as u16);
@@ -279,7 +274,8 @@ pub(crate) fn configure() -> io::Result<()> {
     let batch6: Vec<&str> = batch.lines().filter(|line| line.starts_with("-6")).collect();
     let batch4: Vec<&str> = batch.lines().filter(|line| !line.starts_with("-6")).collect();
     ip(&batch4.join("\n"))?;
-    let batch6: String = batch6.iter().map(|line| format!("{}\n", &line.trim_start_matches("-6 "))).collect();
+    let batch6: String =
+        batch6.iter().map(|line| format!("{}\n", &line.trim_start_matches("-6 "))).collect();
     output("ip", &["-6", "-batch", "-"], &batch6)?;
     ip(&neighbours())?;
     for container in CONTAINERS {
@@ -424,8 +420,14 @@ pub(crate) fn snapshot() -> io::Result<Vec<Text>> {
 }
 
 /// Settings of every interface that decide about packets.
-const INTERFACE_SYSCTLS: [&str; 6] =
-    ["accept_local", "forwarding", "route_localnet", "rp_filter", "send_redirects", "src_valid_mark"];
+const INTERFACE_SYSCTLS: [&str; 6] = [
+    "accept_local",
+    "forwarding",
+    "route_localnet",
+    "rp_filter",
+    "send_redirects",
+    "src_valid_mark",
+];
 
 fn sysctl() -> io::Result<String> {
     let mut paths: Vec<String> = [

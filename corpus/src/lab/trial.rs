@@ -108,8 +108,8 @@ impl Bench {
     ) -> io::Result<Result<Observation, Skipped>> {
         self.forget()?;
         let observed = match trial.start {
-            Start::Wire(wire, to) => self.from_wire(trial, wire, to, answer),
-            Start::Local => self.from_process(trial, answer),
+            Start::Wire(wire, to) => self.run_from_wire(trial, wire, to, answer),
+            Start::Local => self.run_from_process(trial, answer),
         };
         self.listeners.drain();
         self.listeners.hang_up()?;
@@ -157,7 +157,7 @@ impl Bench {
         Ok(Seen { counts, departed })
     }
 
-    fn from_wire(
+    fn run_from_wire(
         &self,
         trial: &Trial,
         wire: WireName,
@@ -195,7 +195,7 @@ impl Bench {
         Ok(Ok(Observation { forth, back, call: Call::Done }))
     }
 
-    fn from_process(
+    fn run_from_process(
         &self,
         trial: &Trial,
         answer: Answering,
@@ -239,7 +239,9 @@ impl Bench {
         self.wires.send(wire, &first, Checksum::Right)?;
         let mut left = self.settle()?;
         let came_back = |left: &[Departed]| {
-            left.iter().find(|departed| departed.wire == wire && departed.to == first.source).cloned()
+            left.iter()
+                .find(|departed| departed.wire == wire && departed.to == first.source)
+                .cloned()
         };
         let direct = match left.as_slice() {
             [departed] => is_answer_to(&first, departed),

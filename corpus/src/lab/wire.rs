@@ -101,8 +101,7 @@ impl Wires {
         }
         let mac = topology::mac_of(asked.into());
         let reply = Arp { operation: 2, sender: (mac, asked), target: arp.sender };
-        let frame =
-            Frame { destination: arp.sender.0, source: mac, content: Content::Arp(reply) };
+        let frame = Frame { destination: arp.sender.0, source: mac, content: Content::Arp(reply) };
         self.send(wire, &frame, Checksum::Right)
     }
 }

@@ -343,7 +343,8 @@ fn read_rules(
     diagnostics.extend(found.into_iter().filter_map(|(input, diagnostic)| {
         Some(PartDiagnostic { part: texts.get(input)?.name.clone(), diagnostic })
     }));
-    let hidden = [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|f| tables_not_shown(&inputs, f));
+    let hidden =
+        [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|f| tables_not_shown(&inputs, f));
     let hidden = hidden.collect();
     (ruleset, diagnostics, hidden)
 }

@@ -106,7 +106,8 @@ impl<'s> Run<'s, '_> {
                 ..Consequence::of(Outcome::Timeout)
             },
             Receiver::Nobody => {
-                let mut consequence = self.nobody(packet, sent, origin, travelled.about(Progress::Delivered));
+                let mut consequence =
+                    self.nobody(packet, sent, origin, travelled.about(Progress::Delivered));
                 consequence.socket = Some(Step::Socket { listening: false, processes: Vec::new() });
                 consequence
             }

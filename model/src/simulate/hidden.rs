@@ -77,12 +77,7 @@ impl Trip<'_, '_, '_> {
         Some(self.choose_end(hook, position, &ends))
     }
 
-    fn choose_end(
-        &mut self,
-        hook: Hook,
-        position: Position<'_>,
-        ends: &Ends,
-    ) -> Result<(), Stop> {
+    fn choose_end(&mut self, hook: Hook, position: Position<'_>, ends: &Ends) -> Result<(), Stop> {
         let (system, leg) = (self.run.system, self.leg);
         let drops = ends.policy && position.policy == Policy::Drop;
         let accepts = !ends.accepting.is_empty() || (ends.policy && !drops);

@@ -6,7 +6,8 @@ use nattrace_parser::syntax::Family;
 
 use crate::condition::{
     Comparison, Condition, ConnectionCondition, Direction, InterfacePattern, LinkDelivery,
-    OwnerCondition, PhysdevCondition, PortSide, Sense, TupleField, Undecided, connection_state, connection_status,
+    OwnerCondition, PhysdevCondition, PortSide, Sense, TupleField, Undecided, connection_state,
+    connection_status,
 };
 use crate::host::Host;
 use crate::packet::{Packet, Transport, protocol};

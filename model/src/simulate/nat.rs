@@ -399,8 +399,7 @@ mod tests {
             let choice = |persistent| {
                 let options = NatOptions { random: false, persistent };
                 let ports = PortSpec::default();
-                let picked =
-                    choose(Manip::Destination, &current, Some(range), ports, options, 0);
+                let picked = choose(Manip::Destination, &current, Some(range), ports, options, 0);
                 picked.address.to_string()
             };
             assert_eq!(choice(false), expected, "{source} > {destination}");

@@ -104,7 +104,10 @@ impl Trip<'_, '_, '_> {
         let known = host.has(Part::Addresses)
             || host.interface(out).is_some_and(|interface| {
                 let own = self.packet.destination.is_ipv4();
-                interface.addresses.iter().any(|address| address.local.is_ipv4() == own && !address.secondary)
+                interface
+                    .addresses
+                    .iter()
+                    .any(|address| address.local.is_ipv4() == own && !address.secondary)
             });
         if !known {
             self.source_unknown = true;

@@ -8,9 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use nattrace_parser::syntax::Family;
 
 use crate::host::Host;
-use crate::host::route::{
-    NextHop, PolicyRule, Route, RouteKind, RouteTable, RuleAction, TableId,
-};
+use crate::host::route::{NextHop, PolicyRule, Route, RouteKind, RouteTable, RuleAction, TableId};
 use crate::packet::{Packet, protocol};
 
 /// What is looked up.
@@ -216,11 +214,9 @@ pub(crate) fn has_custom_rules(host: &Host, family: Family) -> bool {
 fn has_custom_local_routes(host: &Host) -> bool {
     let tables = host.routing.tables(Family::Ipv4).values();
     tables.flat_map(RouteTable::routes).any(|route| {
-        let of_address = route.destination.length() == 32
-            && is_own_address(host, route.destination.network());
-        route.kind == RouteKind::Local
-            && !of_address
-            && !route.destination.network().is_loopback()
+        let of_address =
+            route.destination.length() == 32 && is_own_address(host, route.destination.network());
+        route.kind == RouteKind::Local && !of_address && !route.destination.network().is_loopback()
     })
 }
 

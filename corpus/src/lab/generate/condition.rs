@@ -86,7 +86,8 @@ impl Generator {
             3 => format!(" -m state {}--state {}", self.not(), self.states()),
             4 | 5 => self.address_type(place),
             6 | 7 => {
-                let marks = ["0x1", "0x0", "0x1/0x1", "0x0/0xff", "0x10/0xf0", "0x5/0x3", "0x2/0xf"];
+                let marks =
+                    ["0x1", "0x0", "0x1/0x1", "0x0/0xff", "0x10/0xf0", "0x5/0x3", "0x2/0xf"];
                 format!(" -m mark {}--mark {}", self.not(), self.pick(&marks))
             }
             8 => {
@@ -193,7 +194,8 @@ impl Generator {
     }
 
     fn state(&mut self) -> String {
-        let states = ["SNAT", "DNAT", "NEW", "DNAT,SNAT", "NEW,DNAT", "ESTABLISHED", "INVALID,SNAT"];
+        let states =
+            ["SNAT", "DNAT", "NEW", "DNAT,SNAT", "NEW,DNAT", "ESTABLISHED", "INVALID,SNAT"];
         format!("{}--ctstate {}", self.not(), self.pick(&states))
     }
 

@@ -43,10 +43,8 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
     }
     let mut flow = flow(generator, source, destination);
     flow.in_interface = Some(topology::interface_of(wire).to_owned());
-    let tracked = matches!(
-        flow.protocol,
-        protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6
-    );
+    let tracked =
+        matches!(flow.protocol, protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6);
     let plain = flow.tcp_flags.is_none() && flow.icmp.is_none();
     flow.state = match generator.random.u8(0..100) {
         0..4 if tracked && plain => FlowState::Invalid,
@@ -167,7 +165,9 @@ fn flow(generator: &mut Generator, source: IpAddr, destination: IpAddr) -> Flow 
         drawn.unwrap_or(SYN)
     });
     let kinds: &[(u8, u8)] = match generator.family {
-        Family::Ipv4 => &[(0, 0), (3, 1), (3, 3), (13, 0), (14, 0), (17, 0), (8, 5), (11, 0), (40, 0)],
+        Family::Ipv4 => {
+            &[(0, 0), (3, 1), (3, 3), (13, 0), (14, 0), (17, 0), (8, 5), (11, 0), (40, 0)]
+        }
         Family::Ipv6 => &[(129, 0), (1, 4), (3, 0), (128, 3), (139, 0), (200, 0)],
     };
     let odd_icmp = protocol == icmp && generator.chance(30);
@@ -233,7 +233,11 @@ fn local(generator: &mut Generator) -> Option<Trial> {
         return None;
     }
     flow.any_source = any_source;
-    flow.mark = if generator.chance(15) { generator.random.choice([1, 2, 3, 0x10]).unwrap_or(1) } else { 0 };
+    flow.mark = if generator.chance(15) {
+        generator.random.choice([1, 2, 3, 0x10]).unwrap_or(1)
+    } else {
+        0
+    };
     if flow.protocol == protocol::UDP && generator.chance(12) {
         flow.state = FlowState::Established;
     }
