@@ -185,6 +185,9 @@ impl Expected {
         for departure in &mut forth.departed {
             departure.destination_port_random = drawn;
         }
+        let out_interface = |egress: &Option<Egress>| {
+            egress.as_ref().and_then(|egress| egress.out_interface.clone())
+        };
         if is_redirected(trial, answer) {
             forth.extent = Extent::AtLeast;
         }
@@ -201,10 +204,7 @@ impl Expected {
                 reply.verdict,
                 Verdict::Rejected | Verdict::Unroutable | Verdict::TtlExpired
             );
-            // What goes to a broadcast address is looped back too (kernel-facts C5).
-            let to_all =
-                matches!(trial.flow.source, IpAddr::V4(from) if from.octets().last() == Some(&255));
-            if unasked || refused || to_all {
+            if unasked || refused {
                 // The kernel answers the answer, of which the simulator says nothing.
                 seen.extent = Extent::AtLeast;
             }
@@ -220,6 +220,17 @@ impl Expected {
                 if acknowledgement.extent == Extent::AtLeast {
                     seen.extent = Extent::AtLeast;
                 }
+            }
+            for departure in &mut seen.departed {
+                // What the answer quotes as its source is the port that was drawn.
+                departure.destination_port_random = drawn;
+                departure.egress.source_port_random |= drawn;
+            }
+            let by = out_interface(&reply.egress);
+            let turned = by.is_some() && out_interface(&answer.egress) == by;
+            if turned && trial.flow.source.is_ipv6() {
+                // A redirect may go out, see below.
+                seen.extent = Extent::AtLeast;
             }
             if out {
                 back = Some(seen);
@@ -261,10 +272,17 @@ fn is_answer_determined(trial: &Trial, answer: &Answer) -> bool {
     let data = established && flow.protocol == protocol::TCP;
     // An answer that is none of the connection has begun one of its own before.
     let stray = established && answer.outcome == Outcome::Timeout;
-    // The answer to a group has another source than the connection knows.
-    let group = matches!(flow.destination, IpAddr::V6(to) if to.is_multicast());
+    // The answer to a group or to all routers of a subnet has another source than the connection
+    // knows, and leaves by the interface by which it was asked or not at all.
+    let group = matches!(
+        flow.destination,
+        IpAddr::V6(to) if to.is_multicast() || to.to_bits().trailing_zeros() >= 64
+    );
     let unknown = data || !has_listing || stray || group;
-    flow.state != FlowState::Invalid && !(delivered && unknown)
+    // What goes to a broadcast address is looped back too.
+    let to_all =
+        matches!(flow.source, IpAddr::V4(from) if from.octets().last() == Some(&255));
+    flow.state != FlowState::Invalid && !to_all && !(delivered && unknown)
 }
 
 /// Whether a local process completes a TCP handshake, so that its acknowledgement is seen too.

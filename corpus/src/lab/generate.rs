@@ -69,6 +69,9 @@ impl Generator {
             let needed = matches!(table, TableName::Filter | TableName::Nat);
             if needed || self.chance(70) {
                 text += &self.table(table);
+            } else {
+                // What an earlier ruleset left in the table goes.
+                text += &format!("*{}\nCOMMIT\n", table.as_str());
             }
         }
         text

@@ -91,7 +91,7 @@ impl<'s> Run<'s, '_> {
                     "no part says which sockets listen (listeners): docker-proxy is taken to, for docker publishes the port",
                 );
                 let source = self.routed_address(packet);
-                let answered = self.local_answer(packet, sent, origin, source);
+                let answered = self.local_answer(packet, sent, origin, (source, true));
                 self.proxied(answered, packet)
             }
             Receiver::Unknown => {
@@ -99,7 +99,7 @@ impl<'s> Run<'s, '_> {
                     "listeners-assumed",
                     "no part says which sockets listen (listeners): a local process is taken to answer",
                 );
-                self.local_answer(packet, sent, origin, packet.destination)
+                self.local_answer(packet, sent, origin, (packet.destination, true))
             }
             Receiver::Nobody if travelled.delivery != LinkDelivery::Unicast => Consequence {
                 socket: Some(Step::Socket { listening: false, processes: Vec::new() }),
@@ -146,7 +146,7 @@ impl<'s> Run<'s, '_> {
             self.source_towards(packet.source)
         };
         match source {
-            Some(source) => self.local_answer(packet, sent, origin, source),
+            Some(source) => self.local_answer(packet, sent, origin, (source, true)),
             None => Consequence::of(Outcome::Timeout),
         }
     }
@@ -177,7 +177,8 @@ impl<'s> Run<'s, '_> {
         origin: Origin<'s>,
     ) -> Consequence {
         let source = self.answering_address(listener, packet);
-        let answered = self.local_answer(packet, sent, origin, source);
+        let sourced = packet.protocol != protocol::UDP || listener.address.is_some();
+        let answered = self.local_answer(packet, sent, origin, (source, sourced));
         if socket::is_docker_proxy(listener) { self.proxied(answered, packet) } else { answered }
     }
 
@@ -250,13 +251,14 @@ impl<'s> Run<'s, '_> {
         chosen.unwrap_or(packet.destination)
     }
 
-    /// A local process answers from an address of its own.
+    /// A local process answers from an address of its own: one that it is bound to, or one that was
+    /// chosen with the route.
     pub(crate) fn local_answer(
         &mut self,
         packet: &Packet,
         sent: &Packet,
         origin: Origin<'s>,
-        source: IpAddr,
+        (source, sourced): (IpAddr, bool),
     ) -> Consequence {
         let Some(mut back) = answer_to(packet) else {
             return Consequence::of(Outcome::Connects);
@@ -268,6 +270,7 @@ impl<'s> Run<'s, '_> {
             back.tos = packet.tos;
         }
         let mut trip = Trip::new(self, Leg::Back, back);
+        trip.sourced = sourced;
         if by_kernel {
             trip.maker = Maker::IcmpAnswer;
         }

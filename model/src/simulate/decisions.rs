@@ -97,7 +97,7 @@ impl<'s> Trip<'_, 's, '_> {
             Some("0.0.0.0 is no destination")
         } else if destination.is_loopback() && !localnet() {
             Some("a loopback destination does not come in without route_localnet")
-        } else if source.is_loopback() && !localnet() {
+        } else if source.is_loopback() && !limited && !localnet() {
             Some("a loopback source does not come in without route_localnet")
         } else {
             // kernel-facts D7: 0.1.2.3 and class E pass.

@@ -257,10 +257,35 @@ impl<'s> Run<'s, '_> {
                 "the rules would not let such a connection begin: it is taken to be there, without NAT",
             );
         }
-        for connection in &mut self.connections {
+        let begun = self.connections.len();
+        if travelled.result.is_ok() {
+            self.rehearse_answer(&travelled, &first, origin);
+        }
+        for connection in self.connections.iter_mut().take(begun) {
             connection.seen_reply = true;
             connection.assured = Assured::of_established(connection.original.protocol);
         }
+    }
+
+    /// Lets the answer to a connection's first packet pass, for the marks that it leaves on the
+    /// connection. Where chance decides, the likely way is taken.
+    fn rehearse_answer(&mut self, travelled: &Travelled<'s>, first: &Packet, origin: Origin<'s>) {
+        let mut oracle = Oracle::default();
+        let mut run = Run {
+            system: self.system,
+            oracle: &mut oracle,
+            connections: std::mem::take(&mut self.connections),
+            assumptions: BTreeSet::new(),
+            legacy_first: self.legacy_first,
+            bridge_filter: self.bridge_filter,
+            unseen_is_quiet: self.unseen_is_quiet,
+            pardoned: None,
+            established: false,
+            any_source: self.any_source,
+            link: self.link,
+        };
+        run.consequence(travelled, first, origin);
+        self.connections = run.connections;
     }
 
     /// What the packet would have met had the step that stopped it let it pass.

@@ -311,7 +311,15 @@ impl View<'_> {
     /// xt_rpfilter: like rp_filter, but asked by a rule.
     fn reverse_path(&self, loose: bool, valid_mark: bool, accept_local: bool) -> Ternary {
         let packet = self.packet;
-        if self.in_interface == "lo" || packet.destination.is_multicast() {
+        // A sender that has no address yet (`rpfilter_mt`).
+        let nobody = match (packet.source, packet.destination) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => {
+                let local_group = matches!(to.octets(), [224, 0, 0, _]);
+                from.is_unspecified() && (to.is_broadcast() || local_group)
+            }
+            (from, _) => from.is_unspecified(),
+        };
+        if self.in_interface == "lo" || nobody {
             return Ternary::Yes;
         }
         if !accept_local && routing::is_own_address(self.host, packet.source) {
@@ -321,7 +329,7 @@ impl View<'_> {
         let link_local =
             matches!(packet.source, IpAddr::V6(source) if source.is_unicast_link_local());
         let key = Lookup {
-            source: Some(packet.destination),
+            source: Some(packet.destination).filter(|to| !address_type::is_group(self.host, *to)),
             destination: packet.source,
             in_interface: if link_local { self.in_interface } else { "lo" },
             mark: if valid_mark { packet.mark } else { 0 },

@@ -271,7 +271,13 @@ pub(crate) fn redirect_address(
                 (true, 1 | 5) => false,
                 (true, 2) => own.is_unicast_link_local(),
                 (true, _) => true,
-                (false, _) => !asked.is_unicast_link_local() || own.is_unicast_link_local(),
+                (false, _) => {
+                    let site_local = |address: Ipv6Addr| {
+                        address.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0)
+                    };
+                    (!asked.is_unicast_link_local() || own.is_unicast_link_local())
+                        && (!site_local(asked) || site_local(own))
+                }
             }
         }
         (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,

@@ -63,7 +63,11 @@ impl<'s> Trip<'_, 's, '_> {
         // For what is addressed to the host, br_netfilter matters only to rules that ask for ports,
         // and to what is rewritten back to its own bridge: it is not asked about before.
         let matters = neighbour || self.run.system.rules.asks_physdev();
-        let filtered = on_bridge && matters && self.bridge_filters();
+        let filtered = on_bridge
+            && match self.bridge_filters_known() {
+                Some(known) => known,
+                None => matters && self.bridge_filters(),
+            };
         if neighbour && !filtered {
             // kernel-facts E1
             self.bridge_step(arrival.interface, Some("no chain sees bridged frames here".into()));
@@ -86,7 +90,13 @@ impl<'s> Trip<'_, 's, '_> {
             // The bridge has its own look before PREROUTING, which lets these pass (measured).
             self.check_header()?;
         }
-        match self.route_input()? {
+        let silent = filtered && rewritten && self.packet.family() == Family::Ipv6;
+        let route = match self.route_input() {
+            // `br_nf_pre_routing_finish_ipv6` frees what it can't route (measured).
+            Err(Stop::Unroutable { .. }) if silent => Err(Stop::Unroutable { error: None }),
+            other => other,
+        };
+        match route? {
             InputRoute::Local => {
                 self.hook(Hook::Input)?;
                 Ok(End::Delivered)
@@ -245,17 +255,30 @@ impl<'s> Trip<'_, 's, '_> {
         Ok(End::Delivered)
     }
 
-    /// Whether bridged frames pass the hooks of the IP layer: the sysctl of the family; without
-    /// br_netfilter there is none.
-    pub(crate) fn bridge_filters(&mut self) -> bool {
-        let host = &self.run.system.host;
-        let name = match self.packet.family() {
+    /// The sysctl that says whether bridged frames pass the hooks of the IP layer.
+    fn bridge_setting(&self) -> &'static str {
+        match self.packet.family() {
             Family::Ipv4 => "net.bridge.bridge-nf-call-iptables",
             Family::Ipv6 => "net.bridge.bridge-nf-call-ip6tables",
-        };
-        match host.sysctls.get(name) {
-            Some(value) => value != 0,
-            None if host.has(Part::Sysctl) => false,
+        }
+    }
+
+    /// Whether bridged frames pass the hooks of the IP layer, where a part says it; without
+    /// br_netfilter there is no sysctl.
+    fn bridge_filters_known(&self) -> Option<bool> {
+        let host = &self.run.system.host;
+        match host.sysctls.get(self.bridge_setting()) {
+            Some(value) => Some(value != 0),
+            None => host.has(Part::Sysctl).then_some(false),
+        }
+    }
+
+    /// Whether bridged frames pass the hooks of the IP layer; where no part says it, both are
+    /// looked at.
+    pub(crate) fn bridge_filters(&mut self) -> bool {
+        let name = self.bridge_setting();
+        match self.bridge_filters_known() {
+            Some(known) => known,
             None => {
                 self.run.assume(
                     "bridge-nf-unknown",

@@ -245,7 +245,12 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         if nat_pending {
             self.nat(hook, chains)?;
         }
+        // What belongs to a connection but did not begin it does not confirm it: the refusal of its
+        // first packet, say (`__nf_conntrack_confirm`).
+        let begins =
+            matches!(self.tracking, Tracking::Tracked { direction: Direction::Original, .. });
         if matches!(hook, Hook::Postrouting | Hook::Input)
+            && begins
             && let Some(connection) = self.connection_mut()
         {
             connection.confirmed = true;
