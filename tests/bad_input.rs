@@ -28,8 +28,14 @@ fn rules() {
 
 #[test]
 fn snapshots() {
-    for name in ["wrong-json", "no-parts", "no-part-header.snapshot", "missing", "bad-value.rules"]
-    {
+    for name in [
+        "wrong-json",
+        "no-parts",
+        "no-part-header.snapshot",
+        "cut-off.snapshot",
+        "missing",
+        "bad-value.rules",
+    ] {
         check(
             &format!("snapshot-{name}"),
             &format!("why --snapshot tests/bad-input/{name} 10.0.0.1 to 1.1.1.1"),
