@@ -280,8 +280,7 @@ fn is_answer_determined(trial: &Trial, answer: &Answer) -> bool {
     );
     let unknown = data || !has_listing || stray || group;
     // What goes to a broadcast address is looped back too.
-    let to_all =
-        matches!(flow.source, IpAddr::V4(from) if from.octets().last() == Some(&255));
+    let to_all = matches!(flow.source, IpAddr::V4(from) if from.octets().last() == Some(&255));
     flow.state != FlowState::Invalid && !to_all && !(delivered && unknown)
 }
 
