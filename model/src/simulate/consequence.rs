@@ -292,7 +292,8 @@ impl<'s> Run<'s, '_> {
     /// acknowledgement is reset, everything else is dropped.
     fn stray_segment(&mut self, packet: &Packet, sent: &Packet, origin: Origin<'s>) -> Consequence {
         let mut consequence = if packet.tcp_flags & tcp_flag::ACK != 0 {
-            self.reset(packet, sent, origin)
+            // It has the listener's socket.
+            self.reset(packet, sent, origin, Maker::Sender)
         } else {
             Consequence::of(Outcome::Timeout)
         };

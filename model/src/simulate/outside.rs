@@ -11,7 +11,7 @@ use nattrace_parser::syntax::Family;
 
 use crate::System;
 use crate::address::{Prefix, is_internet};
-use crate::host::inventory::Container;
+use crate::host::inventory::{Container, Endpoint};
 use crate::host::route::RouteKind;
 use crate::host::{Host, Interface, InterfaceKind, Part};
 use crate::packet::Packet;
@@ -72,17 +72,24 @@ fn container_way_back<'s>(
     to: IpAddr,
     interface: &'s str,
 ) -> WayBack<'s> {
+    let own = |endpoint: &Endpoint| endpoint.addresses.iter().any(|(address, _)| *address == to);
+    if container.endpoints.iter().any(own) {
+        // Its kernel takes such a packet for a martian (kernel-facts D7).
+        return WayBack::Lost(format!(
+            "the container `{}` sees its own address {to} as the source, and drops the packet",
+            container.name
+        ));
+    }
     let network_of = |name: &str| host.inventory.network(name);
     let arrives = |bridge: &'s str, link| {
         WayBack::Arrives(Arrival { interface: bridge, link, container: Some(&container.id) })
     };
-    let on_link = |endpoint: &&crate::host::inventory::Endpoint| {
+    let on_link = |endpoint: &&Endpoint| {
         endpoint.addresses.iter().any(|(own, length)| Prefix::new(*own, *length).contains(to))
     };
     // The network that the packet came by first, then the others.
-    let bridge_of = |endpoint: &crate::host::inventory::Endpoint| {
-        network_of(&endpoint.network).map(|network| network.bridge.as_str())
-    };
+    let bridge_of =
+        |endpoint: &Endpoint| network_of(&endpoint.network).map(|network| network.bridge.as_str());
     let here = container.endpoints.iter().filter(|e| bridge_of(e) == Some(interface));
     let elsewhere = container.endpoints.iter().filter(|e| bridge_of(e) != Some(interface));
     if let Some(endpoint) = here.chain(elsewhere).find(on_link)

@@ -79,7 +79,7 @@ impl<'s> Run<'s, '_> {
             protocol::TCP if !address_type::is_one_host(&self.system.host, packet.destination) => {
                 Consequence::of(Outcome::Timeout)
             }
-            protocol::TCP => self.reset(packet, sent, origin),
+            protocol::TCP => self.reset(packet, sent, origin, Maker::TcpReset),
             protocol::UDP | protocol::UDPLITE => {
                 self.icmp_error(packet, sent, origin, about, port_unreachable(family))
             }
@@ -99,13 +99,14 @@ impl<'s> Run<'s, '_> {
         packet: &Packet,
         sent: &Packet,
         origin: Origin<'s>,
+        maker: Maker,
     ) -> Consequence {
         let Some(mut back) = reset_of(&self.system.host, packet) else {
             return Consequence::of(Outcome::Timeout);
         };
         back.tos = packet.tos & !ECN;
         let mut trip = Trip::new(self, Leg::Back, back);
-        trip.maker = Maker::TcpReset;
+        trip.maker = maker;
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Reset, sent, origin)
     }
@@ -265,10 +266,14 @@ impl<'s> Run<'s, '_> {
         let host = &self.system.host;
         let addressed = match packet.destination {
             IpAddr::V4(to) => address_type::is_local(host, to.into()) || to.is_loopback(),
-            // `ipv6_chk_addr`, `ipv6_chk_acast_addr_src`
-            IpAddr::V6(_) => {
-                routing::is_own_address(host, packet.destination)
-                    || address_type::is_anycast(host, packet.destination)
+            // `ipv6_chk_addr`, `ipv6_chk_acast_addr_src`: what is of the link or the host alone
+            // counts on its own interface.
+            IpAddr::V6(to) => {
+                let narrow = to.is_loopback() || to.is_unicast_link_local();
+                let owner = host.owner(packet.destination);
+                owner.is_some_and(|owner| {
+                    !narrow || in_interface.is_empty() || owner.name == in_interface
+                }) || address_type::is_anycast(host, packet.destination)
             }
         };
         if addressed {

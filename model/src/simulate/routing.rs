@@ -309,7 +309,9 @@ pub(crate) fn source_for(host: &Host, found: &Found<'_>, destination: IpAddr) ->
         return Some(source);
     }
     if found.route.kind == RouteKind::Local {
-        return Some(destination);
+        // IPv6 chooses among the host's addresses for a `local` route of more than one of them.
+        let own = destination.is_ipv4() || is_own_address(host, destination);
+        return if own { Some(destination) } else { select_source6(host, "lo", destination) };
     }
     let hop = found.next_hops().next()?;
     let family = Family::of(destination);
