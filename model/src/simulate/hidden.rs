@@ -6,14 +6,18 @@
 
 use nattrace_parser::syntax::Policy;
 
-use crate::answer::{Effect, Step};
+use crate::answer::{Effect, RouteDecision, Step};
 use crate::condition::{Condition, Undecided};
 use crate::hook::Hook;
 use crate::ruleset::{ChainId, Rule, RuleId, Ruleset};
 use crate::simulate::chain::question;
 use crate::simulate::matching::{Ternary, View};
+use crate::simulate::path::decision;
 use crate::simulate::trip::{Stop, Trip};
 use crate::target::Target;
+
+/// How many rules that refuse in the same way are told apart.
+const MOST_ALIKE: usize = 4;
 
 /// Where a walk stands: in a chain, with the places that RETURN leads back to.
 #[derive(Clone, Copy, Debug)]
@@ -81,13 +85,23 @@ impl Trip<'_, '_, '_> {
         let (system, leg) = (self.run.system, self.leg);
         let drops = ends.policy && position.policy == Policy::Drop;
         let accepts = !ends.accepting.is_empty() || (ends.policy && !drops);
-        for (index, id) in ends.others.iter().enumerate() {
-            let Some(rule) = system.rules.rule(*id) else { continue };
-            let only = !accepts && !drops && index + 1 == ends.others.len();
-            let likely = !refuses(&rule.target);
-            if only || self.run.oracle.decide(|| question(system, leg, *id), likely) {
-                return self.end_at(hook, *id, rule, ends);
+        let others = groups(&system.rules, &ends.others);
+        for (index, (target, ids)) in others.iter().enumerate() {
+            let Some((first, alike)) = ids.split_first() else { continue };
+            let only = !accepts && !drops && index + 1 == others.len();
+            let asked = || match alike {
+                [] => question(system, leg, *first),
+                _ => {
+                    format!("{}, or one of {} like it", question(system, leg, *first), alike.len())
+                }
+            };
+            if !only && !self.run.oracle.decide(asked, !refuses(target)) {
+                continue;
             }
+            return match system.rules.rule(*first) {
+                Some(rule) if alike.is_empty() => self.end_at(hook, *first, rule, ends),
+                _ => self.end_at_one_of(target, ids.len()),
+            };
         }
         let chain = |id| system.rules.chain(id).map_or("", |chain| &*chain.name);
         let nothing_matches = || {
@@ -106,6 +120,16 @@ impl Trip<'_, '_, '_> {
             // Which of them accepts does not matter, and nobody can say.
             _ => Ok(()),
         }
+    }
+
+    /// Ends at one of several rules that refuse in the same way; which, nobody can say.
+    fn end_at_one_of(&mut self, target: &Target, number: usize) -> Result<(), Stop> {
+        let (done, stop) = match target {
+            Target::Reject(with) => ("rejects", Stop::Rejected(*with)),
+            _ => ("drops", Stop::Dropped),
+        };
+        let why = format!("one of {number} rules {done} it; which, the listing does not show");
+        self.refuse(decision(RouteDecision::Unknown, Some(why)), stop)
     }
 
     /// Ends at a rule, by the only way that leads there, if there is just one.
@@ -130,6 +154,23 @@ impl Trip<'_, '_, '_> {
         }
         self.target(hook, id, &rule.target).map(|_| ())
     }
+}
+
+/// The rules that refuse or translate, in their order; where many refuse in the same way, all of
+/// them together.
+fn groups<'s>(rules: &'s Ruleset, ids: &[RuleId]) -> Vec<(&'s Target, Vec<RuleId>)> {
+    let mut groups: Vec<(&Target, Vec<RuleId>)> = Vec::new();
+    let targets = ids.iter().filter_map(|id| Some((*id, &rules.rule(*id)?.target)));
+    let targets: Vec<(RuleId, &Target)> = targets.collect();
+    for (id, target) in &targets {
+        let alike = targets.iter().filter(|(_, other)| other == target).count();
+        let joins = alike > MOST_ALIKE && matches!(target, Target::Drop | Target::Reject(_));
+        match groups.iter_mut().find(|(known, _)| joins && known == target) {
+            Some((_, group)) => group.push(*id),
+            None => groups.push((target, vec![*id])),
+        }
+    }
+    groups
 }
 
 impl Ends {
@@ -205,4 +246,91 @@ fn translates(target: &Target) -> bool {
             | Target::Redirect(..)
             | Target::Netmap(_)
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::answer::{Answer, Outcome, Verdict};
+    use crate::build::{Text, load};
+    use crate::endpoint::{FlowRequest, resolve};
+    use crate::simulate::why;
+
+    const HEADER: &str = "target     prot opt source               destination\n";
+
+    /// What happens to a packet for port 80 of a host whose INPUT has these rows.
+    fn to_the_host(policy: &str, rows: &[&str]) -> Answer {
+        let rows: String = rows.iter().map(|row| format!("{row}\n")).collect();
+        let text = format!("Chain INPUT (policy {policy})\n{HEADER}{rows}\n");
+        let address = "2: eth0: <UP>\n    inet 192.0.2.1/24 scope global eth0\n";
+        let parts = [
+            Text { name: "iptables-L", text: &text },
+            Text { name: "ip-addr", text: address },
+            Text { name: "ip-route", text: "192.0.2.0/24 dev eth0\n" },
+        ];
+        let loaded = load(&parts, &[]);
+        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+        let request = FlowRequest {
+            source: "192.0.2.9".to_owned(),
+            destination: "192.0.2.1:80".to_owned(),
+            ..FlowRequest::default()
+        };
+        why(&loaded.system, &resolve(&loaded.system, &request).unwrap().flow)
+    }
+
+    fn ways(answer: &Answer) -> Vec<(Vec<(&str, bool)>, Verdict)> {
+        let branches = answer.branches.iter().map(|branch| {
+            let when = branch.when.iter().map(|(asked, yes)| (asked.as_str(), *yes));
+            (when.collect(), branch.answer.verdict)
+        });
+        branches.collect()
+    }
+
+    #[test]
+    fn an_accept_may_be_for_loopback_alone() {
+        let row = "ACCEPT     all  --  anywhere             anywhere";
+        let answer = to_the_host("DROP", &[row]);
+        assert_eq!(
+            (answer.verdict, answer.outcome),
+            (Verdict::Undetermined, Outcome::Undetermined)
+        );
+        let nothing = "no rule of filter/INPUT accepts";
+        assert_eq!(
+            ways(&answer),
+            [
+                (vec![(nothing, false)], Verdict::Delivered),
+                (vec![(nothing, true)], Verdict::Dropped)
+            ]
+        );
+        assert!(answer.assumptions.iter().any(|found| found.text.contains("iptables -nvL")));
+    }
+
+    #[test]
+    fn what_accepts_in_any_case_is_no_question() {
+        let rows = [
+            "ACCEPT     all  --  anywhere             anywhere",
+            "LOG        all  --  anywhere             anywhere             LOG level warning",
+            "ACCEPT     tcp  --  anywhere             anywhere             tcp dpt:http",
+            "DROP       tcp  --  anywhere             anywhere             tcp dpt:https",
+        ];
+        let answer = to_the_host("ACCEPT", &rows);
+        assert_eq!(answer.verdict, Verdict::Delivered);
+        assert!(answer.branches.is_empty(), "{:?}", ways(&answer));
+    }
+
+    #[test]
+    fn many_rules_that_drop_are_one_way() {
+        let rows = ["DROP       all  --  anywhere             anywhere"; 6];
+        let answer = to_the_host("ACCEPT", &rows);
+        let asked = "filter/INPUT/1 matches, or one of 5 like it";
+        assert_eq!(
+            ways(&answer),
+            [(vec![(asked, false)], Verdict::Delivered), (vec![(asked, true)], Verdict::Dropped)]
+        );
+        let few = to_the_host("ACCEPT", &rows[..2]);
+        let decided = |at: usize| few.branches[at].answer.decided_by;
+        assert_eq!((few.branches.len(), decided(1).is_some()), (3, true));
+        // Where each of them drops, nothing else can happen.
+        let all = to_the_host("DROP", &["DROP       all  --  anywhere             anywhere"; 6]);
+        assert_eq!((all.verdict, all.outcome), (Verdict::Dropped, Outcome::Timeout));
+    }
 }
