@@ -12,6 +12,7 @@ mod rules;
 mod session;
 mod shrink;
 mod socket;
+mod surroundings;
 mod topology;
 mod trial;
 mod wire;

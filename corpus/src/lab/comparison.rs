@@ -11,7 +11,7 @@ use nattrace_model::simulate::why;
 use super::frame::Body;
 use super::rules::{Counted, Counts};
 use super::socket::Call;
-use super::topology;
+use super::surroundings::Surroundings;
 use super::trial::{Answering, Observation, Seen, Start, Trial};
 use super::wire::Departed;
 
@@ -30,6 +30,7 @@ pub(crate) enum Judgement {
 
 /// A question with the simulator's answer to it.
 pub(crate) struct Prediction<'a> {
+    surroundings: &'a dyn Surroundings,
     system: &'a System,
     trial: &'a Trial,
     answer: Answer,
@@ -37,8 +38,12 @@ pub(crate) struct Prediction<'a> {
 
 impl<'a> Prediction<'a> {
     /// Asks the simulator.
-    pub(crate) fn of(system: &'a System, trial: &'a Trial) -> Self {
-        Self { system, trial, answer: why(system, &trial.flow) }
+    pub(crate) fn of(
+        surroundings: &'a dyn Surroundings,
+        system: &'a System,
+        trial: &'a Trial,
+    ) -> Self {
+        Self { surroundings, system, trial, answer: why(system, &trial.flow) }
     }
 
     /// The ways that things may go.
@@ -117,9 +122,9 @@ impl<'a> Prediction<'a> {
 
     fn differ(&self, answer: &Answer, expected: &Expected, observed: &Observation) -> Vec<String> {
         let mut differences = Vec::new();
-        expected.forth.compare("forth", &observed.forth, &mut differences);
+        expected.forth.compare("forth", &observed.forth, self.surroundings, &mut differences);
         if let (Some(expected), Some(observed)) = (&expected.back, &observed.back) {
-            expected.compare("back", observed, &mut differences);
+            expected.compare("back", observed, self.surroundings, &mut differences);
         }
         let local = self.trial.start == Start::Local;
         if let (true, Call::Refused(why)) = (local, &observed.call)
@@ -157,7 +162,7 @@ struct ExpectedSeen {
     counts: Counts,
     departed: Vec<ExpectedDeparture>,
     extent: Extent,
-    /// Whether it can be seen what leaves: nobody answers ARP for addresses that nobody has.
+    /// Whether what leaves is compared.
     visible: bool,
 }
 
@@ -328,8 +333,6 @@ impl ExpectedSeen {
 
     fn depart(&mut self, egress: Option<&Egress>, steps: &[Step], kind: Option<ReplyKind>) {
         let Some(egress) = egress else { return };
-        let out = egress.out_interface.as_deref().unwrap_or("");
-        let bridge = matches!(out, "br0" | "br1");
         let destination = egress.packet.destination;
         let hop = steps.iter().rev().find_map(|step| match step {
             Step::Route { out_interface: Some(_), gateway, .. } => {
@@ -337,9 +340,6 @@ impl ExpectedSeen {
             }
             _ => None,
         });
-        if bridge && hop.is_none_or(|hop| topology::container_of(hop).is_none()) {
-            self.visible = false;
-        }
         self.departed.push(ExpectedDeparture {
             egress: egress.clone(),
             next_hop: hop,
@@ -365,7 +365,13 @@ impl ExpectedSeen {
         }
     }
 
-    fn compare(&self, phase: &str, seen: &Seen, differences: &mut Vec<String>) {
+    fn compare(
+        &self,
+        phase: &str,
+        seen: &Seen,
+        surroundings: &dyn Surroundings,
+        differences: &mut Vec<String>,
+    ) {
         let all = self.counts.keys().chain(seen.counts.keys());
         let mut places: Vec<&Counted> = all.collect();
         places.sort();
@@ -383,7 +389,7 @@ impl ExpectedSeen {
                 ));
             }
         }
-        if !self.visible {
+        if !self.visible || self.departed.iter().any(|departure| !departure.is_seen(surroundings)) {
             return;
         }
         for (at, departure) in self.departed.iter().enumerate() {
@@ -392,7 +398,7 @@ impl ExpectedSeen {
                     "{phase}: nothing leaves, the simulator says {}",
                     egress_text(&departure.egress)
                 )),
-                Some(departed) => departure.compare(phase, departed, differences),
+                Some(departed) => departure.compare(phase, departed, surroundings, differences),
             }
         }
         if self.extent == Extent::Whole {
@@ -407,7 +413,19 @@ impl ExpectedSeen {
 }
 
 impl ExpectedDeparture {
-    fn compare(&self, phase: &str, departed: &Departed, differences: &mut Vec<String>) {
+    /// Whether it can be seen: nobody answers ARP for addresses that nobody has.
+    fn is_seen(&self, surroundings: &dyn Surroundings) -> bool {
+        let out = self.egress.out_interface.as_deref().unwrap_or("");
+        surroundings.sees(out, self.next_hop)
+    }
+
+    fn compare(
+        &self,
+        phase: &str,
+        departed: &Departed,
+        surroundings: &dyn Surroundings,
+        differences: &mut Vec<String>,
+    ) {
         let expected = &self.egress.packet;
         let observed = &departed.packet;
         let out = self.egress.out_interface.as_deref().unwrap_or("");
@@ -418,7 +436,7 @@ impl ExpectedDeparture {
                 egress_text(&self.egress)
             ));
         };
-        if topology::interface_of(departed.wire) != out {
+        if surroundings.interface_of(departed.wire) != out {
             return wrong("the interface");
         }
         if expected.protocol != observed.protocol {
@@ -463,7 +481,7 @@ impl ExpectedDeparture {
             }
         }
         if let Some(hop) = self.next_hop
-            && topology::mac_of(hop) != departed.to
+            && surroundings.mac_of(hop) != departed.to
         {
             wrong(&format!("the next hop ({:02x?})", departed.to));
         }

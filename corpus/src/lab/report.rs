@@ -18,7 +18,8 @@ pub(crate) fn print(found: &Found, session: &Session, out: &mut dyn Write) -> io
     for difference in &found.differences {
         writeln!(out, "- {difference}")?;
     }
-    let prediction = Prediction::of(&found.loaded.system, &found.trial);
+    let prediction =
+        Prediction::of(&*session.bench.surroundings, &found.loaded.system, &found.trial);
     writeln!(out, "simulator:\n{}", prediction.describe().trim_end())?;
     writeln!(out, "kernel:")?;
     print_seen("forth", &found.observed.forth, out)?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
+use std::rc::Rc;
 use std::time::Duration;
 
 use nattrace_model::System;
@@ -15,7 +16,8 @@ use super::report;
 use super::rules::Loader;
 use super::shrink;
 use super::socket::Listeners;
-use super::topology::{self, Variation};
+use super::surroundings::Surroundings;
+use super::topology::{self, Around, Variation};
 use super::trial::{Bench, Observation, Skipped, Trial};
 use super::wire::Wires;
 
@@ -89,7 +91,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(1
 impl Session {
     fn open(options: &Options) -> io::Result<Self> {
         topology::create_interfaces()?;
-        let wires = Wires::attach()?;
+        let surroundings: Rc<dyn Surroundings> = Rc::new(Around);
+        let wires = Wires::attach(Rc::clone(&surroundings))?;
         topology::configure()?;
         let loader = Loader { family: options.family, backend: options.backend };
         let listeners = Listeners::open(options.family)?;
@@ -98,7 +101,7 @@ impl Session {
             wires.collect()?;
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self { bench: Bench { wires, listeners, loader }, loader })
+        Ok(Self { bench: Bench { wires, listeners, loader, surroundings }, loader })
     }
 
     /// Loads rules into the kernel, and what the kernel then says into the simulator.
@@ -126,7 +129,7 @@ impl Session {
         loaded: &Loaded,
         trial: &Trial,
     ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
-        let prediction = Prediction::of(&loaded.system, trial);
+        let prediction = Prediction::of(&*self.bench.surroundings, &loaded.system, trial);
         let observed = match self.bench.run(trial, prediction.answering())? {
             Ok(observed) => observed,
             Err(skipped) => return Ok(Err(skipped)),

@@ -9,19 +9,22 @@
 //! lo   127.0.0.1/8 and 10.255.0.1/32
 //! ```
 
+mod around;
+
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 
+use nattrace_model::address::Prefix;
 use nattrace_parser::syntax::Family;
 use serde_json::{Value, json};
 
 use super::command::{output, run};
 use super::frame::Mac;
+use super::surroundings::WireName;
 
-/// The name of a TAP device.
-pub(crate) type WireName = &'static str;
+pub(crate) use around::Around;
 
 /// Every TAP device.
 pub(crate) const WIRES: [WireName; 7] = ["w0", "w1", "lan", "c1", "c2", "c3", "d1"];
@@ -529,9 +532,7 @@ pub(crate) fn on_link(interface: &str, address: IpAddr) -> bool {
     ADDRESSES.iter().filter(|(name, _)| *name == interface).any(|(_, own)| {
         own.split_once('/').is_some_and(|(own, length)| {
             match (own.parse::<IpAddr>(), length.parse::<u8>()) {
-                (Ok(own), Ok(length)) => {
-                    nattrace_model::address::Prefix::new(own, length).contains(address)
-                }
+                (Ok(own), Ok(length)) => Prefix::new(own, length).contains(address),
                 _ => false,
             }
         })

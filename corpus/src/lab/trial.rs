@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
+use std::rc::Rc;
 
-use nattrace_model::address::Prefix;
 use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::packet::{protocol, tcp_flag};
 
@@ -11,7 +11,7 @@ use super::command::run;
 use super::frame::{Body, Checksum, Content, Frame, Mac, WirePacket};
 use super::rules::{Counts, Loader, difference};
 use super::socket::{Call, Listeners, Sender};
-use super::topology::{self, WireName};
+use super::surroundings::{Surroundings, WireName};
 use super::wire::{Departed, Wires};
 
 /// Where a packet starts.
@@ -97,6 +97,7 @@ pub(crate) struct Bench {
     pub(crate) wires: Wires,
     pub(crate) listeners: Listeners,
     pub(crate) loader: Loader,
+    pub(crate) surroundings: Rc<dyn Surroundings>,
 }
 
 impl Bench {
@@ -165,7 +166,7 @@ impl Bench {
         answer: Answering,
     ) -> io::Result<Result<Observation, Skipped>> {
         let flow = &trial.flow;
-        let source = sender_mac(wire, flow);
+        let source = self.surroundings.sender_mac(wire, flow.source);
         let frame = |packet: WirePacket| Frame {
             destination: to,
             source,
@@ -228,7 +229,7 @@ impl Bench {
         let (Answering::Yes, [departed]) = (answer, forth.departed.as_slice()) else {
             return Ok(None);
         };
-        let Some(frame) = answering(departed) else { return Ok(None) };
+        let Some(frame) = answering(departed, &*self.surroundings) else { return Ok(None) };
         self.wires.send(departed.wire, &frame, Checksum::Right)?;
         self.look(counts).map(Some)
     }
@@ -249,7 +250,7 @@ impl Bench {
         };
         if !direct {
             let [departed] = left.as_slice() else { return Ok(None) };
-            let Some(frame) = answering(departed) else { return Ok(None) };
+            let Some(frame) = answering(departed, &*self.surroundings) else { return Ok(None) };
             self.wires.send(departed.wire, &frame, Checksum::Right)?;
             left = self.settle()?;
         }
@@ -295,29 +296,6 @@ pub(crate) enum Answering {
     No,
 }
 
-/// The hardware address that a packet on a wire comes from: a container's own, a neighbour's, or
-/// the router's.
-fn sender_mac(wire: WireName, flow: &Flow) -> Mac {
-    match topology::container_at(wire) {
-        Some(container) => container.mac,
-        None => topology::mac_of(flow.source),
-    }
-}
-
-/// The hardware address to which whoever sits at a wire sends a packet for an address.
-pub(crate) fn next_mac(wire: WireName, to: std::net::IpAddr) -> Mac {
-    let Some(container) = topology::container_at(wire) else { return topology::own_mac(wire) };
-    let (own, length) = match to {
-        std::net::IpAddr::V4(_) => (container.address4, 16),
-        std::net::IpAddr::V6(_) => (container.address6, 64),
-    };
-    if Prefix::new(own, length).contains(to) && !topology::is_own(to) {
-        topology::mac_of(to)
-    } else {
-        topology::own_mac(container.bridge)
-    }
-}
-
 /// The packet of a flow on a wire.
 fn first_packet(flow: &Flow) -> WirePacket {
     let ports = (flow.source_port.unwrap_or(40000), flow.destination_port.unwrap_or(0));
@@ -352,7 +330,7 @@ fn opening(flow: &Flow) -> WirePacket {
 }
 
 /// The answer of whoever got a packet, in a frame.
-fn answering(departed: &Departed) -> Option<Frame> {
+fn answering(departed: &Departed, surroundings: &dyn Surroundings) -> Option<Frame> {
     let packet = &departed.packet;
     let body = match packet.body.clone() {
         Body::Tcp { ports, flags, sequence, .. } => {
@@ -384,7 +362,7 @@ fn answering(departed: &Departed) -> Option<Frame> {
         tos: 0,
         body,
     };
-    let destination = next_mac(departed.wire, answer.destination);
+    let destination = surroundings.next_mac(departed.wire, answer.destination);
     let content = Content::Packet(answer);
     Some(Frame { destination, source: departed.to, content })
 }

@@ -1,13 +1,13 @@
 //! The wires of the host under test: TAP devices, whose other end the lab holds.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::rc::Rc;
 use std::time::Duration;
 
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
 use super::frame::{Arp, Checksum, Content, Frame, Mac, WirePacket};
-use super::topology::{self, WireName};
+use super::surroundings::{Surroundings, WireName};
 use nattrace_model::packet::protocol;
 
 /// A packet that left the host.
@@ -23,6 +23,7 @@ pub(crate) struct Departed {
 /// Every wire of the host.
 pub(crate) struct Wires {
     taps: Vec<(WireName, SyncDevice)>,
+    surroundings: Rc<dyn Surroundings>,
 }
 
 /// How often the wires are looked at without anything coming before they are taken to be quiet.
@@ -33,14 +34,14 @@ const LOOK: Duration = Duration::from_micros(250);
 
 impl Wires {
     /// Takes hold of the TAP devices, which must exist.
-    pub(crate) fn attach() -> io::Result<Self> {
+    pub(crate) fn attach(surroundings: Rc<dyn Surroundings>) -> io::Result<Self> {
         let mut taps = Vec::new();
-        for name in topology::WIRES {
+        for name in surroundings.wires().iter().copied() {
             let tap = DeviceBuilder::new().name(name).layer(Layer::L2).build_sync()?;
             tap.set_nonblocking(true)?;
             taps.push((name, tap));
         }
-        Ok(Self { taps })
+        Ok(Self { taps, surroundings })
     }
 
     fn tap(&self, wire: &str) -> io::Result<&SyncDevice> {
@@ -96,21 +97,13 @@ impl Wires {
     /// Answers for every address that somebody behind the wire may have.
     fn answer_arp(&self, wire: WireName, arp: &Arp) -> io::Result<()> {
         let asked = arp.target.1;
-        if arp.operation != 1 || !answers(wire, asked) {
+        if arp.operation != 1 || !self.surroundings.answers(wire, asked) {
             return Ok(());
         }
-        let mac = topology::mac_of(asked.into());
+        let mac = self.surroundings.mac_of(asked.into());
         let reply = Arp { operation: 2, sender: (mac, asked), target: arp.sender };
         let frame = Frame { destination: arp.sender.0, source: mac, content: Content::Arp(reply) };
         self.send(wire, &frame, Checksum::Right)
-    }
-}
-
-/// On a port of a bridge only the container that is plugged in there answers.
-fn answers(wire: WireName, asked: Ipv4Addr) -> bool {
-    match topology::bridge_of(wire) {
-        Some(_) => topology::container_at(wire).is_some_and(|c| c.address4 == IpAddr::V4(asked)),
-        None => true,
     }
 }
 

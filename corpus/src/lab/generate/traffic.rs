@@ -8,8 +8,9 @@ use nattrace_parser::syntax::Family;
 
 use super::Generator;
 use super::value::{PORTS, SOURCE_PORTS, values};
-use crate::lab::topology::{self, CONTAINERS, WireName};
-use crate::lab::trial::{Start, Trial, next_mac};
+use crate::lab::surroundings::{Surroundings as _, WireName};
+use crate::lab::topology::{self, Around, CONTAINERS};
+use crate::lab::trial::{Start, Trial};
 
 /// Draws a packet.
 pub(super) fn draw(generator: &mut Generator) -> Trial {
@@ -67,7 +68,7 @@ fn link_address(wire: WireName, destination: IpAddr) -> [u8; 6] {
             let [.., a, b, c, d] = to.octets();
             [0x33, 0x33, a, b, c, d]
         }
-        _ => next_mac(wire, destination),
+        _ => Around.next_mac(wire, destination),
     }
 }
 
