@@ -104,11 +104,6 @@ fn read_snapshot(path: &Path) -> Result<Vec<Text>> {
     .help(format!("for rules alone use `--rules {}`", path.display())))
 }
 
-/// Whether a part is one of rules.
-pub(crate) fn holds_rules(part: Part) -> bool {
-    matches!(part, Part::Rules4 | Part::Rules6 | Part::LegacyRules4 | Part::LegacyRules6)
-}
-
 /// Reads the files that are parts by their names.
 fn read_folder(folder: &Path) -> Result<Vec<Text>> {
     let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;

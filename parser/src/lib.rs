@@ -28,5 +28,5 @@ pub use diagnostic::{Diagnostic, Severity};
 pub use emit::{EmitOptions, RuleCounters, emit_rule, emit_rules};
 pub use listing::parse_listing;
 pub use recognize::recognize;
-pub use save::parse_rules;
+pub use save::{Origin, parse_rules, parse_rules_of};
 pub use span::{Lines, Span};

@@ -21,6 +21,7 @@ mod tables;
 use std::borrow::Cow;
 
 use crate::diagnostic::Diagnostic;
+use crate::save::Origin;
 use crate::span::Span;
 use crate::syntax::{Backend, Chain, Family, Rules, RulesFormat, Table};
 use line::{Header, Line, classify, is_rule_command, looks_like_row, unquoted};
@@ -46,6 +47,11 @@ struct Block<'a> {
 /// [`Interfaces::NotShown`](crate::syntax::Interfaces::NotShown).
 #[must_use]
 pub fn parse_listing(text: &str) -> (Rules<'_>, Vec<Diagnostic>) {
+    parse_listing_of(text, Origin::default())
+}
+
+/// Reads listings of which more is known than they say.
+pub(crate) fn parse_listing_of(text: &str, known: Origin) -> (Rules<'_>, Vec<Diagnostic>) {
     let mut reader = Reader::default();
     if u32::try_from(text.len()).is_ok() {
         reader.read(text);
@@ -53,7 +59,7 @@ pub fn parse_listing(text: &str) -> (Rules<'_>, Vec<Diagnostic>) {
         let message = "the listing is too long: at most 4 GiB";
         reader.diagnostics.push(Diagnostic::error("too-long", message, Span::default()));
     }
-    reader.finish(text)
+    reader.finish(text, known)
 }
 
 /// Which line was read last.
@@ -174,7 +180,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn finish(mut self, text: &'a str) -> (Rules<'a>, Vec<Diagnostic>) {
+    fn finish(mut self, text: &'a str, known: Origin) -> (Rules<'a>, Vec<Diagnostic>) {
         if self.blocks.is_empty() && self.diagnostics.is_empty() {
             let end = text.find('\n').unwrap_or(text.len());
             self.diagnostics.push(
@@ -205,11 +211,12 @@ impl<'a> Reader<'a> {
             );
         }
         let segments = segments(self.blocks, &self.hints);
-        let family = family(&segments, &mut self.diagnostics);
+        let told = family(&segments, &mut self.diagnostics);
+        let origin = Origin { family: known.family.or(told), ..known };
         let mut looked_up = None;
         let mut tables = Vec::with_capacity(segments.len());
         for segment in &segments {
-            let names = read_table(segment, family, &mut tables, &mut self.diagnostics);
+            let names = read_table(segment, origin, &mut tables, &mut self.diagnostics);
             if names == Names::LookedUp {
                 looked_up.get_or_insert(segment.span());
             }
@@ -225,8 +232,8 @@ impl<'a> Reader<'a> {
             );
         }
         let rules = Rules {
-            family,
-            backend: backend(&segments),
+            family: origin.family,
+            backend: origin.backend.or_else(|| backend(&segments)),
             format: RulesFormat::Listing { verbose: self.no_interfaces.is_none() },
             tables,
         };
@@ -283,7 +290,7 @@ fn backend(segments: &[Segment<'_>]) -> Option<Backend> {
 /// Reads the rows of one table.
 fn read_table<'a>(
     segment: &Segment<'a>,
-    family: Option<Family>,
+    origin: Origin,
     tables: &mut Vec<Table<'a>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Names {
@@ -321,7 +328,8 @@ fn read_table<'a>(
             counters: header.counters,
             span: header.span,
         });
-        let backend = segment.hint.and_then(|hint| hint.backend);
+        let backend = origin.backend.or(segment.hint.and_then(|hint| hint.backend));
+        let family = origin.family;
         let around = Surroundings { table: name, family, backend, chain: header.name.text };
         for (row, line) in rows {
             if rule_of(row, *line, &around, &mut table.rules, diagnostics) == Names::LookedUp {

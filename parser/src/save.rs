@@ -10,6 +10,7 @@ mod rules;
 mod tables;
 
 use crate::diagnostic::Diagnostic;
+use crate::extension::{ExtensionKind, find};
 use crate::recognize::recognize;
 use crate::span::Span;
 use crate::syntax::{Backend, Family, Rules, RulesFormat, TableName};
@@ -61,16 +62,24 @@ struct Block<'a> {
     declared: bool,
 }
 
-/// What a text says of itself.
-#[derive(Clone, Copy, Debug, Default)]
-struct Origin {
-    family: Option<Family>,
-    backend: Option<Backend>,
+/// Where a rules text comes from, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The family; `None` to go by the text.
+    pub family: Option<Family>,
+    /// The backend; `None` to go by the text.
+    pub backend: Option<Backend>,
 }
 
 /// Reads rules in whatever form they come: iptables-save, `iptables -S`, or `iptables -L`.
 #[must_use]
 pub fn parse_rules(text: &str) -> (Rules<'_>, Vec<Diagnostic>) {
+    parse_rules_of(text, Origin::default())
+}
+
+/// Reads rules of which more is known than their text says; what is known stands over the text.
+#[must_use]
+pub fn parse_rules_of(text: &str, known: Origin) -> (Rules<'_>, Vec<Diagnostic>) {
     let format = recognize(text);
     let mut diagnostics = Vec::new();
     let nothing = Rules { family: None, backend: None, format, tables: Vec::new() };
@@ -78,9 +87,9 @@ pub fn parse_rules(text: &str) -> (Rules<'_>, Vec<Diagnostic>) {
         return (nothing, vec![refused]);
     }
     let (mut origin, blocks) = match format {
-        RulesFormat::Save => tables::scan(text, &mut diagnostics),
-        RulesFormat::Commands => commands::scan(text, &mut diagnostics),
-        RulesFormat::Listing { .. } => return crate::listing::parse_listing(text),
+        RulesFormat::Save => tables::scan(text, known, &mut diagnostics),
+        RulesFormat::Commands => commands::scan(text, known, &mut diagnostics),
+        RulesFormat::Listing { .. } => return crate::listing::parse_listing_of(text, known),
     };
     if blocks.is_empty() && !diagnostics.iter().any(|one| one.severity == crate::Severity::Error) {
         diagnostics.push(no_rules(text));
@@ -158,6 +167,8 @@ fn infer_family(blocks: &[Block<'_>]) -> Option<Family> {
                 "-p" | "--protocol" => {
                     matches!(value.text.as_ref(), "icmpv6" | "ipv6-icmp").then_some(Family::Ipv6)
                 }
+                "-m" | "--match" => family_of_extension(ExtensionKind::Match, &value.text),
+                "-j" | "--jump" => family_of_extension(ExtensionKind::Target, &value.text),
                 "--icmp-type" => Some(Family::Ipv4),
                 "--icmpv6-type" => Some(Family::Ipv6),
                 _ => None,
@@ -168,6 +179,10 @@ fn infer_family(blocks: &[Block<'_>]) -> Option<Family> {
         }
     }
     None
+}
+
+fn family_of_extension(kind: ExtensionKind, name: &str) -> Option<Family> {
+    find(kind, name)?.family
 }
 
 fn family_of_address(text: &str) -> Option<Family> {

@@ -3,8 +3,9 @@
 use std::io::Write;
 
 use nattrace_model::build::part_of;
-use nattrace_parser::syntax::RulesFormat;
-use nattrace_parser::{EmitOptions, RuleCounters, emit_rules, parse_rules};
+use nattrace_model::host::Part;
+use nattrace_parser::syntax::{Backend, Family, RulesFormat};
+use nattrace_parser::{EmitOptions, Origin, RuleCounters, emit_rules, parse_rules_of};
 
 use crate::args::{Fmt, Global};
 use crate::exit::{Failure, Result, Status};
@@ -17,8 +18,8 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
     let texts = texts(global, arguments)?;
     let mut status = Status::Holds;
     let mut screen = Screen::stdout();
-    for text in &texts {
-        let printed = print(text)?;
+    for (text, origin) in &texts {
+        let printed = print(text, *origin)?;
         if !arguments.check {
             screen.raw().write_all(printed.as_bytes())?;
         } else if let Some(line) = first_difference(&text.text, &printed) {
@@ -30,25 +31,38 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
     Ok(status)
 }
 
-fn texts(global: &Global, arguments: &Fmt) -> Result<Vec<Text>> {
+/// The texts, and what is known of each beside what it says itself.
+fn texts(global: &Global, arguments: &Fmt) -> Result<Vec<(Text, Origin)>> {
+    let given = Origin { family: global.family(), backend: global.backend() };
     if let Some(file) = &arguments.file {
-        return Ok(vec![input::read_rules(file)?]);
+        return Ok(vec![(input::read_rules(file)?, given)]);
     }
     let input = input::read(global)?;
     if !input.rules.is_empty() {
-        return Ok(input.rules);
+        return Ok(input.rules.into_iter().map(|text| (text, given)).collect());
     }
-    let is_rules =
-        |text: &Text| part_of(&text.name).is_some_and(|(part, _)| input::holds_rules(part));
-    let rules: Vec<Text> = input.parts.into_iter().filter(is_rules).collect();
+    let rules: Vec<(Text, Origin)> =
+        input.parts.into_iter().filter_map(|text| of_part(&text.name).map(|o| (text, o))).collect();
     if rules.is_empty() {
         return Err(Failure::input("the snapshot holds no rules"));
     }
     Ok(rules)
 }
 
-fn print(text: &Text) -> Result<String> {
-    let (rules, diagnostics) = parse_rules(&text.text);
+/// What the name of a part tells of its rules; `None` if it holds none.
+fn of_part(name: &str) -> Option<Origin> {
+    let (family, backend) = match part_of(name)?.0 {
+        Part::Rules4 => (Family::Ipv4, None),
+        Part::Rules6 => (Family::Ipv6, None),
+        Part::LegacyRules4 => (Family::Ipv4, Some(Backend::Legacy)),
+        Part::LegacyRules6 => (Family::Ipv6, Some(Backend::Legacy)),
+        _ => return None,
+    };
+    Some(Origin { family: Some(family), backend })
+}
+
+fn print(text: &Text, origin: Origin) -> Result<String> {
+    let (rules, diagnostics) = parse_rules_of(&text.text, origin);
     let source = Source { name: &text.name, text: &text.text };
     print_diagnostics(diagnostics.iter().map(|diagnostic| (source, diagnostic)))?;
     let counted = rules.tables.iter().flat_map(|table| &table.rules).any(|r| r.counters.is_some());

@@ -7,7 +7,7 @@ use nattrace_parser::host::snapshot::part_name;
 use nattrace_parser::host::{
     address, bridge, docker, ipset, listener, nftables, route, rule, sysctl, zones,
 };
-use nattrace_parser::save::parse_rules;
+use nattrace_parser::save::{Origin, parse_rules_of};
 use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat, TableName};
 
@@ -272,6 +272,21 @@ impl RulesText {
         Self { name: text.name.to_owned(), text: text.text.into(), part: None }
     }
 
+    /// Reads it as rules of the family that its part has, or that is said of what does not tell.
+    fn parse(&self, untold: Untold) -> (Rules<'_>, Vec<Diagnostic>) {
+        let of_part = self.part.map(|part| match part {
+            Part::Rules6 | Part::LegacyRules6 => Family::Ipv6,
+            _ => Family::Ipv4,
+        });
+        let known = Origin { family: of_part, backend: None };
+        let (rules, diagnostics) = parse_rules_of(&self.text, known);
+        let by_name = self.name.contains("ip6").then_some(Family::Ipv6);
+        match (rules.family, untold.family.or(by_name)) {
+            (None, family @ Some(_)) => parse_rules_of(&self.text, Origin { family, ..known }),
+            _ => (rules, diagnostics),
+        }
+    }
+
     /// The family and backend: of its part, else as the text tells, else as its name does.
     fn loaded_as(
         &self,
@@ -308,7 +323,7 @@ fn read_rules(
     let parsed: Vec<_> = texts
         .iter()
         .map(|text| {
-            let (rules, found) = parse_rules(&text.text);
+            let (rules, found) = text.parse(untold);
             diagnostics.extend(
                 found
                     .into_iter()

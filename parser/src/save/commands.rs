@@ -86,10 +86,11 @@ struct Scan<'d, 'a> {
 /// Reads everything but the rules.
 pub(super) fn scan<'a>(
     text: &'a str,
+    origin: Origin,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Origin, Vec<Block<'a>>) {
     let mut scan = Scan {
-        origin: Origin::default(),
+        origin,
         sections: vec![Section::default()],
         seen: Seen::default(),
         commands: Vec::new(),

@@ -10,10 +10,10 @@ use crate::words::clip;
 /// Reads everything but the rules.
 pub(super) fn scan<'a>(
     text: &'a str,
+    origin: Origin,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Origin, Vec<Block<'a>>) {
-    let mut scan =
-        Scan { origin: Origin::default(), blocks: Vec::new(), place: Place::Outside, diagnostics };
+    let mut scan = Scan { origin, blocks: Vec::new(), place: Place::Outside, diagnostics };
     for line in lines(text) {
         scan.line(line);
     }
@@ -146,7 +146,10 @@ impl<'a> Scan<'_, 'a> {
                 Family::Ipv6 => ("iptables", "ip6tables"),
                 Family::Ipv4 => ("ip6tables", "iptables"),
             };
-            let message = format!("rules of {second} follow rules of {first} in one text");
+            let message = match self.blocks.is_empty() {
+                true => format!("these are rules of {second}, and not of {first} as was said"),
+                false => format!("rules of {second} follow rules of {first} in one text"),
+            };
             self.diagnostics.push(
                 Diagnostic::error("mixed-families", message, line.span())
                     .help("give them as two files"),
