@@ -37,6 +37,15 @@ fn why() {
     }
 }
 
+/// Where nobody knows the address that MASQUERADE takes, nothing stands in its place.
+#[test]
+fn rules_alone() {
+    let rules = "--rules corpus/cases/01-default-bridge/iptables-save";
+    check("rules-alone", &format!("why {rules} 172.17.0.2 to 1.1.1.1:443"));
+    let output = run(&format!("why {rules} 172.17.0.2 to 1.1.1.1:443 --json"));
+    assert!(!String::from_utf8(output.stdout).unwrap().contains("0.0.0.0"));
+}
+
 #[test]
 fn formats() {
     for format in ["concise", "json", "jsonl"] {

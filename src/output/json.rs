@@ -306,8 +306,8 @@ impl Serialize for RewriteEntry {
         map.serialize_entry("field", names::rewritten_field(self.0))?;
         match self.0 {
             Rewrite::Source(from, to) | Rewrite::Destination(from, to) => {
-                map.serialize_entry("from", &from)?;
-                map.serialize_entry("to", &to)?;
+                map.serialize_entry("from", &names::known_address(from))?;
+                map.serialize_entry("to", &names::known_address(to))?;
             }
             Rewrite::SourcePort(from, to) | Rewrite::DestinationPort(from, to) => {
                 map.serialize_entry("from", &from)?;

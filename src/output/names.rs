@@ -179,6 +179,12 @@ impl fmt::Display for TcpFlags {
     }
 }
 
+/// An address after a rewrite, unless it is the placeholder for one that no part of the snapshot
+/// names (a packet with a real source of `0.0.0.0` or `::` is never translated).
+pub(crate) fn known_address(address: IpAddr) -> Option<IpAddr> {
+    (!address.is_unspecified()).then_some(address)
+}
+
 /// The name of the field that was rewritten.
 pub(crate) fn rewritten_field(rewrite: Rewrite) -> &'static str {
     match rewrite {

@@ -13,6 +13,13 @@ use nattrace_model::target::{RejectWith, Target};
 use super::context::Context;
 use super::names;
 
+const UNKNOWN_ADDRESS: &str = "an unknown address";
+
+/// An address that was rewritten, which may be one that nobody knows.
+fn address_words(address: IpAddr) -> String {
+    names::known_address(address).map_or_else(|| UNKNOWN_ADDRESS.to_owned(), |it| it.to_string())
+}
+
 /// An address with a port, as people write it.
 pub(crate) fn socket(address: IpAddr, port: Option<u16>) -> String {
     port.map_or_else(|| address.to_string(), |port| SocketAddr::new(address, port).to_string())
@@ -28,7 +35,7 @@ pub(crate) fn egress_ends(egress: &Egress) -> (String, String) {
     let Egress { packet, .. } = egress;
     let port = packet.source_port();
     let source = match (egress.source_unknown, egress.source_port_random, port) {
-        (true, _, _) => "an unknown address".to_owned(),
+        (true, _, _) => UNKNOWN_ADDRESS.to_owned(),
         (false, true, Some(_)) => format!("{}, a random port,", packet.source),
         (false, _, port) => socket(packet.source, port),
     };
@@ -110,7 +117,7 @@ pub(crate) fn rewrite_words(rewrites: &[Rewrite]) -> String {
             let field = names::rewritten_field(*rewrite);
             match rewrite {
                 Rewrite::Source(from, to) | Rewrite::Destination(from, to) => {
-                    format!("{field} {from} → {to}")
+                    format!("{field} {} → {}", address_words(*from), address_words(*to))
                 }
                 Rewrite::SourcePort(from, to) | Rewrite::DestinationPort(from, to) => {
                     format!("{field} {from} → {to}")
