@@ -10,6 +10,7 @@
 
 mod chain;
 mod conditions;
+mod draft;
 mod link;
 mod matches;
 mod placement;
@@ -25,6 +26,7 @@ use nattrace_parser::diagnostic::Diagnostic;
 use nattrace_parser::syntax::{Backend, Family, Rules};
 
 use crate::ruleset::{Ruleset, Source};
+pub(crate) use draft::{Draft, Drafter};
 
 /// One text of rules, and what they were loaded with.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +43,16 @@ pub struct RulesInput<'a> {
     pub backend: Backend,
 }
 
+/// One text of rules whose rules are drafts.
+#[derive(Debug)]
+pub(crate) struct Drafted<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) text: &'a Arc<str>,
+    pub(crate) rules: Rules<'a, Draft<'a>>,
+    pub(crate) family: Family,
+    pub(crate) backend: Backend,
+}
+
 /// Lowers the rules of a host.
 ///
 /// Where two inputs hold the same table of the same family and backend, the later one counts.
@@ -48,19 +60,30 @@ pub struct RulesInput<'a> {
 /// the ruleset is incomplete and must not be used.
 #[must_use]
 pub fn lower(inputs: &[RulesInput<'_>]) -> (Ruleset, Vec<(usize, Diagnostic)>) {
+    let mut drafted = Vec::with_capacity(inputs.len());
+    for (index, &RulesInput { name, text, rules, family, backend }) in inputs.iter().enumerate() {
+        let mut drafter = Drafter::new(index, family);
+        let rules = rules.clone().map(|rule| drafter.draft(&rule));
+        drafted.push(Drafted { name, text, rules, family, backend });
+    }
+    lower_drafts(drafted)
+}
+
+/// Lowers rules that are drafts already.
+pub(crate) fn lower_drafts(mut inputs: Vec<Drafted<'_>>) -> (Ruleset, Vec<(usize, Diagnostic)>) {
     let mut diagnostics = Vec::new();
-    let sections = selection::select(inputs);
-    let tables = chain::tables(&sections, &mut diagnostics);
-    let mut lowered = rule::lower_rules(&tables, &mut diagnostics);
+    let sources = inputs
+        .iter()
+        .map(|input| Source { name: input.name.to_owned(), text: Arc::clone(input.text) })
+        .collect();
+    let sections = selection::select(&mut inputs);
+    let tables = chain::tables(sections, &mut diagnostics);
+    let mut lowered = rule::lower_rules(tables, &mut diagnostics);
     link::check(&mut lowered, &mut diagnostics);
     // Chains are lowered side by side, so the order of findings is not that of the text yet.
     diagnostics.sort_by(|(a, left), (b, right)| {
         let key = |input: usize, found: &Diagnostic| (input, found.span, found.code);
         key(*a, left).cmp(&key(*b, right)).then_with(|| left.message.cmp(&right.message))
     });
-    let sources = inputs
-        .iter()
-        .map(|input| Source { name: input.name.to_owned(), text: Arc::clone(input.text) })
-        .collect();
     (Ruleset::new(sources, lowered.chains, lowered.tracking), diagnostics)
 }

@@ -13,7 +13,7 @@ use crate::diagnostic::Diagnostic;
 use crate::extension::{ExtensionKind, find};
 use crate::recognize::recognize;
 use crate::span::Span;
-use crate::syntax::{Backend, Family, Rules, RulesFormat, TableName};
+use crate::syntax::{Backend, Family, Rule, Rules, RulesFormat, Table, TableName};
 use crate::words::Word;
 
 /// One line of a text.
@@ -80,25 +80,79 @@ pub fn parse_rules(text: &str) -> (Rules<'_>, Vec<Diagnostic>) {
 /// Reads rules of which more is known than their text says; what is known stands over the text.
 #[must_use]
 pub fn parse_rules_of(text: &str, known: Origin) -> (Rules<'_>, Vec<Diagnostic>) {
-    let format = recognize(text);
-    let mut diagnostics = Vec::new();
-    let nothing = Rules { family: None, backend: None, format, tables: Vec::new() };
-    if let Some(refused) = unreadable(text) {
-        return (nothing, vec![refused]);
+    Outline::of(text, known).read(|| |rule| rule)
+}
+
+/// A rules text that is cut into tables, chains and the lines of rules, which are not read yet.
+#[derive(Debug)]
+pub struct Outline<'a> {
+    /// The family, where the text tells.
+    pub family: Option<Family>,
+    /// The backend, where the text tells.
+    pub backend: Option<Backend>,
+    /// The form it came in.
+    pub format: RulesFormat,
+    tables: Tables<'a>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// The tables of an outline.
+#[derive(Debug)]
+enum Tables<'a> {
+    Unread(Vec<Block<'a>>),
+    /// A listing tells its family only by its rules.
+    Read(Vec<Table<'a>>),
+}
+
+impl<'a> Outline<'a> {
+    /// Cuts a text; what is known beside it stands over what it says.
+    #[must_use]
+    pub fn of(text: &'a str, known: Origin) -> Self {
+        let format = recognize(text);
+        let mut diagnostics = Vec::new();
+        if let Some(refused) = unreadable(text) {
+            let (tables, diagnostics) = (Tables::Unread(Vec::new()), vec![refused]);
+            return Self { family: None, backend: None, format, tables, diagnostics };
+        }
+        let (mut origin, blocks) = match format {
+            RulesFormat::Save => tables::scan(text, known, &mut diagnostics),
+            RulesFormat::Commands => commands::scan(text, known, &mut diagnostics),
+            RulesFormat::Listing { .. } => {
+                let (Rules { family, backend, format, tables }, diagnostics) =
+                    crate::listing::parse_listing_of(text, known);
+                return Self { family, backend, format, tables: Tables::Read(tables), diagnostics };
+            }
+        };
+        let failed = diagnostics.iter().any(|one| one.severity == crate::Severity::Error);
+        if blocks.is_empty() && !failed {
+            diagnostics.push(no_rules(text));
+        }
+        origin.family = origin.family.or_else(|| infer_family(&blocks));
+        let Origin { family, backend } = origin;
+        Self { family, backend, format, tables: Tables::Unread(blocks), diagnostics }
     }
-    let (mut origin, blocks) = match format {
-        RulesFormat::Save => tables::scan(text, known, &mut diagnostics),
-        RulesFormat::Commands => commands::scan(text, known, &mut diagnostics),
-        RulesFormat::Listing { .. } => return crate::listing::parse_listing_of(text, known),
-    };
-    if blocks.is_empty() && !diagnostics.iter().any(|one| one.severity == crate::Severity::Error) {
-        diagnostics.push(no_rules(text));
+
+    /// Reads the rules on several cores. Of each rule there remains what `keep` makes of it, so
+    /// that a large text never stands in memory as syntax; each core gets a `keep` of its own.
+    pub fn read<R: Send, K: FnMut(Rule<'a>) -> R>(
+        self,
+        keep: impl Fn() -> K + Sync,
+    ) -> (Rules<'a, R>, Vec<Diagnostic>) {
+        let Self { family, backend, format, tables, mut diagnostics } = self;
+        let tables = match tables {
+            Tables::Read(tables) => {
+                let read = Rules { family, backend, format, tables };
+                return (read.map(keep()), diagnostics);
+            }
+            Tables::Unread(blocks) => {
+                let origin = Origin { family, backend };
+                let read = |block| rules::read(block, origin, &keep, &mut diagnostics);
+                blocks.into_iter().map(read).collect()
+            }
+        };
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span);
+        (Rules { family, backend, format, tables }, diagnostics)
     }
-    origin.family = origin.family.or_else(|| infer_family(&blocks));
-    let tables =
-        blocks.into_iter().map(|block| rules::read(block, origin, &mut diagnostics)).collect();
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span);
-    (Rules { family: origin.family, backend: origin.backend, format, tables }, diagnostics)
 }
 
 /// Refuses what can't be a rules text.

@@ -91,9 +91,9 @@ pub enum RulesFormat {
     },
 }
 
-/// A parsed rules text.
+/// A parsed rules text. Its rules are syntax, unless its reader made something else of them.
 #[derive(Clone, Debug)]
-pub struct Rules<'a> {
+pub struct Rules<'a, R = Rule<'a>> {
     /// The family, where the text tells (its header, an address, an extension).
     pub family: Option<Family>,
     /// The backend, where the text tells (the header of iptables-save).
@@ -101,12 +101,24 @@ pub struct Rules<'a> {
     /// The form it came in.
     pub format: RulesFormat,
     /// The tables in the order of the text. Two blocks of one table are two entries.
-    pub tables: Vec<Table<'a>>,
+    pub tables: Vec<Table<'a, R>>,
+}
+
+impl<'a, R> Rules<'a, R> {
+    /// The same text with something else made of its rules.
+    pub fn map<S>(self, mut make: impl FnMut(R) -> S) -> Rules<'a, S> {
+        let Self { family, backend, format, tables } = self;
+        let table = |Table { name, span, chains, rules }: Table<'a, R>| {
+            let rules = rules.into_iter().map(&mut make).collect();
+            Table { name, span, chains, rules }
+        };
+        Rules { family, backend, format, tables: tables.into_iter().map(table).collect() }
+    }
 }
 
 /// One table of a rules text.
 #[derive(Clone, Debug)]
-pub struct Table<'a> {
+pub struct Table<'a, R = Rule<'a>> {
     /// Which table.
     pub name: TableName,
     /// The place of its header, or of its first line where it has none.
@@ -114,7 +126,7 @@ pub struct Table<'a> {
     /// The chains that are declared, in order.
     pub chains: Vec<Chain<'a>>,
     /// The rules of all chains, in order.
-    pub rules: Vec<Rule<'a>>,
+    pub rules: Vec<R>,
 }
 
 /// Packet and byte counters.

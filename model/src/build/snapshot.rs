@@ -7,15 +7,15 @@ use nattrace_parser::host::snapshot::part_name;
 use nattrace_parser::host::{
     address, bridge, docker, ipset, listener, nftables, route, rule, sysctl, zones,
 };
-use nattrace_parser::save::{Origin, parse_rules_of};
+use nattrace_parser::save::{Origin, Outline};
 use nattrace_parser::span::Span;
-use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat, TableName};
+use nattrace_parser::syntax::{Backend, Family, RulesFormat, TableName};
 
 use super::{Parts, build_host};
 use crate::System;
 use crate::host::{Assumption, Part};
 use crate::infer::infer;
-use crate::lower::{RulesInput, lower};
+use crate::lower::{Drafted, Drafter, lower_drafts};
 
 /// A named text: a file of a snapshot, or rules that were given on their own.
 #[derive(Clone, Copy, Debug)]
@@ -272,25 +272,30 @@ impl RulesText {
         Self { name: text.name.to_owned(), text: text.text.into(), part: None }
     }
 
-    /// Reads it as rules of the family that its part has, or that is said of what does not tell.
-    fn parse(&self, untold: Untold) -> (Rules<'_>, Vec<Diagnostic>) {
+    /// Cuts it as rules of the family that its part has, or that is said of what does not tell.
+    fn outline(&self, untold: Untold) -> Outline<'_> {
         let of_part = self.part.map(|part| match part {
             Part::Rules6 | Part::LegacyRules6 => Family::Ipv6,
             _ => Family::Ipv4,
         });
         let known = Origin { family: of_part, backend: None };
-        let (rules, diagnostics) = parse_rules_of(&self.text, known);
+        let outline = Outline::of(&self.text, known);
         let by_name = self.name.contains("ip6").then_some(Family::Ipv6);
-        match (rules.family, untold.family.or(by_name)) {
-            (None, family @ Some(_)) => parse_rules_of(&self.text, Origin { family, ..known }),
-            _ => (rules, diagnostics),
+        match (outline.family, untold.family.or(by_name)) {
+            (None, family @ Some(_)) => Outline::of(&self.text, Origin { family, ..known }),
+            _ => outline,
         }
+    }
+
+    /// Something to say about it.
+    fn diagnostic(&self, diagnostic: Diagnostic) -> PartDiagnostic {
+        PartDiagnostic { part: self.name.clone(), diagnostic }
     }
 
     /// The family and backend: of its part, else as the text tells, else as its name does.
     fn loaded_as(
         &self,
-        rules: &Rules<'_>,
+        rules: &Outline<'_>,
         untold: Untold,
         of_snapshot: &[(Family, Backend)],
     ) -> (Family, Backend) {
@@ -320,53 +325,43 @@ fn read_rules(
 ) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>, Vec<Assumption>) {
     let mut diagnostics = Vec::new();
     let mut of_snapshot = Vec::new();
-    let parsed: Vec<_> = texts
-        .iter()
-        .map(|text| {
-            let (rules, found) = text.parse(untold);
-            diagnostics.extend(
-                found
-                    .into_iter()
-                    .map(|diagnostic| PartDiagnostic { part: text.name.clone(), diagnostic }),
-            );
-            let (family, backend) = text.loaded_as(&rules, untold, &of_snapshot);
-            of_snapshot.push((family, backend));
-            let part = match (family, backend) {
-                (Family::Ipv4, Backend::Nft) => Part::Rules4,
-                (Family::Ipv6, Backend::Nft) => Part::Rules6,
-                (Family::Ipv4, Backend::Legacy) => Part::LegacyRules4,
-                (Family::Ipv6, Backend::Legacy) => Part::LegacyRules6,
-            };
-            if text.part.is_none() {
-                parts.others.push(part);
-            }
-            (rules, family, backend)
-        })
+    let mut inputs: Vec<Drafted<'_>> = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        let outline = text.outline(untold);
+        let (family, backend) = text.loaded_as(&outline, untold, &of_snapshot);
+        of_snapshot.push((family, backend));
+        let part = match (family, backend) {
+            (Family::Ipv4, Backend::Nft) => Part::Rules4,
+            (Family::Ipv6, Backend::Nft) => Part::Rules6,
+            (Family::Ipv4, Backend::Legacy) => Part::LegacyRules4,
+            (Family::Ipv6, Backend::Legacy) => Part::LegacyRules6,
+        };
+        if text.part.is_none() {
+            parts.others.push(part);
+        }
+        let (rules, found) = outline.read(|| {
+            let mut drafter = Drafter::new(index, family);
+            move |rule| drafter.draft(&rule)
+        });
+        diagnostics.extend(found.into_iter().map(|diagnostic| text.diagnostic(diagnostic)));
+        inputs.push(Drafted { name: &text.name, text: &text.text, rules, family, backend });
+    }
+    let hidden: Vec<Assumption> = [Family::Ipv4, Family::Ipv6]
+        .into_iter()
+        .filter_map(|family| tables_not_shown(&inputs, family))
         .collect();
-    let inputs: Vec<RulesInput<'_>> = texts
-        .iter()
-        .zip(&parsed)
-        .map(|(text, (rules, family, backend))| RulesInput {
-            name: &text.name,
-            text: &text.text,
-            rules,
-            family: *family,
-            backend: *backend,
-        })
-        .collect();
-    let (ruleset, found) = lower(&inputs);
-    diagnostics.extend(found.into_iter().filter_map(|(input, diagnostic)| {
-        Some(PartDiagnostic { part: texts.get(input)?.name.clone(), diagnostic })
-    }));
-    let hidden =
-        [Family::Ipv4, Family::Ipv6].into_iter().filter_map(|f| tables_not_shown(&inputs, f));
-    let hidden = hidden.collect();
+    let (ruleset, found) = lower_drafts(inputs);
+    diagnostics.extend(
+        found
+            .into_iter()
+            .filter_map(|(input, diagnostic)| Some(texts.get(input)?.diagnostic(diagnostic))),
+    );
     (ruleset, diagnostics, hidden)
 }
 
 /// What is assumed of the tables that no text shows: only iptables-save prints all that there are,
 /// `iptables -L` and `-S` print one.
-fn tables_not_shown(inputs: &[RulesInput<'_>], family: Family) -> Option<Assumption> {
+fn tables_not_shown(inputs: &[Drafted<'_>], family: Family) -> Option<Assumption> {
     let of_family = || inputs.iter().filter(|input| input.family == family);
     let whole = of_family().any(|input| input.rules.format == RulesFormat::Save);
     let shown = |name: TableName| {

@@ -1,5 +1,6 @@
 //! The chains of a table, and which rules stand in which.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
 use nattrace_parser::diagnostic::{Diagnostic, nearest};
@@ -7,69 +8,75 @@ use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{self, Placement, Policy};
 use rayon::prelude::*;
 
-use super::selection::Section;
+use super::draft::Draft;
+use super::selection::{Place, Section};
 use crate::ruleset::{Base, ChainId, base_of};
 
 /// The chains of one table.
 #[derive(Debug)]
 pub(super) struct Table<'a> {
-    pub(super) section: &'a Section<'a>,
+    pub(super) section: Place,
     /// The number of its first chain in the ruleset.
     pub(super) first: u32,
     pub(super) chains: Vec<ChainDraft<'a>>,
-    names: HashMap<&'a str, u32>,
+    names: HashMap<Cow<'a, str>, u32>,
 }
 
-/// A chain with its rules as they were parsed, in the order in which the kernel has them.
+/// A chain without its rules.
 #[derive(Debug)]
 pub(super) struct ChainDraft<'a> {
-    pub(super) name: &'a str,
+    pub(super) name: Cow<'a, str>,
     pub(super) base: Option<Base>,
-    pub(super) rules: RuleList<'a>,
     /// Whether the text gives its policy.
     policy_given: bool,
 }
 
-/// The rules of one chain.
-#[derive(Debug, Default)]
-pub(super) struct RuleList<'a> {
-    /// All of them, while they stand together in the text, as they do in every dump.
-    run: &'a [syntax::Rule<'a>],
-    /// All of them, once they are scattered or inserted. Double-ended, because a list of `-I`
-    /// lines inserts at the front.
-    scattered: Option<VecDeque<&'a syntax::Rule<'a>>>,
+/// The rules of one chain as they were drafted, in the order in which the kernel has them.
+#[derive(Debug)]
+pub(super) enum RuleList<'d, 'a> {
+    /// They stand together in the text, as they do in every dump.
+    Run(&'d mut [Draft<'a>]),
+    /// They are scattered or inserted. Double-ended, because a list of `-I` lines inserts at the
+    /// front.
+    Scattered(VecDeque<&'d mut Draft<'a>>),
 }
 
-impl<'a> RuleList<'a> {
-    /// The rules as a slice of the text's own, or one by one.
-    pub(super) fn view(&self) -> Result<&'a [syntax::Rule<'a>], &VecDeque<&'a syntax::Rule<'a>>> {
-        self.scattered.as_ref().map_or(Ok(self.run), Err)
+impl Default for RuleList<'_, '_> {
+    fn default() -> Self {
+        Self::Run(&mut [])
     }
+}
 
+impl<'d, 'a> RuleList<'d, 'a> {
     fn len(&self) -> usize {
-        self.scattered.as_ref().map_or(self.run.len(), VecDeque::len)
-    }
-
-    fn append(&mut self, rules: &'a [syntax::Rule<'a>]) {
-        if self.len() == 0 {
-            self.run = rules;
-            self.scattered = None;
-        } else {
-            self.scatter().extend(rules);
+        match self {
+            Self::Run(rules) => rules.len(),
+            Self::Scattered(rules) => rules.len(),
         }
     }
 
-    /// Inserts before the rule of this index; answers whether there is such a place.
-    fn insert(&mut self, at: usize, rule: &'a syntax::Rule<'a>) -> bool {
-        let rules = self.scatter();
-        let fits = at <= rules.len();
-        rules.insert(at.min(rules.len()), rule);
-        fits
+    fn append(&mut self, rules: &'d mut [Draft<'a>]) {
+        if self.len() == 0 {
+            *self = Self::Run(rules);
+        } else {
+            let mut all = std::mem::take(self).scattered();
+            all.extend(rules);
+            *self = Self::Scattered(all);
+        }
     }
 
-    fn scatter(&mut self) -> &mut VecDeque<&'a syntax::Rule<'a>> {
-        let run = self.run;
-        self.scattered.get_or_insert_with(|| run.iter().collect())
+    /// Inserts before the rule of this index, or at the end where there is no such rule.
+    fn insert(&mut self, at: usize, rule: &'d mut Draft<'a>) {
+        let mut all = std::mem::take(self).scattered();
+        all.insert(at.min(all.len()), rule);
+        *self = Self::Scattered(all);
+    }
+
+    fn scattered(self) -> VecDeque<&'d mut Draft<'a>> {
+        match self {
+            Self::Run(rules) => rules.iter_mut().collect(),
+            Self::Scattered(rules) => rules,
+        }
     }
 }
 
@@ -87,97 +94,101 @@ impl<'a> Table<'a> {
 
     /// The name that was probably meant.
     pub(super) fn nearest(&self, name: &str) -> Option<&str> {
-        nearest(name, self.chains.iter().map(|chain| chain.name))
+        nearest(name, self.chains.iter().map(|chain| chain.name.as_ref()))
     }
 
-    fn declare(&mut self, name: &'a str, policy: Policy) -> u32 {
-        let Section { backend, table, .. } = *self.section;
+    fn declare(&mut self, name: Cow<'a, str>, policy: Policy) -> u32 {
+        let Place { backend, table, .. } = self.section;
         let index = u32::try_from(self.chains.len()).unwrap_or(u32::MAX);
-        let base = base_of(backend, table, name, policy);
-        self.chains.push(ChainDraft {
-            name,
-            base,
-            rules: RuleList::default(),
-            policy_given: false,
-        });
+        let base = base_of(backend, table, &name, policy);
+        self.chains.push(ChainDraft { name: name.clone(), base, policy_given: false });
         self.names.insert(name, index);
         index
-    }
-
-    fn chain_mut(&mut self, index: u32) -> Option<&mut ChainDraft<'a>> {
-        self.chains.get_mut(index as usize)
     }
 }
 
 /// Declares the chains of all sections and hands each its rules.
-pub(super) fn tables<'a>(
-    sections: &'a [Section<'a>],
+pub(super) fn tables<'d, 'a>(
+    sections: Vec<Section<'d, 'a>>,
     diagnostics: &mut Vec<(usize, Diagnostic)>,
-) -> Vec<Table<'a>> {
+) -> Vec<(Table<'a>, Vec<RuleList<'d, 'a>>)> {
     let mut tables = Vec::with_capacity(sections.len());
     let mut first = 0;
-    for section in sections {
-        let declared: usize = section.blocks.iter().map(|block| block.chains.len()).sum();
+    for Section { place, blocks } in sections {
+        let declared: usize = blocks.iter().map(|block| block.chains.len()).sum();
         let mut table = Table {
-            section,
+            section: place,
             first,
             chains: Vec::with_capacity(declared),
             names: HashMap::with_capacity(declared),
         };
         let mut found = Vec::new();
         // The built-in chains of a table exist in the kernel, declared or not (kernel-facts A11).
-        for &name in section.table.builtin_chains() {
-            table.declare(name, Policy::Accept);
+        for &name in place.table.builtin_chains() {
+            table.declare(name.into(), Policy::Accept);
         }
-        declare_chains(&mut table, &mut found);
-        place_rules(&mut table, &mut found);
-        note_undeclared(&table, &mut found);
-        diagnostics.extend(found.into_iter().map(|diagnostic| (section.input, diagnostic)));
+        for chain in blocks.iter().flat_map(|block| &block.chains) {
+            declare_chain(&mut table, chain, &mut found);
+        }
+        note_undeclared(
+            &table,
+            blocks.first().map_or(Span::default(), |first| first.span),
+            &mut found,
+        );
+        let lists = place_rules(&mut table, blocks, &mut found);
+        diagnostics.extend(found.into_iter().map(|diagnostic| (place.input, diagnostic)));
         first += u32::try_from(table.chains.len()).unwrap_or(u32::MAX);
-        tables.push(table);
+        tables.push((table, lists));
     }
     tables
 }
 
-fn declare_chains(table: &mut Table<'_>, found: &mut Vec<Diagnostic>) {
-    let section = table.section;
-    for chain in section.blocks.iter().flat_map(|block| &block.chains) {
-        let index = match table.names.get(&*chain.name) {
-            Some(&index) => index,
-            None => table.declare(&chain.name, Policy::Accept),
-        };
-        let Some(draft) = table.chain_mut(index) else { continue };
-        match (&mut draft.base, chain.policy) {
-            (Some(base), Some(policy)) => {
-                base.policy = policy;
-                draft.policy_given = true;
-            }
-            (Some(_), None) | (None, None) => {}
-            (None, Some(_)) => {
-                let message = format!("`{}` is no built-in chain and has no policy", chain.name);
-                let diagnostic = Diagnostic::warning("user-chain-policy", message, chain.span);
-                found.push(diagnostic.help("what reaches its end goes back to the calling chain"));
-            }
+fn declare_chain<'a>(
+    table: &mut Table<'a>,
+    chain: &syntax::Chain<'a>,
+    found: &mut Vec<Diagnostic>,
+) {
+    let index = match table.names.get(&*chain.name) {
+        Some(&index) => index,
+        None => table.declare(chain.name.clone(), Policy::Accept),
+    };
+    let Some(draft) = table.chains.get_mut(index as usize) else { return };
+    match (&mut draft.base, chain.policy) {
+        (Some(base), Some(policy)) => {
+            base.policy = policy;
+            draft.policy_given = true;
+        }
+        (Some(_), None) | (None, None) => {}
+        (None, Some(_)) => {
+            let message = format!("`{}` is no built-in chain and has no policy", chain.name);
+            let diagnostic = Diagnostic::warning("user-chain-policy", message, chain.span);
+            found.push(diagnostic.help("what reaches its end goes back to the calling chain"));
         }
     }
 }
 
-fn place_rules(table: &mut Table<'_>, found: &mut Vec<Diagnostic>) {
-    let section = table.section;
-    for block in &section.blocks {
+/// Hands every chain its rules; the lists are in the order of the chains.
+fn place_rules<'d, 'a>(
+    table: &mut Table<'a>,
+    blocks: Vec<&'d mut syntax::Table<'a, Draft<'a>>>,
+    found: &mut Vec<Diagnostic>,
+) -> Vec<RuleList<'d, 'a>> {
+    let mut lists: Vec<RuleList<'_, '_>> = Vec::with_capacity(table.chains.len());
+    lists.resize_with(table.chains.len(), RuleList::default);
+    for block in blocks {
         // Rules of one chain stand together nearly always.
-        let together = |one: &syntax::Rule<'_>, next: &syntax::Rule<'_>| {
+        let together = |one: &Draft<'_>, next: &Draft<'_>| {
             one.placement == Placement::Append
                 && next.placement == Placement::Append
                 && one.chain == next.chain
         };
         let names = &table.names;
-        let runs: Vec<(&[syntax::Rule<'_>], Option<u32>)> = block
+        let runs: Vec<(&mut [Draft<'_>], Option<u32>)> = block
             .rules
-            .par_chunk_by(together)
+            .par_chunk_by_mut(together)
             .map(|run| {
-                let known = run.first().and_then(|first| names.get(&*first.chain));
-                (run, known.copied())
+                let known = run.first().and_then(|first| names.get(&*first.chain).copied());
+                (run, known)
             })
             .collect();
         for (run, known) in runs {
@@ -185,34 +196,39 @@ fn place_rules(table: &mut Table<'_>, found: &mut Vec<Diagnostic>) {
             // The parser says so where the text should have declared the chain.
             let index = known
                 .or_else(|| table.names.get(&*first.chain).copied())
-                .unwrap_or_else(|| table.declare(&first.chain, Policy::Accept));
-            let Some(draft) = table.chain_mut(index) else { continue };
-            match first.placement {
-                Placement::Append => draft.rules.append(run),
-                Placement::Insert(position) => {
-                    let length = draft.rules.len();
+                .unwrap_or_else(|| table.declare(first.chain.clone(), Policy::Accept));
+            if lists.len() < table.chains.len() {
+                lists.resize_with(table.chains.len(), RuleList::default);
+            }
+            let Some(list) = lists.get_mut(index as usize) else { continue };
+            match (first.placement, run) {
+                (Placement::Insert(position), [first, ..]) => {
+                    let length = list.len();
                     let at = (position as usize).saturating_sub(1);
-                    if !draft.rules.insert(at, first) || position == 0 {
+                    if at > length || position == 0 {
                         found.push(bad_position(first, position, length));
                     }
+                    list.insert(at, first);
                 }
+                (_, run) => list.append(run),
             }
         }
     }
+    lists
 }
 
-fn bad_position(rule: &syntax::Rule<'_>, position: u32, length: usize) -> Diagnostic {
+fn bad_position(draft: &Draft<'_>, position: u32, length: usize) -> Diagnostic {
     let message = format!(
         "expected a position from 1 to {} in chain `{}`, found `{position}`",
         length + 1,
-        rule.chain
+        draft.chain
     );
-    Diagnostic::error("bad-position", message, rule.span)
+    Diagnostic::error("bad-position", message, draft.rule.origin.span)
 }
 
 /// Says for which built-in chains the text gives no policy. iptables-nft-restore takes ACCEPT, the
 /// legacy one keeps what the kernel had (kernel-facts I4).
-fn note_undeclared(table: &Table<'_>, found: &mut Vec<Diagnostic>) {
+fn note_undeclared(table: &Table<'_>, span: Span, found: &mut Vec<Diagnostic>) {
     let silent: Vec<String> = table
         .chains
         .iter()
@@ -222,7 +238,6 @@ fn note_undeclared(table: &Table<'_>, found: &mut Vec<Diagnostic>) {
     if silent.is_empty() {
         return;
     }
-    let span = table.section.blocks.first().map_or(Span::default(), |block| block.span);
     let message = format!(
         "no policy is given for {} of table `{}`: taken as ACCEPT",
         silent.join(", "),

@@ -1,21 +1,18 @@
-//! One rule: its conditions, its target, and where it came from.
+//! Chains with their rules: jumps become chains, and what is found on the way is collected.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nattrace_parser::diagnostic::Diagnostic;
-use nattrace_parser::emit_rule;
 use nattrace_parser::span::Span;
-use nattrace_parser::syntax::{self, AddressMask, Family, Interfaces, NatRange, Negatable, Value};
+use nattrace_parser::syntax::Family;
 use rayon::prelude::*;
 
 use super::chain::{ChainDraft, RuleList, Table};
-use super::conditions::Conditions;
-use super::{matches, placement, targets, tracking};
-use crate::address::Prefix;
-use crate::condition::{Condition, InterfacePattern, Sense, Undecided};
+use super::draft::{Call, Draft};
+use super::placement;
 use crate::graph::HookSet;
-use crate::ruleset::{Chain, ChainId, Origin, Rule};
+use crate::ruleset::{Chain, Origin, Rule};
 use crate::target::Target;
 
 /// From how many rules on a chain is lowered on several cores.
@@ -33,11 +30,8 @@ pub(super) struct Lowered {
 
 /// What the lowering of a rule needs to know of its surroundings.
 #[derive(Clone, Copy)]
-pub(super) struct Context<'a> {
-    pub(super) table: &'a Table<'a>,
-    pub(super) family: Family,
-    /// The index of the input.
-    input: usize,
+struct Context<'a> {
+    table: &'a Table<'a>,
     findings: &'a Findings,
 }
 
@@ -50,16 +44,16 @@ struct Findings {
 
 impl Context<'_> {
     /// Reports something about the input at hand.
-    pub(super) fn report(&self, diagnostic: Diagnostic) {
+    fn report(&self, diagnostic: Diagnostic) {
         if let Ok(mut diagnostics) = self.findings.diagnostics.lock() {
-            diagnostics.push((self.input, diagnostic));
+            diagnostics.push((self.table.section.input, diagnostic));
         }
     }
 
     /// Marks that a rule of this family needs the kernel to track connections.
     fn track(&self) {
         let [v4, v6] = &self.findings.tracking;
-        let flag = match self.family {
+        let flag = match self.table.section.family {
             Family::Ipv4 => v4,
             Family::Ipv6 => v6,
         };
@@ -72,28 +66,30 @@ impl Context<'_> {
 
 /// Lowers the rules of all chains, on several cores.
 pub(super) fn lower_rules(
-    tables: &[Table<'_>],
+    tables: Vec<(Table<'_>, Vec<RuleList<'_, '_>>)>,
     diagnostics: &mut Vec<(usize, Diagnostic)>,
 ) -> Lowered {
     let findings = Findings::default();
-    let drafts: Vec<(&Table<'_>, &ChainDraft<'_>)> = tables
+    let (tables, lists): (Vec<Table<'_>>, Vec<_>) = tables.into_iter().unzip();
+    let drafts: Vec<(&Table<'_>, &ChainDraft<'_>, RuleList<'_, '_>)> = tables
         .iter()
-        .flat_map(|table| table.chains.iter().map(move |draft| (table, draft)))
+        .zip(lists)
+        .flat_map(|(table, lists)| {
+            table.chains.iter().zip(lists).map(move |(draft, list)| (table, draft, list))
+        })
         .collect();
     let (chains, allowed) = drafts
-        .par_iter()
-        .map_init(Conditions::default, |scratch, (table, draft)| {
+        .into_par_iter()
+        .map(|(table, draft, list)| {
             let section = table.section;
-            let family = section.family;
-            let context = Context { table, family, input: section.input, findings: &findings };
-            let rules = lower_chain(&draft.rules, &context, scratch);
+            let rules = lower_chain(list, &Context { table, findings: &findings });
             let allowed = rules.iter().map(placement::hooks_of);
             let allowed = allowed.fold(HookSet::all(), HookSet::intersection);
             let chain = Chain {
                 backend: section.backend,
-                family,
+                family: section.family,
                 table: section.table,
-                name: draft.name.into(),
+                name: draft.name.as_ref().into(),
                 base: draft.base,
                 rules,
             };
@@ -106,138 +102,50 @@ pub(super) fn lower_rules(
     Lowered { chains, allowed, tracking }
 }
 
-fn lower_chain(rules: &RuleList<'_>, context: &Context<'_>, scratch: &mut Conditions) -> Vec<Rule> {
-    match rules.view() {
-        Ok(rules) if rules.len() < LONG_CHAIN => {
-            rules.iter().map(|rule| lower_rule(rule, context, scratch)).collect()
+fn lower_chain(rules: RuleList<'_, '_>, context: &Context<'_>) -> Vec<Rule> {
+    match rules {
+        RuleList::Run(rules) if rules.len() < LONG_CHAIN => {
+            rules.iter_mut().map(|draft| settle(draft, context)).collect()
         }
-        Ok(rules) => rules
-            .par_iter()
-            .map_init(Conditions::default, |scratch, rule| lower_rule(rule, context, scratch))
-            .collect(),
-        Err(rules) => rules
-            .par_iter()
-            .map_init(Conditions::default, |scratch, rule| lower_rule(rule, context, scratch))
-            .collect(),
+        RuleList::Run(rules) => rules.par_iter_mut().map(|draft| settle(draft, context)).collect(),
+        RuleList::Scattered(rules) => {
+            rules.into_par_iter().map(|draft| settle(draft, context)).collect()
+        }
     }
 }
 
-fn lower_rule(rule: &syntax::Rule<'_>, context: &Context<'_>, conditions: &mut Conditions) -> Rule {
-    check_families(rule, context);
-    lower_basics(rule, conditions);
-    let mut tracked = false;
-    for extension in &rule.matches {
-        tracked |= tracking::match_needs_connections(extension.extension.name);
-        matches::lower_match(extension, conditions);
+/// Hands out a rule with its jump resolved.
+fn settle(draft: &mut Draft<'_>, context: &Context<'_>) -> Rule {
+    for span in &draft.strangers {
+        let (expected, found) = match context.table.section.family {
+            Family::Ipv4 => ("IPv4", "IPv6"),
+            Family::Ipv6 => ("IPv6", "IPv4"),
+        };
+        let message = format!("expected an {expected} address, found an {found} address");
+        context.report(Diagnostic::error("wrong-family", message, *span));
     }
-    for _ in &rule.unsupported {
-        conditions.unsupported();
-    }
-    if rule.interfaces == Interfaces::NotShown {
-        conditions.undecided(Undecided::InterfacesNotShown);
-    }
-    let target = lower_target(&rule.target, context, &mut tracked);
-    if tracked {
+    if draft.tracked {
         context.track();
     }
-    Rule {
-        conditions: conditions.take(),
-        target,
-        origin: Origin {
-            source: u16::try_from(context.input).unwrap_or(u16::MAX),
-            line: rule.line,
-            span: rule.span,
-            printed: (!rule.verbatim).then(|| print(rule)),
-        },
-        counters: rule.counters,
-    }
-}
-
-fn print(rule: &syntax::Rule<'_>) -> Box<str> {
-    let mut text = String::new();
-    emit_rule(rule, &mut text);
-    text.into()
-}
-
-/// What a rule asks without any extension.
-fn lower_basics(rule: &syntax::Rule<'_>, conditions: &mut Conditions) {
-    let prefix = |given: &Negatable<AddressMask>| {
-        let any = matches!(given.value, AddressMask::V4(_, 0) | AddressMask::V6(_, 0));
-        let sense = Sense::of_negation(given.negated);
-        (!any || given.negated).then(|| (sense, Prefix::from(given.value)))
+    let target = match draft.call.take() {
+        Some(call) => resolve(&call, context),
+        None => std::mem::replace(&mut draft.rule.target, Target::None),
     };
-    if let Some((sense, prefix)) = rule.source.as_ref().and_then(prefix) {
-        conditions.push(Condition::Source(sense, prefix));
-    }
-    if let Some((sense, prefix)) = rule.destination.as_ref().and_then(prefix) {
-        conditions.push(Condition::Destination(sense, prefix));
-    }
-    if let Some(given) = &rule.in_interface {
-        let sense = Sense::of_negation(given.negated);
-        conditions.push(interface(sense, &given.value, Condition::InInterface));
-    }
-    if let Some(given) = &rule.out_interface {
-        let sense = Sense::of_negation(given.negated);
-        conditions.push(interface(sense, &given.value, Condition::OutInterface));
-    }
-    if let Some(given) = rule.protocol {
-        conditions.push(protocol(given));
-    }
-    if let Some(given) = rule.fragment {
-        conditions.push(Condition::Fragment(Sense::of_negation(given.negated)));
-    }
+    let Rule { conditions, origin, counters, .. } = &mut draft.rule;
+    let Origin { source, line, span, printed } = origin;
+    let origin = Origin { source: *source, line: *line, span: *span, printed: printed.take() };
+    Rule { conditions: std::mem::take(conditions), target, origin, counters: *counters }
 }
 
-/// `+` and, in rules of old tools, the empty name stand for every interface; negated they never
-/// match (kernel-facts G8).
-fn interface(
-    sense: Sense,
-    name: &str,
-    condition: fn(Sense, InterfacePattern) -> Condition,
-) -> Condition {
-    match name {
-        "+" | "" => Condition::Constant(sense.apply(true)),
-        _ => condition(sense, InterfacePattern::parse(name)),
-    }
-}
-
-/// Protocol 0 stands for all (kernel-facts G10).
-fn protocol(given: Negatable<u8>) -> Condition {
-    let sense = Sense::of_negation(given.negated);
-    match given.value {
-        0 => Condition::Constant(sense.apply(true)),
-        number => Condition::Protocol(sense, number),
-    }
-}
-
-fn lower_target(target: &syntax::Target<'_>, context: &Context<'_>, tracked: &mut bool) -> Target {
-    match target {
-        syntax::Target::None => Target::None,
-        syntax::Target::Accept => Target::Accept,
-        syntax::Target::Drop => Target::Drop,
-        syntax::Target::Return => Target::Return,
-        syntax::Target::Jump(name, span) => call(name, *span, Target::Jump, context),
-        syntax::Target::Goto(name, span) => call(name, *span, Target::Goto, context),
-        syntax::Target::Extension(extension) => {
-            *tracked |= tracking::target_needs_connections(extension);
-            targets::lower_target(extension)
-        }
-        syntax::Target::Unsupported(unknown) => {
-            let mut words = unknown.raw.split_whitespace();
-            let name = words.find(|word| !word.starts_with('-')).unwrap_or(&unknown.raw);
-            Target::Unsupported(name.into())
-        }
-    }
-}
-
-fn call(name: &str, span: Span, target: fn(ChainId) -> Target, context: &Context<'_>) -> Target {
+fn resolve(call: &Call<'_>, context: &Context<'_>) -> Target {
+    let Call { name, span, target } = call;
     let Some(chain) = context.table.find(name) else {
-        context.report(missing_chain(name, span, context.table));
-        return Target::Unsupported(name.into());
+        context.report(missing_chain(name, *span, context.table));
+        return Target::Unsupported(name.as_ref().into());
     };
     if context.table.is_base(chain) {
         // The parser refuses it already.
-        return Target::Unsupported(name.into());
+        return Target::Unsupported(name.as_ref().into());
     }
     target(chain)
 }
@@ -249,43 +157,5 @@ fn missing_chain(name: &str, span: Span, table: &Table<'_>) -> Diagnostic {
     match table.nearest(name) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
         None => diagnostic,
-    }
-}
-
-/// Refuses addresses of the other family; the parser can't tell where the text does not.
-fn check_families(rule: &syntax::Rule<'_>, context: &Context<'_>) {
-    let check = |family: Family, span: Span| {
-        if family != context.family {
-            let (expected, found) = match context.family {
-                Family::Ipv4 => ("IPv4", "IPv6"),
-                Family::Ipv6 => ("IPv6", "IPv4"),
-            };
-            let message = format!("expected an {expected} address, found an {found} address");
-            context.report(Diagnostic::error("wrong-family", message, span));
-        }
-    };
-    for given in [&rule.source, &rule.destination].into_iter().flatten() {
-        check(family_of(given.value), rule.span);
-    }
-    let target = match &rule.target {
-        syntax::Target::Extension(extension) => Some(extension),
-        _ => None,
-    };
-    for option in rule.matches.iter().chain(target).flat_map(|extension| &extension.options) {
-        match &option.value {
-            Value::Address(address) => check(family_of(*address), option.span),
-            Value::AddressRange(first, _) => check(Family::of(*first), option.span),
-            Value::Nat(NatRange { addresses: Some((first, _)), .. }) => {
-                check(Family::of(*first), option.span);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn family_of(address: AddressMask) -> Family {
-    match address {
-        AddressMask::V4(..) => Family::Ipv4,
-        AddressMask::V6(..) => Family::Ipv6,
     }
 }

@@ -2,18 +2,25 @@
 
 use nattrace_parser::syntax::{Backend, Family, RulesFormat, Table, TableName};
 
-use super::RulesInput;
+use super::Drafted;
+use super::draft::Draft;
 
-/// All blocks of one table that count together.
-#[derive(Debug)]
-pub(super) struct Section<'a> {
+/// A table of a host, and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
     pub(super) backend: Backend,
     pub(super) family: Family,
     pub(super) table: TableName,
-    /// The index of the input that they stand in.
+    /// The index of the input that it stands in.
     pub(super) input: usize,
+}
+
+/// All blocks of one table that count together.
+#[derive(Debug)]
+pub(super) struct Section<'d, 'a> {
+    pub(super) place: Place,
     /// The blocks in order.
-    pub(super) blocks: Vec<&'a Table<'a>>,
+    pub(super) blocks: Vec<&'d mut Table<'a, Draft<'a>>>,
 }
 
 /// Chooses for each backend, family and table the input that has the last word.
@@ -21,31 +28,26 @@ pub(super) struct Section<'a> {
 /// Within one text in the form of iptables-save a second block of a table replaces the first, as
 /// iptables-restore has it (kernel-facts I1, I4); blocks of commands and listings add up. The parser warns
 /// of a second block.
-pub(super) fn select<'a>(inputs: &[RulesInput<'a>]) -> Vec<Section<'a>> {
-    let mut sections: Vec<Section<'a>> = Vec::new();
-    for (index, input) in inputs.iter().enumerate() {
-        for table in &input.rules.tables {
+pub(super) fn select<'d, 'a>(inputs: &'d mut [Drafted<'a>]) -> Vec<Section<'d, 'a>> {
+    let mut sections: Vec<Section<'d, 'a>> = Vec::new();
+    for (index, input) in inputs.iter_mut().enumerate() {
+        let Drafted { backend, family, .. } = *input;
+        let format = input.rules.format;
+        for block in &mut input.rules.tables {
+            let place = Place { backend, family, table: block.name, input: index };
             let same = sections.iter_mut().find(|section| {
-                section.table == table.name
-                    && section.family == input.family
-                    && section.backend == input.backend
+                let Place { backend, family, table, .. } = section.place;
+                (backend, family, table) == (place.backend, place.family, place.table)
             });
             let Some(section) = same else {
-                sections.push(Section {
-                    backend: input.backend,
-                    family: input.family,
-                    table: table.name,
-                    input: index,
-                    blocks: vec![table],
-                });
+                sections.push(Section { place, blocks: vec![block] });
                 continue;
             };
-            let replaces = section.input != index || input.rules.format == RulesFormat::Save;
-            if replaces {
+            if section.place.input != index || format == RulesFormat::Save {
                 section.blocks.clear();
             }
-            section.input = index;
-            section.blocks.push(table);
+            section.place = place;
+            section.blocks.push(block);
         }
     }
     sections

@@ -16,12 +16,13 @@ use crate::words::{Word, clip, split_words};
 /// How many lines a thread should have at least.
 const LINES_A_THREAD: usize = 1_024;
 
-/// Reads the rules of one table.
-pub(super) fn read<'a>(
+/// Reads the rules of one table, and keeps of each what a `keep` makes of it.
+pub(super) fn read<'a, R: Send, K: FnMut(Rule<'a>) -> R>(
     block: Block<'a>,
     origin: Origin,
+    keep: &(impl Fn() -> K + Sync),
     diagnostics: &mut Vec<Diagnostic>,
-) -> Table<'a> {
+) -> Table<'a, R> {
     let mut declared = tables::declared(&block, diagnostics);
     if !block.declared {
         for line in &block.lines {
@@ -38,24 +39,22 @@ pub(super) fn read<'a>(
         declared: &declared,
         asides: Mutex::new(Asides::default()),
     };
+    let start = || (Buffers::default(), keep());
+    let line = |(buffers, keep): &mut (Buffers<'a>, K), (index, line): (usize, &RuleLine<'a>)| {
+        reading.line(index, line, buffers, keep)
+    };
     let mut rules = Vec::new();
     if block.lines.len() < 2 * LINES_A_THREAD {
-        let mut buffers = Buffers::default();
+        let mut started = start();
         rules.reserve_exact(block.lines.len());
-        rules.extend(
-            block
-                .lines
-                .iter()
-                .enumerate()
-                .map(|(index, line)| reading.line(index, line, &mut buffers)),
-        );
+        rules.extend(block.lines.iter().enumerate().map(|numbered| line(&mut started, numbered)));
     } else {
         block
             .lines
             .par_iter()
             .enumerate()
             .with_min_len(LINES_A_THREAD)
-            .map_init(Buffers::default, |buffers, (index, line)| reading.line(index, line, buffers))
+            .map_init(start, line)
             .collect_into_vec(&mut rules);
     }
     let mut asides = reading.asides.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +66,7 @@ pub(super) fn read<'a>(
 }
 
 /// Puts the further rules of lists where they belong, and takes out what is no rule.
-fn merge<'a>(rules: Vec<Rule<'a>>, mut asides: Asides<'a>) -> Vec<Rule<'a>> {
+fn merge<R>(rules: Vec<R>, mut asides: Asides<R>) -> Vec<R> {
     asides.more.sort_by_key(|(index, _)| *index);
     asides.none.sort_unstable();
     let mut more = asides.more.into_iter().peekable();
@@ -93,37 +92,49 @@ struct Buffers<'a> {
 }
 
 /// What few lines have: messages and further rules, with the number of their line.
-#[derive(Default)]
-struct Asides<'a> {
+struct Asides<R> {
     diagnostics: Vec<Diagnostic>,
-    more: Vec<(usize, Rule<'a>)>,
+    more: Vec<(usize, R)>,
     none: Vec<usize>,
 }
 
+impl<R> Default for Asides<R> {
+    fn default() -> Self {
+        Self { diagnostics: Vec::new(), more: Vec::new(), none: Vec::new() }
+    }
+}
+
 /// The reading of the rules of one table.
-struct Reading<'b, 'a> {
+struct Reading<'b, R> {
     table: TableName,
     origin: Origin,
     declared: &'b Declared<'b>,
-    asides: Mutex<Asides<'a>>,
+    asides: Mutex<Asides<R>>,
 }
 
-impl<'a> Reading<'_, 'a> {
+impl<R> Reading<'_, R> {
     /// Reads one line; what is beside its rule goes to the asides.
-    fn line(&self, index: usize, line: &RuleLine<'a>, buffers: &mut Buffers<'a>) -> Rule<'a> {
+    fn line<'a>(
+        &self,
+        index: usize,
+        line: &RuleLine<'a>,
+        buffers: &mut Buffers<'a>,
+        keep: &mut impl FnMut(Rule<'a>) -> R,
+    ) -> R {
         let (rule, is_rule) = self.rule(line, buffers);
+        let kept = keep(rule);
         if !is_rule || !buffers.more.is_empty() || !buffers.diagnostics.is_empty() {
             let mut asides = self.asides.lock().unwrap_or_else(PoisonError::into_inner);
             asides.diagnostics.append(&mut buffers.diagnostics);
-            asides.more.extend(buffers.more.drain(..).map(|rule| (index, rule)));
+            asides.more.extend(buffers.more.drain(..).map(|rule| (index, keep(rule))));
             if !is_rule {
                 asides.none.push(index);
             }
         }
-        rule
+        kept
     }
 
-    fn rule(&self, rule_line: &RuleLine<'a>, buffers: &mut Buffers<'a>) -> (Rule<'a>, bool) {
+    fn rule<'a>(&self, rule_line: &RuleLine<'a>, buffers: &mut Buffers<'a>) -> (Rule<'a>, bool) {
         let Buffers { words, scratch, more, diagnostics } = buffers;
         words.clear();
         let (line, counters) = split_counters(rule_line.line, diagnostics);
