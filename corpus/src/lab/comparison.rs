@@ -228,7 +228,8 @@ impl Expected {
             }
             for departure in &mut seen.departed {
                 // What the answer quotes as its source is the port that was drawn.
-                departure.destination_port_random = drawn;
+                let chance = answer.egress.as_ref().is_some_and(|e| e.source_port_random);
+                departure.destination_port_random = drawn || chance;
                 departure.egress.source_port_random |= drawn;
             }
             let by = out_interface(&reply.egress);

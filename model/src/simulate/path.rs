@@ -184,8 +184,8 @@ impl<'s> Trip<'_, 's, '_> {
                 let step = decision(RouteDecision::BridgePort, Some(why));
                 return self.refuse(step, Stop::Dropped);
             }
-            return Ok(());
         }
+        // A port that is isolated does not talk to itself either (`should_deliver`).
         let question = || format!("the ports of `{}` are isolated", arrival.interface);
         let isolation: Vec<_> = ports().map(|port| port.isolated).collect();
         let known_free = isolation.iter().all(|isolated| isolated.is_none_or(|on| !on));
