@@ -213,12 +213,11 @@ impl Expected {
                 // The kernel answers the answer, of which the simulator says nothing.
                 seen.extent = Extent::AtLeast;
             }
-            let unseen = reply
-                .steps
-                .iter()
-                .any(|step| matches!(step, Step::Rule { effect: Effect::Notrack, .. }));
+            let untracks =
+                |step: &Step| matches!(step, Step::Rule { effect: Effect::Notrack, .. });
+            let unseen = reply.steps.iter().chain(&answer.steps).any(untracks);
             if unseen && acknowledgement.is_some() {
-                // For connection tracking the handshake has no second packet.
+                // For connection tracking the handshake has no first or no second packet.
                 seen.extent = Extent::AtLeast;
             } else if let Some(acknowledgement) = acknowledgement {
                 seen.add(acknowledgement);

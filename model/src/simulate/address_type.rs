@@ -6,7 +6,7 @@ use crate::condition::{TypeLimit, address_type};
 use crate::host::Host;
 use crate::host::route::{self, RouteKind};
 use crate::simulate::matching::{Ternary, View};
-use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::routing::{self, Bound, Lookup, LookupResult};
 
 /// Whether an address is of one of the types.
 pub(crate) fn holds(view: &View<'_>, address: IpAddr, types: u16, limit: TypeLimit) -> Ternary {
@@ -133,7 +133,8 @@ fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> u16 {
     }
     let key = Lookup { source: None, destination: address, ..Lookup::of(view.packet, "lo") };
     let key = Lookup { mark: 0, tos: 0, ports: None, ..key };
-    match routing::lookup_by(view.host, &key, interface) {
+    let bound = interface.map_or(Bound::ByPacket, Bound::To);
+    match routing::lookup_bound(view.host, &key, bound) {
         LookupResult::Found(found) => match found.route.kind {
             RouteKind::Local => {
                 if interface.is_none() {

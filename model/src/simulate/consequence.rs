@@ -1,6 +1,6 @@
 //! What a packet sets off where its trip ended: a local socket, somebody outside, or a refusal.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::answer::{Answer, Outcome, Reply, ReplyKind, Step};
 use crate::condition::LinkDelivery;
@@ -240,12 +240,12 @@ impl<'s> Run<'s, '_> {
         if packet.protocol != protocol::UDP {
             return packet.destination;
         }
-        let back =
-            Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
+        let asker = asker(packet);
+        let back = Packet { source: packet.destination, destination: asker, ..packet.clone() };
         let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, "lo") };
         let host = &self.system.host;
         let chosen = match routing::lookup(host, &key) {
-            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
+            LookupResult::Found(found) => routing::source_for(host, &found, asker),
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         };
         chosen.unwrap_or(packet.destination)
@@ -264,6 +264,9 @@ impl<'s> Run<'s, '_> {
             return Consequence::of(Outcome::Connects);
         };
         back.source = source;
+        if packet.protocol == protocol::UDP && packet.source.is_unspecified() {
+            back.destination = asker(packet);
+        }
         let by_kernel = matches!(packet.transport, Transport::Icmp { .. });
         if by_kernel {
             // The kernel's answer to a query copies it (`icmp_reply`).
@@ -413,5 +416,15 @@ impl<'s> Run<'s, '_> {
                 consequence
             }
         }
+    }
+}
+
+/// Whom a datagram is answered: to send to no address is to send to oneself (`udpv6_sendmsg`,
+/// `ip_route_output_key_hash_rcu`; measured for IPv6).
+fn asker(packet: &Packet) -> IpAddr {
+    match packet.source {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
     }
 }

@@ -8,7 +8,7 @@ use crate::answer::{RouteDecision, Step};
 use crate::host::route::{NextHop, RouteKind, RuleAction};
 use crate::host::{Host, Part};
 use crate::simulate::path::{InputRoute, decision, forwarding};
-use crate::simulate::routing::{self, Found, Lookup, LookupResult, SourceCheck, SourceSettings};
+use crate::simulate::routing::{self, Bound, Found, Lookup, LookupResult, SourceCheck, SourceSettings};
 use crate::simulate::trip::{Leg, OutRoute, Run, Stop, Trip};
 
 impl<'s> Run<'s, '_> {
@@ -362,7 +362,7 @@ impl<'s> Trip<'_, 's, '_> {
         let host = &self.run.system.host;
         let key = Lookup::of(&self.packet, self.run.link_to(self.leg, self.packet.destination));
         let key = Lookup { source: key.source.filter(|_| self.sourced), ..key };
-        let found = match routing::lookup(host, &key) {
+        let found = match routing::lookup_bound(host, &key, self.bound) {
             LookupResult::Found(found) => found,
             LookupResult::None => return self.no_route_output(None, None),
             LookupResult::Refused(rule) => {
@@ -453,11 +453,21 @@ impl<'s> Trip<'_, 's, '_> {
     }
 
     /// Routes a local packet again after OUTPUT changed it (`ip_route_me_harder`): its source is
-    /// not selected anew (kernel-facts B21, D11).
+    /// not selected anew (kernel-facts B21, D11). A link-local destination or a group is sought by
+    /// the interface that the first route led to, which is `lo` where that was an own address
+    /// (`ip6_route_me_harder`; measured with an answer that goes back through nat OUTPUT).
     pub(crate) fn reroute(&mut self) -> Result<(), Stop> {
         let before = self.route.map(|route| (route.interface, route.gateway));
         let steps = self.steps.len();
         self.sourced = true;
+        let narrow = match self.packet.destination {
+            IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local(),
+            IpAddr::V4(_) => false,
+        };
+        self.bound = match self.route {
+            Some(first) if narrow => Bound::To(first.interface),
+            Some(_) | None => Bound::Free,
+        };
         let route = self.route_output()?;
         if before == Some((route.interface, route.gateway)) {
             // Nothing new to tell.

@@ -1,7 +1,7 @@
 //! What travels back: answers, resets and ICMP errors, and whether they reach the sender as
 //! something it knows.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use nattrace_parser::syntax::Family;
 
@@ -19,7 +19,7 @@ use crate::simulate::matching::PhysicalPort;
 use crate::simulate::outside;
 use crate::simulate::path::{Arrival, End};
 use crate::simulate::question::Origin;
-use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::routing::{self, Bound, Lookup, LookupResult};
 use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
 
 /// The packet that an ICMP error is about.
@@ -105,10 +105,30 @@ impl<'s> Run<'s, '_> {
             return Consequence::of(Outcome::Timeout);
         };
         back.tos = packet.tos & !ECN;
+        let bound = self.reset_bound(packet, origin);
         let mut trip = Trip::new(self, Leg::Back, back);
+        trip.bound = bound;
         trip.maker = maker;
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Reset, sent, origin)
+    }
+
+    /// The interface that a reset of IPv6 is held to: what answers a link-local address or `::1`
+    /// goes back by the interface by which the segment came, which for a local one is that of the
+    /// address it was sent to (`tcp_v6_send_response`, `tcp_v6_iif`; measured with `::1` that was
+    /// translated in OUTPUT).
+    fn reset_bound(&self, packet: &Packet, origin: Origin<'s>) -> Bound<'s> {
+        let IpAddr::V6(to) = packet.source else { return Bound::ByPacket };
+        if !to.is_loopback() && !to.is_unicast_link_local() {
+            return Bound::ByPacket;
+        }
+        match origin {
+            Origin::Wire(arrival) => Bound::To(arrival.interface),
+            Origin::Local => match self.system.host.owner(packet.destination) {
+                Some(owner) => Bound::To(&owner.name),
+                None => Bound::ByPacket,
+            },
+        }
     }
 
     /// The reset that REJECT makes (`nf_send_reset`).
@@ -118,7 +138,9 @@ impl<'s> Run<'s, '_> {
         sent: &Packet,
         origin: Origin<'s>,
     ) -> Consequence {
-        let Some(back) = reset_of(&self.system.host, &travelled.packet) else {
+        // `nf_reject_ip6_tcphdr_get`
+        let anybody = travelled.packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        let Some(back) = reset_of(&self.system.host, &travelled.packet).filter(|_| !anybody) else {
             return Consequence::of(Outcome::Timeout);
         };
         if let PhysicalPort::Of(bridge) = travelled.physical_in {
@@ -126,6 +148,9 @@ impl<'s> Run<'s, '_> {
         }
         let mut trip = Trip::new(self, Leg::Back, back);
         trip.maker = Maker::RejectReset;
+        // It is sought by no interface in particular, even where a link-local address is answered
+        // (`nf_send_reset6`; measured: by the first interface with such a route).
+        trip.bound = Bound::Free;
         if let Tracking::Tracked { connection, .. } = travelled.tracking {
             // kernel-facts A8: what REJECT makes is attached to the packet's connection.
             trip.tracking = Tracking::Tracked {
@@ -461,7 +486,7 @@ pub(crate) fn no_error_for(system: &System, packet: &Packet) -> Option<String> {
         (protocol::ICMPV6, Transport::Icmp { kind, .. }) => kind < 128,
         _ => false,
     };
-    if packet.source == IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED) {
+    if packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         Some("the unspecified address can't be answered".to_owned())
     } else if group {
         Some("no ICMP error answers a packet to a group".to_owned())

@@ -59,6 +59,17 @@ impl<'a> Lookup<'a> {
     }
 }
 
+/// The interfaces that a route may lead to (`flowi6_oif`, `rt6_need_strict`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bound<'a> {
+    /// What the packet itself says: see [`Lookup::link`].
+    ByPacket,
+    /// One alone.
+    To(&'a str),
+    /// All of them, for a link-local destination too.
+    Free,
+}
+
 /// A route that was found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Found<'s> {
@@ -89,14 +100,14 @@ pub(crate) enum LookupResult<'s> {
 
 /// Looks up a route (`fib_rules_lookup`, `fib_table_lookup`).
 pub(crate) fn lookup<'s>(host: &'s Host, key: &Lookup<'_>) -> LookupResult<'s> {
-    lookup_by(host, key, None)
+    lookup_bound(host, key, Bound::ByPacket)
 }
 
-/// Looks up a route that leads to one interface, where one is named.
-pub(crate) fn lookup_by<'s>(
+/// Looks up a route that leads to certain interfaces.
+pub(crate) fn lookup_bound<'s>(
     host: &'s Host,
     key: &Lookup<'_>,
-    interface: Option<&str>,
+    bound: Bound<'_>,
 ) -> LookupResult<'s> {
     let rules = host.routing.rules(key.family());
     let mut at_least = 0;
@@ -114,7 +125,7 @@ pub(crate) fn lookup_by<'s>(
         }
         match rule.action {
             RuleAction::Lookup { table, suppress_prefix_length } => {
-                let Some(found) = table_lookup_by(host, table, key, interface) else { continue };
+                let Some(found) = table_lookup_bound(host, table, key, bound) else { continue };
                 let suppressed = suppress_prefix_length
                     .is_some_and(|longest| found.route.destination.length() <= longest);
                 if !suppressed && found.route.kind != RouteKind::Throw {
@@ -171,17 +182,21 @@ pub(crate) fn table_lookup<'s>(
     table: TableId,
     key: &Lookup<'_>,
 ) -> Option<Found<'s>> {
-    table_lookup_by(host, table, key, None)
+    table_lookup_bound(host, table, key, Bound::ByPacket)
 }
 
-fn table_lookup_by<'s>(
+fn table_lookup_bound<'s>(
     host: &'s Host,
     table: TableId,
     key: &Lookup<'_>,
-    interface: Option<&str>,
+    bound: Bound<'_>,
 ) -> Option<Found<'s>> {
     let routes = host.routing.tables(key.family()).get(&table)?.routes();
-    let link = interface.or_else(|| key.link(host));
+    let link = match bound {
+        Bound::ByPacket => key.link(host),
+        Bound::To(interface) => Some(interface),
+        Bound::Free => None,
+    };
     let usable = |route: &Route| {
         route.destination.contains(key.destination)
             && link.is_none_or(|name| route.next_hops.iter().any(|hop| hop.interface == name))

@@ -21,6 +21,7 @@ use crate::simulate::connection::{
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
 use crate::simulate::path::decision;
+use crate::simulate::routing::Bound;
 use crate::target::RejectWith;
 
 /// What all packets of one question share.
@@ -139,6 +140,8 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) maker: Maker,
     /// How the packet was addressed on the link when it came in; rewriting does not change it.
     pub(crate) delivery: LinkDelivery,
+    /// The interfaces that its route may lead to.
+    pub(crate) bound: Bound<'s>,
     /// Whether its route is looked up with its source; without, the source is one that was chosen
     /// for the route.
     pub(crate) sourced: bool,
@@ -182,6 +185,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             demanded: None,
             maker: Maker::Sender,
             delivery: LinkDelivery::Unicast,
+            bound: Bound::ByPacket,
             sourced: true,
             quoted: None,
             mac: None,
