@@ -14,6 +14,7 @@ mod chain;
 mod connection;
 mod consequence;
 mod decisions;
+mod drawn;
 mod exchange;
 mod hidden;
 mod matching;

@@ -106,6 +106,7 @@ impl Trip<'_, '_, '_> {
             bridged: self.bridged,
             tracking: self.tracking,
             connection: self.connection(),
+            drawn: self.drawn,
             mac: self.mac,
             local: self.local,
             maker: self.maker,

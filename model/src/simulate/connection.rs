@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use crate::condition::{Direction, connection_state, connection_status};
 use crate::hook::Hook;
 use crate::packet::{Packet, Transport, protocol, tcp_flag};
+use crate::simulate::drawn::Drawn;
 
 /// What tells the packets of one connection and direction from others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,8 +131,9 @@ pub(crate) struct Connection {
     pub(crate) seen_reply: bool,
     pub(crate) assured: Assured,
     pub(crate) confirmed: bool,
-    /// Whether the source port was drawn by chance: the tuple then holds one that may be drawn.
-    pub(crate) source_port_random: bool,
+    /// The ports of the translated packet that were drawn by chance: the tuple then holds ones that
+    /// may be drawn.
+    pub(crate) drawn: Drawn,
     pub(crate) mark: u32,
     pub(crate) zone: u16,
 }
@@ -150,7 +152,7 @@ impl Connection {
             seen_reply: false,
             assured: Assured::No,
             confirmed: false,
-            source_port_random: false,
+            drawn: Drawn::default(),
             mark: 0,
             zone,
         }
@@ -270,6 +272,9 @@ impl Connection {
 /// What connection tracking made of a packet (`enum ip_conntrack_info`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tracking {
+    /// Like [`Tracking::None`], but nothing in the raw table can untrack it any more: what the
+    /// kernel makes about an untracked packet under way (measured).
+    Attached,
     /// Not looked at: in the raw table, or where nothing needs connections. Rules that ask see
     /// INVALID (kernel-facts F6).
     None,
@@ -300,7 +305,7 @@ impl Tracking {
     /// The bits of [`connection_state`] without SNAT and DNAT.
     pub(crate) fn state(self) -> u16 {
         match self {
-            Self::None | Self::Invalid => connection_state::INVALID,
+            Self::None | Self::Attached | Self::Invalid => connection_state::INVALID,
             Self::Untracked => connection_state::UNTRACKED,
             Self::Tracked { state: TrackedState::New, .. } => connection_state::NEW,
             Self::Tracked { state: TrackedState::Related, .. } => connection_state::RELATED,

@@ -81,9 +81,9 @@ impl<'s> Run<'s, '_> {
         let receiver =
             socket::receiver(host, packet, travelled.in_interface, travelled.proxy_socket);
         match receiver {
-            Receiver::Kernel => self.kernel_answer(packet, sent, origin),
+            Receiver::Kernel => self.kernel_answer(travelled, sent, origin),
             Receiver::Listener(_) | Receiver::Unknown if !self.begins(packet) => {
-                self.stray_segment(packet, sent, origin)
+                self.stray_segment(travelled, sent, origin)
             }
             Receiver::Unknown if socket::is_published(host, packet) => {
                 self.assume(
@@ -91,7 +91,7 @@ impl<'s> Run<'s, '_> {
                     "no part says which sockets listen (listeners): docker-proxy is taken to, for docker publishes the port",
                 );
                 let source = self.routed_address(packet);
-                let answered = self.local_answer(packet, sent, origin, (source, true));
+                let answered = self.local_answer(travelled, sent, origin, (source, true));
                 self.proxied(answered, packet)
             }
             Receiver::Unknown => {
@@ -99,20 +99,19 @@ impl<'s> Run<'s, '_> {
                     "listeners-assumed",
                     "no part says which sockets listen (listeners): a local process is taken to answer",
                 );
-                self.local_answer(packet, sent, origin, (packet.destination, true))
+                self.local_answer(travelled, sent, origin, (packet.destination, true))
             }
             Receiver::Nobody if travelled.delivery != LinkDelivery::Unicast => Consequence {
                 socket: Some(Step::Socket { listening: false, processes: Vec::new() }),
                 ..Consequence::of(Outcome::Timeout)
             },
             Receiver::Nobody => {
-                let mut consequence =
-                    self.nobody(packet, sent, origin, travelled.about(Progress::Delivered));
+                let mut consequence = self.nobody(travelled, sent, origin);
                 consequence.socket = Some(Step::Socket { listening: false, processes: Vec::new() });
                 consequence
             }
             Receiver::Listener(listener) => {
-                let mut consequence = self.listener_answer(listener, packet, sent, origin);
+                let mut consequence = self.listener_answer(listener, travelled, sent, origin);
                 consequence.socket =
                     Some(Step::Socket { listening: true, processes: listener.processes.clone() });
                 consequence
@@ -123,10 +122,11 @@ impl<'s> Run<'s, '_> {
     /// An echo is answered by the kernel; other ICMP asks for no answer.
     pub(crate) fn kernel_answer(
         &mut self,
-        packet: &Packet,
+        travelled: &Travelled<'s>,
         sent: &Packet,
         origin: Origin<'s>,
     ) -> Consequence {
+        let packet = &travelled.packet;
         let Transport::Icmp { kind, .. } = packet.transport else {
             return Consequence::of(Outcome::Timeout);
         };
@@ -146,7 +146,7 @@ impl<'s> Run<'s, '_> {
             self.source_towards(packet.source)
         };
         match source {
-            Some(source) => self.local_answer(packet, sent, origin, (source, true)),
+            Some(source) => self.local_answer(travelled, sent, origin, (source, true)),
             None => Consequence::of(Outcome::Timeout),
         }
     }
@@ -172,13 +172,14 @@ impl<'s> Run<'s, '_> {
     pub(crate) fn listener_answer(
         &mut self,
         listener: &'s Listener,
-        packet: &Packet,
+        travelled: &Travelled<'s>,
         sent: &Packet,
         origin: Origin<'s>,
     ) -> Consequence {
+        let packet = &travelled.packet;
         let source = self.answering_address(listener, packet);
         let sourced = packet.protocol != protocol::UDP || listener.address.is_some();
-        let answered = self.local_answer(packet, sent, origin, (source, sourced));
+        let answered = self.local_answer(travelled, sent, origin, (source, sourced));
         if socket::is_docker_proxy(listener) { self.proxied(answered, packet) } else { answered }
     }
 
@@ -255,11 +256,12 @@ impl<'s> Run<'s, '_> {
     /// chosen with the route.
     pub(crate) fn local_answer(
         &mut self,
-        packet: &Packet,
+        travelled: &Travelled<'s>,
         sent: &Packet,
         origin: Origin<'s>,
         (source, sourced): (IpAddr, bool),
     ) -> Consequence {
+        let packet = &travelled.packet;
         let Some(mut back) = answer_to(packet) else {
             return Consequence::of(Outcome::Connects);
         };
@@ -273,6 +275,7 @@ impl<'s> Run<'s, '_> {
             back.tos = packet.tos;
         }
         let mut trip = Trip::new(self, Leg::Back, back);
+        trip.drawn = travelled.drawn.of_answer();
         trip.sourced = sourced;
         if by_kernel {
             trip.maker = Maker::IcmpAnswer;
@@ -293,10 +296,16 @@ impl<'s> Run<'s, '_> {
 
     /// A segment that a listening socket can't make anything of (`tcp_rcv_state_process`): an
     /// acknowledgement is reset, everything else is dropped.
-    fn stray_segment(&mut self, packet: &Packet, sent: &Packet, origin: Origin<'s>) -> Consequence {
+    fn stray_segment(
+        &mut self,
+        travelled: &Travelled<'s>,
+        sent: &Packet,
+        origin: Origin<'s>,
+    ) -> Consequence {
+        let packet = &travelled.packet;
         let mut consequence = if packet.tcp_flags & tcp_flag::ACK != 0 {
             // It has the listener's socket.
-            self.reset(packet, sent, origin, Maker::Sender)
+            self.reset(travelled, sent, origin, Maker::Sender)
         } else {
             Consequence::of(Outcome::Timeout)
         };
@@ -327,6 +336,7 @@ impl<'s> Run<'s, '_> {
                 };
                 let mac = self.mac_of(&back, Origin::Wire(arrival));
                 let mut trip = Trip::new(self, Leg::Back, back);
+                trip.drawn = travelled.drawn.of_answer();
                 trip.mac = mac;
                 let travelled = travel(trip, Origin::Wire(arrival));
                 self.judge(travelled, ReplyKind::Answer, sent, origin)

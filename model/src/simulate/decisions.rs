@@ -8,7 +8,9 @@ use crate::answer::{RouteDecision, Step};
 use crate::host::route::{NextHop, RouteKind, RuleAction};
 use crate::host::{Host, Part};
 use crate::simulate::path::{InputRoute, decision, forwarding};
-use crate::simulate::routing::{self, Bound, Found, Lookup, LookupResult, SourceCheck, SourceSettings};
+use crate::simulate::routing::{
+    self, Bound, Found, Lookup, LookupResult, SourceCheck, SourceSettings,
+};
 use crate::simulate::trip::{Leg, OutRoute, Run, Stop, Trip};
 
 impl<'s> Run<'s, '_> {

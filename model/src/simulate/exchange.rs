@@ -12,6 +12,7 @@ use crate::host::Assumption;
 use crate::packet::{Packet, protocol, tcp_flag};
 use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::consequence::Consequence;
+use crate::simulate::drawn::Drawn;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
 use crate::simulate::outside;
@@ -30,7 +31,7 @@ pub(crate) struct Travelled<'s> {
     pub(crate) delivery: LinkDelivery,
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
     pub(crate) source_unknown: bool,
-    pub(crate) source_port_random: bool,
+    pub(crate) drawn: Drawn,
     pub(crate) steps: Vec<Step>,
     pub(crate) decided_by: Option<usize>,
 }
@@ -52,7 +53,7 @@ impl<'s> Travelled<'s> {
             packet: self.packet.clone(),
             out_interface,
             source_unknown: self.source_unknown,
-            source_port_random: self.source_port_random,
+            source_port_random: self.drawn.source.is_some(),
         })
     }
 
@@ -335,7 +336,7 @@ pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Trav
         delivery: trip.delivery,
         proxy_socket: trip.proxy_socket,
         source_unknown: trip.source_unknown,
-        source_port_random: trip.source_port_random,
+        drawn: trip.drawn,
         steps: trip.steps,
         decided_by: trip.decided_by,
     }

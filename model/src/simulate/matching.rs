@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::packet::{Packet, Transport, protocol};
 use crate::simulate::address_type;
 use crate::simulate::connection::{Assured, Connection, Tracking, Tuple};
+use crate::simulate::drawn::{Drawn, within};
 use crate::simulate::membership;
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::trip::Maker;
@@ -33,6 +34,18 @@ impl From<bool> for Ternary {
 }
 
 impl Ternary {
+    /// Whether either holds.
+    fn or(self, other: impl FnOnce() -> Self) -> Self {
+        match (self, other) {
+            (Self::Yes, _) => Self::Yes,
+            (Self::No, other) => other(),
+            (Self::May(why), other) => match other() {
+                Self::Yes => Self::Yes,
+                Self::No | Self::May(_) => Self::May(why),
+            },
+        }
+    }
+
     /// The same under a `!`.
     fn sense(self, sense: Sense) -> Self {
         match (sense, self) {
@@ -66,6 +79,8 @@ pub(crate) struct View<'a> {
     pub(crate) bridged: bool,
     pub(crate) tracking: Tracking,
     pub(crate) connection: Option<&'a Connection>,
+    /// The packet's ports that were drawn by chance.
+    pub(crate) drawn: Drawn,
     /// The source hardware address, where it is known.
     pub(crate) mac: Option<[u8; 6]>,
     /// Whether a local process sent it.
@@ -175,15 +190,15 @@ impl View<'_> {
         let Transport::Ports { source, destination } = self.packet.transport else {
             return Ternary::No;
         };
-        let within =
-            |port: u16| ranges.iter().any(|(first, last)| (*first..=*last).contains(&port));
+        let source = || within(source, self.drawn.source, ranges);
+        let destination = || within(destination, self.drawn.destination, ranges);
         let holds = match side {
-            PortSide::Source => within(source),
-            PortSide::Destination => within(destination),
+            PortSide::Source => source(),
+            PortSide::Destination => destination(),
             // kernel-facts G11: `! --ports` means that neither side matches.
-            PortSide::Either => within(source) || within(destination),
+            PortSide::Either => source().or(destination),
         };
-        sense.apply(holds).into()
+        holds.sense(sense)
     }
 
     fn icmp(&self, sense: Sense, kind: Option<u8>, codes: (u8, u8)) -> Ternary {
@@ -271,7 +286,15 @@ impl View<'_> {
                 prefix.contains(tuple_address(connection, *field))
             }
             ConnectionCondition::Port(field, first, last) => {
-                tuple_port(connection, *field).is_some_and(|port| (*first..=*last).contains(&port))
+                let Some(port) = tuple_port(connection, *field) else {
+                    return Ternary::from(false).sense(sense);
+                };
+                let drawn = match field {
+                    TupleField::ReplySource => connection.drawn.destination,
+                    TupleField::ReplyDestination => connection.drawn.source,
+                    TupleField::OriginalSource | TupleField::OriginalDestination => None,
+                };
+                return within(port, drawn, &[(*first, *last)]).sense(sense);
             }
             ConnectionCondition::Expire(..) => {
                 return Ternary::May(Undecided::Chance { at_first: None });
@@ -425,6 +448,7 @@ mod tests {
             bridged: false,
             tracking: Tracking::None,
             connection: None,
+            drawn: Drawn::default(),
             mac: None,
             local: false,
             maker: Maker::Sender,

@@ -7,6 +7,7 @@ use nattrace_parser::syntax::{Family, SetDirection};
 use crate::condition::{SetCondition, Undecided};
 use crate::host::set::{Dimension, Element, Entry, IpSet};
 use crate::packet::{Transport, protocol};
+use crate::simulate::drawn::within;
 use crate::simulate::matching::{PhysicalPort, Ternary, View};
 
 /// Whether the packet is in the set.
@@ -154,11 +155,15 @@ fn covers_element(
             crate::simulate::matching::in_range(address, &(*first, *last)).into()
         }
         Element::Port { protocol: asked, first, last } => {
-            let port = match (packet.transport, direction) {
-                (Transport::Ports { source, .. }, SetDirection::Source) => source,
-                (Transport::Ports { destination, .. }, SetDirection::Destination) => destination,
-                (Transport::Icmp { kind, code, .. }, _) => u16::from_be_bytes([kind, code]),
-                (Transport::Opaque, _) => 0,
+            let (port, drawn) = match (packet.transport, direction) {
+                (Transport::Ports { source, .. }, SetDirection::Source) => {
+                    (source, view.drawn.source)
+                }
+                (Transport::Ports { destination, .. }, SetDirection::Destination) => {
+                    (destination, view.drawn.destination)
+                }
+                (Transport::Icmp { kind, code, .. }, _) => (u16::from_be_bytes([kind, code]), None),
+                (Transport::Opaque, _) => (0, None),
             };
             // A bitmap of ports holds no protocol, and only takes TCP and UDP (ip_set_getport).
             let fits = if kind == "bitmap:port" {
@@ -166,7 +171,7 @@ fn covers_element(
             } else {
                 packet.protocol == *asked
             };
-            (fits && (*first..=*last).contains(&port)).into()
+            if fits { within(port, drawn, &[(*first, *last)]) } else { Ternary::No }
         }
         Element::Interface { name, physical } => interface(view, name, *physical, direction),
         Element::Mac(mac) => match view.mac {

@@ -10,6 +10,7 @@ use crate::hook::Hook;
 use crate::host::{Host, InterfaceAddress};
 use crate::packet::{Transport, protocol};
 use crate::simulate::connection::{Manip, Tuple};
+use crate::simulate::drawn::{PortRange, class_of};
 use crate::simulate::matching::in_range;
 use crate::simulate::routing;
 use crate::target::NatOptions;
@@ -20,8 +21,8 @@ pub(crate) struct Mapping {
     pub(crate) address: IpAddr,
     /// `None`: as it is.
     pub(crate) port: Option<u16>,
-    /// Whether the kernel draws the port by chance; `port` is then one of those it may draw.
-    pub(crate) random_port: bool,
+    /// The ports that the kernel draws from by chance; `port` is then one of them.
+    pub(crate) drawn: Option<PortRange>,
 }
 
 /// The ports of a NAT target.
@@ -60,8 +61,8 @@ pub(crate) fn choose(
         Some(range) if stays(range) => own,
         Some(range) => pick(manip, range, current, options, zone),
     };
-    let (port, random_port) = choose_port(manip, current, ports, options);
-    Mapping { address, port, random_port }
+    let (port, drawn) = choose_port(manip, current, ports, options);
+    Mapping { address, port, drawn }
 }
 
 /// Picks a port (`nf_nat_l4proto_unique_tuple`, kernel-facts B8, B11, B12, B19).
@@ -70,16 +71,16 @@ fn choose_port(
     current: &Tuple,
     ports: PortSpec,
     options: NatOptions,
-) -> (Option<u16>, bool) {
+) -> (Option<u16>, Option<PortRange>) {
     let Transport::Ports { source, destination } = current.transport else {
-        return (None, false);
+        return (None, None);
     };
     let has_ports = matches!(
         current.protocol,
         protocol::TCP | protocol::UDP | protocol::SCTP | protocol::DCCP | protocol::UDPLITE
     );
     if !has_ports {
-        return (None, false);
+        return (None, None);
     }
     let own = match manip {
         Manip::Source => source,
@@ -87,25 +88,25 @@ fn choose_port(
     };
     let Some((first, last)) = ports.range else {
         let drawn = options.random && manip == Manip::Source;
-        return (drawn.then_some(own), drawn);
+        return (drawn.then_some(own), drawn.then(|| class_of(own)));
     };
     if let Some(base) = ports.base {
         let size = u32::from(last.saturating_sub(first)) + 1;
         let offset = u32::from(own.wrapping_sub(base)) % size;
         let port = u32::from(first) + offset;
-        return (u16::try_from(port).ok(), false);
+        return (u16::try_from(port).ok(), None);
     }
     if first == last {
-        return (Some(first), false);
+        return (Some(first), None);
     }
     if options.random {
-        return (Some(first), true);
+        return (Some(first), Some((first, last)));
     }
     if (first..=last).contains(&own) {
-        return (Some(own), false);
+        return (Some(own), None);
     }
     // A destination gets the lowest free port, a source starts anywhere.
-    (Some(first), manip == Manip::Source)
+    (Some(first), (manip == Manip::Source).then_some((first, last)))
 }
 
 /// Picks an address of a range by the kernel's unseeded hash (`find_best_ips_proto`,
@@ -333,7 +334,7 @@ mod tests {
             let options = NatOptions { random, persistent: false };
             let mapping =
                 choose(Manip::Source, &current, None, PortSpec { range, base: None }, options, 0);
-            (mapping.port, mapping.random_port)
+            (mapping.port, mapping.drawn.is_some())
         };
         assert_eq!(port(1000, None, false), (None, false));
         assert_eq!(port(5001, Some((5000, 5002)), false), (Some(5001), false));

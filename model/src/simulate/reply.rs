@@ -14,6 +14,7 @@ use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::address_type;
 use crate::simulate::connection::{TrackedState, Tracking, Tuple, answer_type};
 use crate::simulate::consequence::Consequence;
+use crate::simulate::drawn::Drawn;
 use crate::simulate::exchange::{Travelled, deciding_step, travel};
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::outside;
@@ -64,11 +65,12 @@ impl<'s> Run<'s, '_> {
     /// protocol-unreachable for the rest.
     pub(crate) fn nobody(
         &mut self,
-        packet: &Packet,
+        travelled: &Travelled<'s>,
         sent: &Packet,
         origin: Origin<'s>,
-        about: About<'s>,
     ) -> Consequence {
+        let packet = &travelled.packet;
+        let about = travelled.about(Progress::Delivered);
         let why = match packet.destination_port() {
             Some(port) => format!("nothing listens on port {port} of {}", packet.destination),
             None => format!("nothing takes this protocol at {}", packet.destination),
@@ -79,7 +81,7 @@ impl<'s> Run<'s, '_> {
             protocol::TCP if !address_type::is_one_host(&self.system.host, packet.destination) => {
                 Consequence::of(Outcome::Timeout)
             }
-            protocol::TCP => self.reset(packet, sent, origin, Maker::TcpReset),
+            protocol::TCP => self.reset(travelled, sent, origin, Maker::TcpReset),
             protocol::UDP | protocol::UDPLITE => {
                 self.icmp_error(packet, sent, origin, about, port_unreachable(family))
             }
@@ -96,17 +98,19 @@ impl<'s> Run<'s, '_> {
     /// (`tcp_v4_send_reset`).
     pub(crate) fn reset(
         &mut self,
-        packet: &Packet,
+        travelled: &Travelled<'s>,
         sent: &Packet,
         origin: Origin<'s>,
         maker: Maker,
     ) -> Consequence {
+        let packet = &travelled.packet;
         let Some(mut back) = reset_of(&self.system.host, packet) else {
             return Consequence::of(Outcome::Timeout);
         };
         back.tos = packet.tos & !ECN;
         let bound = self.reset_bound(packet, origin);
         let mut trip = Trip::new(self, Leg::Back, back);
+        trip.drawn = travelled.drawn.of_answer();
         trip.bound = bound;
         trip.maker = maker;
         let travelled = travel(trip, Origin::Local);
@@ -144,9 +148,10 @@ impl<'s> Run<'s, '_> {
             return Consequence::of(Outcome::Timeout);
         };
         if let PhysicalPort::Of(bridge) = travelled.physical_in {
-            return self.reset_on_bridge(back, bridge, sent, origin);
+            return self.reset_on_bridge(back, travelled.drawn.of_answer(), bridge, (sent, origin));
         }
         let mut trip = Trip::new(self, Leg::Back, back);
+        trip.drawn = travelled.drawn.of_answer();
         trip.maker = Maker::RejectReset;
         // It is sought by no interface in particular, even where a link-local address is answered
         // (`nf_send_reset6`; measured: by the first interface with such a route).
@@ -158,6 +163,8 @@ impl<'s> Run<'s, '_> {
                 state: TrackedState::Related,
                 direction: Direction::Reply,
             };
+        } else {
+            trip.tracking = attached_to_nothing(travelled.tracking);
         }
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Reset, sent, origin)
@@ -168,9 +175,9 @@ impl<'s> Run<'s, '_> {
     fn reset_on_bridge(
         &mut self,
         back: Packet,
+        drawn: Drawn,
         bridge: &'s str,
-        sent: &Packet,
-        origin: Origin<'s>,
+        (sent, origin): (&Packet, Origin<'s>),
     ) -> Consequence {
         let why = "br_netfilter puts the reset on the port by which the packet came: no chain sees it, and nothing translates it back";
         let step = Step::Route {
@@ -189,7 +196,7 @@ impl<'s> Run<'s, '_> {
             delivery: LinkDelivery::Unicast,
             proxy_socket: None,
             source_unknown: false,
-            source_port_random: false,
+            drawn,
             steps: vec![step],
             decided_by: None,
         };
@@ -266,11 +273,12 @@ impl<'s> Run<'s, '_> {
                 state: TrackedState::Related,
                 direction: Direction::Reply,
             }),
-            Tracking::None | Tracking::Invalid | Tracking::Untracked => None,
+            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
         };
         match about.progress {
             Progress::UnderWay => {
-                trip.tracking = related(about.tracking).unwrap_or(Tracking::None);
+                let nothing = attached_to_nothing(about.tracking);
+                trip.tracking = related(about.tracking).unwrap_or(nothing);
             }
             Progress::Delivered => trip.quoted = related(about.tracking),
         }
@@ -356,6 +364,12 @@ impl<'s> Run<'s, '_> {
             Ok(end) => end,
             Err(_) => return Err("the answer does not get through this host".to_owned()),
         };
+        if travelled.drawn.destination.is_some() {
+            return Err(format!(
+                "the answer reaches {} at the port that NAT drew, and is not translated back",
+                packet.destination
+            ));
+        }
         let known = match kind {
             ReplyKind::Answer | ReplyKind::Reset => Tuple::of(packet) == Tuple::of(sent).inverted(),
             ReplyKind::Error { .. } => packet.destination == sent.source,
@@ -457,6 +471,17 @@ fn reset_of(host: &Host, packet: &Packet) -> Option<Packet> {
     let acknowledges = packet.tcp_flags & tcp_flag::ACK != 0;
     let flags = if acknowledges { tcp_flag::RST } else { tcp_flag::RST | tcp_flag::ACK };
     Some(Packet { tcp_flags: flags, ..back })
+}
+
+/// How tracking stands for what is made about a packet that has no connection
+/// (`nf_conntrack_attach`).
+fn attached_to_nothing(about: Tracking) -> Tracking {
+    match about {
+        Tracking::Untracked => Tracking::Attached,
+        Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Tracked { .. } => {
+            Tracking::None
+        }
+    }
 }
 
 /// What the sender experiences when this arrives.

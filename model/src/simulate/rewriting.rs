@@ -81,18 +81,25 @@ impl Trip<'_, '_, '_> {
     }
 
     fn settle(&mut self, manip: Manip, mapping: Mapping) {
-        if let (true, Manip::Destination, Some(port)) = (mapping.random_port, manip, mapping.port) {
+        if let (Some(_), Manip::Destination, Some(port)) = (mapping.drawn, manip, mapping.port) {
             self.run.assume(
                 "destination-port-random",
                 format!("--random draws the destination's port from a range: {port} is one of it"),
             );
         }
-        let drawn = mapping.random_port && manip == Manip::Source;
         if let Some(connection) = self.connection_mut() {
-            connection.source_port_random |= drawn;
             connection.map(manip, mapping.address, mapping.port);
-            // Whichever port is drawn, it is another one.
-            connection.source_translated |= drawn;
+            match manip {
+                Manip::Source if mapping.drawn.is_some() => {
+                    connection.drawn.source = mapping.drawn;
+                    // Whichever port is drawn, it is another one.
+                    connection.source_translated = true;
+                }
+                Manip::Destination if mapping.drawn.is_some() => {
+                    connection.drawn.destination = mapping.drawn;
+                }
+                Manip::Source | Manip::Destination => {}
+            }
         }
     }
 

@@ -18,6 +18,7 @@ use crate::simulate::chain::rewrites;
 use crate::simulate::connection::{
     Connection, FirstPacket, Manip, TrackedState, Tracking, first_packet,
 };
+use crate::simulate::drawn::{Drawn, class_of};
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
 use crate::simulate::path::decision;
@@ -153,7 +154,8 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
     /// The source is picked from addresses that the snapshot lacks.
     pub(crate) source_unknown: bool,
-    pub(crate) source_port_random: bool,
+    /// Its ports that were drawn by chance.
+    pub(crate) drawn: Drawn,
     pub(crate) steps: Vec<Step>,
     pub(crate) decided_by: Option<usize>,
 }
@@ -192,7 +194,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             local: false,
             proxy_socket: None,
             source_unknown: false,
-            source_port_random: false,
+            drawn: Drawn::default(),
             steps: Vec::with_capacity(USUAL_STEPS),
             decided_by: None,
         }
@@ -351,14 +353,14 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     pub(crate) fn connection(&self) -> Option<&Connection> {
         match self.tracking {
             Tracking::Tracked { connection, .. } => self.run.connections.get(connection),
-            Tracking::None | Tracking::Invalid | Tracking::Untracked => None,
+            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
         }
     }
 
     pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
         match self.tracking {
             Tracking::Tracked { connection, .. } => self.run.connections.get_mut(connection),
-            Tracking::None | Tracking::Invalid | Tracking::Untracked => None,
+            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
         }
     }
 
@@ -366,7 +368,8 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     /// (`nf_conntrack_in`).
     fn track(&mut self) {
         let family = self.packet.family();
-        if self.tracking != Tracking::None || !self.run.system.rules.tracks_connections(family) {
+        let fresh = matches!(self.tracking, Tracking::None | Tracking::Attached);
+        if !fresh || !self.run.system.rules.tracks_connections(family) {
             return;
         }
         let begin = |trip: &mut Self, state| {
@@ -469,7 +472,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         if let Some(own) = self.run.connections.get_mut(index)
             && taken
         {
-            own.source_port_random = true;
+            own.drawn.source = own.original.ports().map(|(port, _)| class_of(port));
             own.source_translated = true;
         }
     }
@@ -491,9 +494,15 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let before = self.packet.clone();
         if let Some(connection) = self.run.connections.get(connection) {
             connection.translate(&mut self.packet, hook, direction);
-            self.source_port_random |= connection.source_port_random
-                && direction == Direction::Original
-                && Manip::of(hook) == Manip::Source;
+            match (direction, Manip::of(hook)) {
+                (Direction::Original, Manip::Source) => self.drawn.source = connection.drawn.source,
+                (Direction::Original, Manip::Destination) => {
+                    self.drawn.destination = connection.drawn.destination;
+                }
+                // The answer has the ports again that were asked.
+                (Direction::Reply, Manip::Destination) => self.drawn.destination = None,
+                (Direction::Reply, Manip::Source) => self.drawn.source = None,
+            }
         }
         if self.packet == before {
             return Ok(());
