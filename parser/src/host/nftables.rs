@@ -1,155 +1,247 @@
-//! `nft -j list ruleset`: which base chains there are besides those of iptables.
+//! `nft -j list ruleset`: tables, chains, rules, sets and maps (libnftables-json(5)).
 //!
-//! Only where a chain sits is read, not its rules.
+//! Nothing is dropped: an expression or a statement that is not known is kept as it is written, and
+//! its rule with it.
+
+mod expression;
+mod print;
+mod read;
+mod statement;
+
+use std::fmt;
 
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 
-use super::json::{self, Json, Object};
+use super::json;
 
-/// A chain that is hooked into the path of packets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseChain {
-    /// The family as nft names it: `ip`, `ip6`, `inet`, `bridge`, `netdev`, `arp`.
-    pub family: String,
-    /// Its table.
-    pub table: String,
+pub use expression::{BinaryOperator, Element, Expression};
+pub use statement::{NatKind, NatStatement, Relation, SetOperation, Statement, Verdict};
+
+/// The family of a table, which tells whose packets its chains see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the names are nft's own")]
+pub enum TableFamily {
+    Ip,
+    Ip6,
+    Inet,
+    Arp,
+    Bridge,
+    Netdev,
+}
+
+impl TableFamily {
+    /// All families.
+    pub const ALL: [Self; 6] =
+        [Self::Ip, Self::Ip6, Self::Inet, Self::Arp, Self::Bridge, Self::Netdev];
+
+    /// The word that nft uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ip => "ip",
+            Self::Ip6 => "ip6",
+            Self::Inet => "inet",
+            Self::Arp => "arp",
+            Self::Bridge => "bridge",
+            Self::Netdev => "netdev",
+        }
+    }
+}
+
+impl fmt::Display for TableFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The table that something belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// Its family.
+    pub family: TableFamily,
     /// Its name.
     pub name: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.family, self.name)
+    }
+}
+
+/// A table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its family and name.
+    pub name: TableName,
+    /// The kernel's number, which rises from table to table as they are made.
+    pub handle: Option<u64>,
+    /// Whether its chains are unhooked (`flags dormant`).
+    pub dormant: bool,
+    /// Its place in the text.
+    pub span: Span,
+}
+
+/// Where a base chain sits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Base {
     /// `filter`, `nat` or `route`.
     pub kind: String,
     /// The hook as nft names it: `prerouting`, `ingress`, …
     pub hook: String,
     /// Its priority, as a number.
-    pub priority: i64,
+    pub priority: i32,
     /// Whether its policy is drop.
     pub drops: bool,
-    /// How many rules stand in it.
-    pub rules: usize,
+    /// The devices of an ingress or egress chain.
+    pub devices: Vec<String>,
+}
+
+/// A chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chain {
+    /// Its table.
+    pub table: TableName,
+    /// Its name.
+    pub name: String,
+    /// The kernel's number, which rises from chain to chain of a table as they are made.
+    pub handle: Option<u64>,
+    /// Set for a chain that is hooked into the path of packets.
+    pub base: Option<Base>,
     /// Its place in the text.
     pub span: Span,
 }
 
-impl BaseChain {
-    /// Whether it is one that iptables-nft shows: a built-in chain of one of its tables.
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its table.
+    pub table: TableName,
+    /// Its chain.
+    pub chain: String,
+    /// The kernel's number, by which `nft delete rule` takes it.
+    pub handle: Option<u64>,
+    /// Its statements in order; a match is one of them.
+    pub statements: Vec<Statement>,
+    /// Its comment.
+    pub comment: Option<String>,
+    /// Its place in the text.
+    pub span: Span,
+}
+
+/// A named set or map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// Its table.
+    pub table: TableName,
+    /// Its name.
+    pub name: String,
+    /// The types of its key, one for each part of a concatenation.
+    pub types: Vec<String>,
+    /// What a map maps to: a type, or `verdict`; none for a set.
+    pub map: Option<Vec<String>>,
+    /// Whether packets or time change it: `dynamic`, or with a timeout.
+    pub changes: bool,
+    /// Its elements.
+    pub elements: Vec<Element>,
+    /// Its place in the text.
+    pub span: Span,
+}
+
+/// A named object: a counter, a quota, a limit, a helper, …
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedObject {
+    /// Its table.
+    pub table: TableName,
+    /// What it is: `counter`, `limit`, `flowtable`, …
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the inverse, `over`.
+    pub over: bool,
+    /// Its place in the text.
+    pub span: Span,
+}
+
+/// Everything that `nft -j list ruleset` shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruleset {
+    /// The tables.
+    pub tables: Vec<Table>,
+    /// The chains.
+    pub chains: Vec<Chain>,
+    /// The rules, those of a chain in their order.
+    pub rules: Vec<Rule>,
+    /// The named sets and maps.
+    pub sets: Vec<Set>,
+    /// The other named objects.
+    pub objects: Vec<NamedObject>,
+}
+
+impl Ruleset {
+    /// Whether there is nothing in it.
     #[must_use]
-    pub fn is_of_iptables(&self) -> bool {
-        use crate::syntax::TableName;
-        matches!(self.family.as_str(), "ip" | "ip6")
-            && TableName::ALL.into_iter().any(|table| {
-                table.as_str() == self.table && table.builtin_chains().contains(&self.name.as_str())
-            })
+    pub fn is_empty(&self) -> bool {
+        self.tables.is_empty() && self.chains.is_empty() && self.rules.is_empty()
+    }
+
+    /// The rules of a chain, in order.
+    pub fn rules_of<'a>(&'a self, chain: &'a Chain) -> impl Iterator<Item = &'a Rule> {
+        self.rules.iter().filter(|rule| rule.chain == chain.name && rule.table == chain.table)
     }
 }
 
 /// What a text of another kind is told to be.
 const EXPECTED: &str = "a ruleset, as `nft -j list ruleset` prints";
 
-/// Reads the base chains.
+/// Whether a text is what `nft list ruleset` prints for people, without `-j`.
 #[must_use]
-pub fn parse(text: &str) -> (Vec<BaseChain>, Vec<Diagnostic>) {
+pub fn is_listing(text: &str) -> bool {
+    let opens = |line: &str| {
+        let mut words = line.split_whitespace();
+        let family =
+            |word: &str| TableFamily::ALL.into_iter().any(|family| family.as_str() == word);
+        words.next() == Some("table")
+            && words.next().is_some_and(|word| family(word) || line.trim_end().ends_with('{'))
+            && line.contains('{')
+    };
+    text.lines().any(opens)
+}
+
+/// Whether a text is what `nft -j list ruleset` prints.
+#[must_use]
+pub fn is_json(text: &str) -> bool {
+    let start = text.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    start.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with("\"nftables\""))
+}
+
+/// Reads a ruleset.
+#[must_use]
+pub fn parse(text: &str) -> (Ruleset, Vec<Diagnostic>) {
     let mut diagnostics = Vec::new();
-    let mut chains: Vec<BaseChain> = Vec::new();
+    let mut ruleset = Ruleset::default();
     if text.trim().is_empty() {
-        return (chains, diagnostics);
+        return (ruleset, diagnostics);
+    }
+    let line = Span::new(0, text.lines().next().map_or(0, str::len));
+    if is_listing(text) && !is_json(text) {
+        let message = format!("expected {EXPECTED}, found its form for people");
+        diagnostics.push(
+            Diagnostic::error("not-json", message, line)
+                .help("`nft -j list ruleset` prints it as JSON"),
+        );
+        return (ruleset, diagnostics);
     }
     let Some(start) = json::start(text) else {
-        let span = Span::new(0, text.lines().next().map_or(0, str::len));
-        diagnostics.push(Diagnostic::error("not-json", format!("expected {EXPECTED}"), span));
-        return (chains, diagnostics);
+        diagnostics.push(Diagnostic::error("not-json", format!("expected {EXPECTED}"), line));
+        return (ruleset, diagnostics);
     };
     for entry in json::entries(text, start, EXPECTED, &mut diagnostics) {
-        if let Err(found) = read_ruleset(entry, &mut chains, &mut diagnostics) {
-            diagnostics.push(found);
-        }
+        read::ruleset(entry, &mut ruleset, &mut diagnostics);
     }
-    (chains, diagnostics)
-}
-
-fn read_ruleset(
-    entry: Json<'_>,
-    chains: &mut Vec<BaseChain>,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Result<(), Diagnostic> {
-    let ruleset = entry.object(EXPECTED)?;
-    for item in ruleset.required("nftables")?.list(EXPECTED)? {
-        let item = item.object("an object of the ruleset")?;
-        if let Some(chain) = item.get("chain") {
-            match read_chain(&chain.object("a chain")?) {
-                Ok(found) => chains.extend(found),
-                Err(found) => diagnostics.push(found),
-            }
-        } else if let Some(rule) = item.get("rule") {
-            count_rule(&rule.object("a rule")?, chains);
-        }
-    }
-    Ok(())
-}
-
-/// A chain with a hook; the others are only reached from those.
-fn read_chain(chain: &Object<'_>) -> Result<Option<BaseChain>, Diagnostic> {
-    let Some(hook) = chain.get("hook") else { return Ok(None) };
-    let word = |key: &str| -> Result<String, Diagnostic> {
-        Ok(chain.required(key)?.string()?.into_owned())
-    };
-    let optional = |key: &str| chain.get(key).map(|value| value.string()).transpose();
-    Ok(Some(BaseChain {
-        family: word("family")?,
-        table: word("table")?,
-        name: word("name")?,
-        kind: optional("type")?.map_or_else(|| "filter".to_owned(), Into::into),
-        hook: hook.string()?.into_owned(),
-        priority: chain.get("prio").map_or(Ok(0), |priority| priority.parse("a priority"))?,
-        drops: optional("policy")?.is_some_and(|policy| policy == "drop"),
-        rules: 0,
-        span: chain.span,
-    }))
-}
-
-fn count_rule(rule: &Object<'_>, chains: &mut [BaseChain]) {
-    let is = |key: &str, value: &str| {
-        rule.get(key).and_then(|given| given.string().ok()).is_some_and(|given| given == value)
-    };
-    let own = chains.iter_mut().find(|chain| {
-        is("family", &chain.family) && is("table", &chain.table) && is("chain", &chain.name)
-    });
-    if let Some(chain) = own {
-        chain.rules += 1;
-    }
+    (ruleset, diagnostics)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const RULESET: &str = r#"{"nftables": [{"metainfo": {"json_schema_version": 1}},
-        {"table": {"family": "inet", "name": "fw", "handle": 1}},
-        {"chain": {"family": "inet", "table": "fw", "name": "forward", "handle": 1, "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}},
-        {"chain": {"family": "inet", "table": "fw", "name": "own", "handle": 2}},
-        {"rule": {"family": "inet", "table": "fw", "chain": "forward", "handle": 3, "expr": [{"accept": null}]}},
-        {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "handle": 1, "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}}]}"#;
-
-    #[test]
-    fn only_hooked_chains_count_and_those_of_iptables_are_known() {
-        let (chains, diagnostics) = parse(RULESET);
-        assert!(diagnostics.is_empty(), "{diagnostics:?}");
-        let told: Vec<_> = chains
-            .iter()
-            .map(|c| (c.table.as_str(), c.name.as_str(), c.drops, c.rules, c.is_of_iptables()))
-            .collect();
-        assert_eq!(
-            told,
-            [("fw", "forward", true, 1, false), ("filter", "FORWARD", false, 0, true)]
-        );
-    }
-
-    #[test]
-    fn another_text_is_one_error() {
-        for text in ["table inet fw {", "[1, 2]", "{\"nftables\": 3}", "{\"nftables\": [{\"chain\""]
-        {
-            let (_, diagnostics) = parse(text);
-            assert!(!diagnostics.is_empty(), "{text}");
-        }
-        assert_eq!(parse("").1, []);
-    }
-}
+mod tests;
