@@ -11,10 +11,11 @@ mod snapshot;
 
 use std::collections::BTreeMap;
 
+use nattrace_parser::host::nftables::TableFamily;
 use nattrace_parser::host::{
     address, bridge, docker, ipset, listener, nftables, route, rule, sysctl, zones,
 };
-use nattrace_parser::syntax::Family;
+use nattrace_parser::syntax::{Family, TableName};
 
 use crate::hook::Hook;
 use crate::host::route::{LOCAL, MAIN, Routing};
@@ -52,7 +53,7 @@ pub struct Parts {
     /// `zones.toml`.
     pub zones: Option<Vec<zones::Zone>>,
     /// `nft -j list ruleset`.
-    pub nftables: Option<Vec<nftables::BaseChain>>,
+    pub nftables: Option<nftables::Ruleset>,
     /// Parts that were given and that are looked at elsewhere: the rules, above all.
     pub others: Vec<Part>,
 }
@@ -82,7 +83,7 @@ pub fn build_host(parts: Parts) -> Host {
         parts.listeners.as_deref().map(|sockets| listeners::listeners(sockets, &mut assumptions));
     add_routing(&mut host, &parts, &mut assumptions);
     host.sets = sets::sets(parts.sets.as_deref().unwrap_or(&[]));
-    host.foreign_chains = foreign_chains(parts.nftables.as_deref().unwrap_or(&[]));
+    host.foreign_chains = parts.nftables.as_ref().map_or_else(Vec::new, foreign_chains);
     host.zones = zones_by_name(parts.zones.unwrap_or_default());
     host.assumptions = assumptions;
     host
@@ -127,30 +128,40 @@ fn given(parts: &Parts) -> Vec<Part> {
 }
 
 /// The base chains besides those of iptables that may do something to a packet of the IP layer.
-fn foreign_chains(chains: &[nftables::BaseChain]) -> Vec<ForeignChain> {
-    let foreign =
-        chains.iter().filter(|chain| !chain.is_of_iptables() && (chain.rules > 0 || chain.drops));
-    foreign
-        .filter_map(|chain| {
-            let family = match chain.family.as_str() {
-                "ip" => Some(Family::Ipv4),
-                "ip6" => Some(Family::Ipv6),
-                "inet" | "netdev" => None,
-                // Neither ARP nor frames on a bridge are simulated beyond br_netfilter.
-                _ => return None,
-            };
-            let hook = match chain.hook.as_str() {
-                "ingress" | "prerouting" => Hook::Prerouting,
-                "input" => Hook::Input,
-                "forward" => Hook::Forward,
-                "output" => Hook::Output,
-                "postrouting" | "egress" => Hook::Postrouting,
-                _ => return None,
-            };
-            let table = format!("{} {}", chain.family, chain.table);
-            Some(ForeignChain { family, hook, table })
+fn foreign_chains(ruleset: &nftables::Ruleset) -> Vec<ForeignChain> {
+    let foreign = |chain: &nftables::Chain| {
+        let base = chain.base.as_ref()?;
+        let acts = base.drops || ruleset.rules_of(chain).next().is_some();
+        if !acts || is_of_iptables(chain) {
+            return None;
+        }
+        let family = match chain.table.family {
+            TableFamily::Ip => Some(Family::Ipv4),
+            TableFamily::Ip6 => Some(Family::Ipv6),
+            TableFamily::Inet | TableFamily::Netdev => None,
+            // Neither ARP nor frames on a bridge are simulated beyond br_netfilter.
+            TableFamily::Arp | TableFamily::Bridge => return None,
+        };
+        let hook = match base.hook.as_str() {
+            "ingress" | "prerouting" => Hook::Prerouting,
+            "input" => Hook::Input,
+            "forward" => Hook::Forward,
+            "output" => Hook::Output,
+            "postrouting" | "egress" => Hook::Postrouting,
+            _ => return None,
+        };
+        Some(ForeignChain { family, hook, table: chain.table.to_string() })
+    };
+    ruleset.chains.iter().filter_map(foreign).collect()
+}
+
+/// Whether a chain is one that iptables-nft shows: a built-in chain of one of its tables.
+fn is_of_iptables(chain: &nftables::Chain) -> bool {
+    matches!(chain.table.family, TableFamily::Ip | TableFamily::Ip6)
+        && TableName::ALL.into_iter().any(|table| {
+            table.as_str() == chain.table.name
+                && table.builtin_chains().contains(&chain.name.as_str())
         })
-        .collect()
 }
 
 fn zones_by_name(listed: Vec<zones::Zone>) -> BTreeMap<String, Zone> {

@@ -1,5 +1,7 @@
 //! What a rule asks of a packet.
 
+pub mod value;
+
 use std::net::IpAddr;
 
 use nattrace_parser::syntax::SetDirection;
@@ -321,6 +323,9 @@ pub enum Condition {
         /// `--accept-local`: own addresses are fine.
         accept_local: bool,
     },
+    /// Values of the packet are in a set; a value that can't be read (a port of a packet without
+    /// ports, the mark of a connection that there is not) makes neither it nor its negation hold.
+    Value(Sense, Box<value::ValueCondition>),
     /// Always, or never (for example a `statistic` probability of 1 or 0, an IPv6 extension
     /// header that the traced packet does not carry).
     Constant(bool),

@@ -13,7 +13,6 @@ use petgraph::visit::EdgeRef;
 
 use crate::hook::Hook;
 use crate::ruleset::{Chain, ChainId, RuleId};
-use crate::target::Target;
 
 pub use dot::to_dot;
 pub use drawing::GraphOptions;
@@ -121,14 +120,15 @@ impl ChainGraph {
             // petgraph hands out the newest edge first, so the first rule comes last.
             for (index, rule) in chain.rules.iter().enumerate().rev() {
                 let index = u32::try_from(index).unwrap_or(u32::MAX);
-                let (to, kind) = match rule.target {
-                    Target::Jump(to) => (to, LinkKind::Jump),
-                    Target::Goto(to) => (to, LinkKind::Goto),
-                    _ => continue,
-                };
-                if (to.0 as usize) < chains.len() {
-                    let rule = RuleId { chain: id, index };
-                    graph.add_edge(node(id), node(to), Link { rule, kind });
+                let rule_id = RuleId { chain: id, index };
+                let mut calls: Vec<(ChainId, LinkKind)> = Vec::new();
+                rule.target.calls(&mut |to, kind| {
+                    if (to.0 as usize) < chains.len() && !calls.contains(&(to, kind)) {
+                        calls.push((to, kind));
+                    }
+                });
+                for (to, kind) in calls {
+                    graph.add_edge(node(id), node(to), Link { rule: rule_id, kind });
                 }
             }
         }

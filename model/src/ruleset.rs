@@ -1,7 +1,10 @@
 //! Chains, rules, and where they come from.
 
+use std::cmp::Reverse;
+use std::fmt;
 use std::sync::Arc;
 
+use nattrace_parser::host::nftables;
 use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{Backend, Counters, Family, Policy, TableName};
 
@@ -46,6 +49,9 @@ pub struct Origin {
     pub source: u16,
     /// The line, counted from 1.
     pub line: u32,
+    /// The number by which nft knows the rule, where it is a native one: all of its rules stand in
+    /// one line of JSON.
+    pub handle: Option<u64>,
     /// Its text in the source.
     pub span: Span,
     /// The rule as iptables-save prints it, where the source's own text is no such line.
@@ -65,6 +71,68 @@ pub struct Rule {
     pub counters: Option<Counters>,
 }
 
+/// What packets a base chain sees, and what its verdicts mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ChainKind {
+    /// Every packet.
+    #[default]
+    Filter,
+    /// The first packet of a connection, at the place of NAT whatever the priority, which only
+    /// orders the nat chains among themselves (`nf_nat_register_fn`).
+    Nat,
+    /// Every packet; one that a local process sends is routed anew where it was changed.
+    Route,
+}
+
+/// The table of a chain.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Table {
+    /// A table of iptables.
+    Iptables(TableName),
+    /// A table of nftables that iptables does not show.
+    Native(Arc<nftables::TableName>),
+}
+
+impl Table {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Iptables(name) => name.as_str(),
+            Self::Native(table) => &table.name,
+        }
+    }
+
+    /// The table of iptables, where it is one.
+    #[must_use]
+    pub fn of_iptables(&self) -> Option<TableName> {
+        match self {
+            Self::Iptables(name) => Some(*name),
+            Self::Native(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Table {
+    /// The name, for a native table with its family: `inet fw`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Iptables(name) => f.write_str(name.as_str()),
+            Self::Native(table) => write!(f, "{table}"),
+        }
+    }
+}
+
+impl PartialEq<TableName> for Table {
+    fn eq(&self, other: &TableName) -> bool {
+        self.of_iptables() == Some(*other)
+    }
+}
+
+/// When a chain was hooked in, as far as the kernel's numbers tell: that of its table, then its
+/// own. Of chains with the same priority the later one runs first (kernel-facts A13).
+pub type Registration = (u64, u64);
+
 /// A built-in chain's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Base {
@@ -74,6 +142,10 @@ pub struct Base {
     pub priority: i32,
     /// What happens to a packet that reaches its end.
     pub policy: Policy,
+    /// What kind of chain it is.
+    pub kind: ChainKind,
+    /// When it was hooked in, where that is known.
+    pub registered: Option<Registration>,
 }
 
 /// One chain.
@@ -84,7 +156,7 @@ pub struct Chain {
     /// The family of its packets.
     pub family: Family,
     /// Its table.
-    pub table: TableName,
+    pub table: Table,
     /// Its name.
     pub name: Box<str>,
     /// Set for built-in chains.
@@ -131,11 +203,13 @@ impl Ruleset {
                 at.push(ChainId(index));
             }
         }
-        let priority = |id: &ChainId| {
-            chains.get(id.0 as usize).and_then(|chain| chain.base).map_or(0, |base| base.priority)
+        // What was hooked in later comes first among equals (kernel-facts A13).
+        let order = |id: &ChainId| {
+            let base = chains.get(id.0 as usize).and_then(|chain| chain.base);
+            (base.map_or(0, |base| base.priority), Reverse(base.and_then(|base| base.registered)))
         };
         for at in hooks.iter_mut().flatten() {
-            at.sort_by_key(priority);
+            at.sort_by_key(order);
         }
         let asks_physdev = chains.iter().flat_map(|chain| &chain.rules).any(|rule| {
             rule.conditions.iter().any(|condition| matches!(condition, Condition::Physdev(..)))
@@ -215,11 +289,15 @@ impl Ruleset {
         source.map_or("", |source| rule.origin.span.slice(&source.text))
     }
 
-    /// Where a rule was read, as `iptables-save:14`.
+    /// Where a rule was read, as `iptables-save:14`, or `nft-ruleset.json:handle 7`.
     #[must_use]
     pub fn place(&self, rule: &Rule) -> String {
         let source = self.sources.get(usize::from(rule.origin.source));
-        format!("{}:{}", source.map_or("?", |source| source.name.as_str()), rule.origin.line)
+        let name = source.map_or("?", |source| source.name.as_str());
+        match rule.origin.handle {
+            Some(handle) => format!("{name}:handle {handle}"),
+            None => format!("{name}:{}", rule.origin.line),
+        }
     }
 }
 
@@ -230,5 +308,12 @@ pub fn base_of(backend: Backend, table: TableName, name: &str, policy: Policy) -
         return None;
     }
     let hook = Hook::of_chain(name)?;
-    Some(Base { hook, priority: hook::priority(backend, table, hook), policy })
+    let kind = match table {
+        TableName::Nat => ChainKind::Nat,
+        // kernel-facts D11
+        TableName::Mangle if hook == Hook::Output => ChainKind::Route,
+        _ => ChainKind::Filter,
+    };
+    let priority = hook::priority(backend, table, hook);
+    Some(Base { hook, priority, policy, kind, registered: None })
 }

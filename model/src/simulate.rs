@@ -21,6 +21,7 @@ mod matching;
 mod membership;
 mod merge;
 mod nat;
+mod native;
 mod oracle;
 mod outside;
 mod path;
@@ -30,6 +31,7 @@ mod rewriting;
 pub(crate) mod routing;
 mod socket;
 mod trip;
+mod values;
 
 use crate::System;
 use crate::answer::Answer;

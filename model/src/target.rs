@@ -1,11 +1,16 @@
 //! What a rule does with a packet that it matches.
 
+mod native;
+
 use std::net::IpAddr;
 
 use nattrace_parser::syntax::{NatRange, SetDirection};
 
 use crate::address::Prefix;
+use crate::graph::LinkKind;
 use crate::ruleset::ChainId;
+
+pub use native::{Action, MapEntry, TargetMap};
 
 /// How `REJECT` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -144,9 +149,47 @@ pub enum Target {
         /// The bits that are cleared first.
         mask: u8,
     },
+    /// `tproxy` of native nft: handed to a local socket as with [`Target::Tproxy`], but the rule
+    /// goes on, or has not matched where there is no socket.
+    Socket {
+        /// The port; 0 keeps the packet's own.
+        port: u16,
+        /// The address; absent for the incoming interface's.
+        address: Option<IpAddr>,
+    },
+    /// `flow add`: packets of an established connection pass by the hooks from now on.
+    Offload,
+    /// Several statements of a native nft rule, one after the other.
+    Sequence(Box<[Action]>),
+    /// What a map gives for values of the packet (`vmap`, `dnat to … map`).
+    Map(Box<TargetMap>),
     /// Goes on, and changes nothing that decides about a packet; with its name in lower case
     /// (`TCPMSS`, `CHECKSUM`, `CLASSIFY`, `TRACE`, `AUDIT`, `TEE`, …).
     Continue(&'static str),
     /// Not modelled: anything may happen to the packet.
     Unsupported(Box<str>),
+}
+
+impl Target {
+    /// The chains that it may lead into, with whether it comes back from there.
+    pub fn calls(&self, found: &mut impl FnMut(ChainId, LinkKind)) {
+        match self {
+            Self::Jump(chain) => found(*chain, LinkKind::Jump),
+            Self::Goto(chain) => found(*chain, LinkKind::Goto),
+            Self::Sequence(actions) => {
+                for action in actions {
+                    if let Action::Do(target) = action {
+                        target.calls(found);
+                    }
+                }
+            }
+            Self::Map(map) => {
+                let entries = map.entries.iter().map(|entry| &entry.target);
+                for target in entries.chain(map.otherwise.as_ref()) {
+                    target.calls(found);
+                }
+            }
+            _ => {}
+        }
+    }
 }

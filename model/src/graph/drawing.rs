@@ -6,7 +6,7 @@ use nattrace_parser::syntax::{Backend, Family, Policy, TableName};
 
 use super::{ChainGraph, LinkKind};
 use crate::hook::Hook;
-use crate::ruleset::{Chain, ChainId, RuleId, Ruleset};
+use crate::ruleset::{Chain, ChainId, RuleId, Ruleset, Table};
 use crate::target::Target;
 
 /// How many characters of a rule's conditions a label shows.
@@ -85,17 +85,18 @@ impl Drawing {
         let shown = |id: ChainId, chain: &Chain| {
             let reached = graph.reaching_hooks(id);
             options.family.is_none_or(|family| family == chain.family)
-                && (options.tables.is_empty() || options.tables.contains(&chain.table))
+                && (options.tables.is_empty()
+                    || options.tables.iter().any(|table| chain.table == *table))
                 && (options.hooks.is_empty()
                     || options.hooks.iter().any(|hook| reached.contains(*hook)))
                 && chain.base.is_none_or(|base| {
                     options.hooks.is_empty() || options.hooks.contains(&base.hook)
                 })
         };
-        let mut clusters: BTreeMap<(Family, TableName, Backend), Vec<ChainId>> = BTreeMap::new();
+        let mut clusters: BTreeMap<(Family, &Table, Backend), Vec<ChainId>> = BTreeMap::new();
         for (id, chain) in (0u32..).map(ChainId).zip(&ruleset.chains) {
             if shown(id, chain) {
-                let key = (chain.family, chain.table, chain.backend);
+                let key = (chain.family, &chain.table, chain.backend);
                 clusters.entry(key).or_default().push(id);
             }
         }
@@ -185,7 +186,7 @@ impl Node {
     }
 }
 
-fn title(family: Family, table: TableName, backend: Backend) -> String {
+fn title(family: Family, table: &Table, backend: Backend) -> String {
     let family = match family {
         Family::Ipv4 => "IPv4",
         Family::Ipv6 => "IPv6",
@@ -194,7 +195,7 @@ fn title(family: Family, table: TableName, backend: Backend) -> String {
         Backend::Nft => "",
         Backend::Legacy => ", legacy",
     };
-    format!("{} ({family}{backend})", table.as_str())
+    format!("{table} ({family}{backend})")
 }
 
 fn numbers(rules: &[RuleId]) -> String {

@@ -2,7 +2,8 @@ use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{Backend, Family, Policy, TableName};
 
 use super::*;
-use crate::ruleset::{Origin, Rule, base_of};
+use crate::ruleset::{Origin, Rule, Table, base_of};
+use crate::target::Target;
 
 /// Chains of filter as `NAME: J>CHAIN G>CHAIN …`; a built-in name makes a base chain.
 fn chains(text: &str) -> Vec<Chain> {
@@ -18,7 +19,8 @@ fn chains(text: &str) -> Vec<Chain> {
             Some(("G", to)) => Target::Goto(id(to)),
             _ => Target::Accept,
         };
-        let origin = Origin { source: 0, line: 1, span: Span::default(), printed: None };
+        let origin =
+            Origin { source: 0, line: 1, handle: None, span: Span::default(), printed: None };
         Rule { conditions: Vec::new(), target, origin, counters: None }
     };
     lines
@@ -26,7 +28,7 @@ fn chains(text: &str) -> Vec<Chain> {
         .map(|(name, rules)| Chain {
             backend: Backend::Nft,
             family: Family::Ipv4,
-            table: TableName::Filter,
+            table: Table::Iptables(TableName::Filter),
             name: (*name).into(),
             base: base_of(Backend::Nft, TableName::Filter, name, Policy::Accept),
             rules: rules.split_whitespace().map(rule).collect(),

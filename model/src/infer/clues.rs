@@ -335,10 +335,10 @@ impl Clues {
 /// stands where only the host's own packets pass.
 fn is_own(chain: &Chain, rule: &Rule) -> bool {
     let base = chain.base.map(|base| base.hook);
-    match (&rule.target, chain.table) {
+    match (&rule.target, chain.table.of_iptables()) {
         // In OUTPUT a rule may just as well redirect what the host asks of others.
-        (Target::Dnat(..), TableName::Nat) => base != Some(Hook::Output),
-        (_, TableName::Filter) => base == Some(Hook::Input),
+        (Target::Dnat(..), Some(TableName::Nat)) => base != Some(Hook::Output),
+        (_, Some(TableName::Filter)) => base == Some(Hook::Input),
         _ => false,
     }
 }

@@ -80,6 +80,7 @@ impl Drafter {
         let origin = Origin {
             source: self.source,
             line: rule.line,
+            handle: None,
             span: rule.span,
             printed: (!rule.verbatim).then(|| print(rule)),
         };

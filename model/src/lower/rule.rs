@@ -12,7 +12,7 @@ use super::chain::{ChainDraft, RuleList, Table};
 use super::draft::{Call, Draft};
 use super::placement;
 use crate::graph::HookSet;
-use crate::ruleset::{Chain, Origin, Rule};
+use crate::ruleset::{Chain, Origin, Rule, Table as ChainTable};
 use crate::target::Target;
 
 /// From how many rules on a chain is lowered on several cores.
@@ -88,7 +88,7 @@ pub(super) fn lower_rules(
             let chain = Chain {
                 backend: section.backend,
                 family: section.family,
-                table: section.table,
+                table: ChainTable::Iptables(section.table),
                 name: draft.name.as_ref().into(),
                 base: draft.base,
                 rules,
@@ -132,8 +132,14 @@ fn settle(draft: &mut Draft<'_>, context: &Context<'_>) -> Rule {
         None => std::mem::replace(&mut draft.rule.target, Target::None),
     };
     let Rule { conditions, origin, counters, .. } = &mut draft.rule;
-    let Origin { source, line, span, printed } = origin;
-    let origin = Origin { source: *source, line: *line, span: *span, printed: printed.take() };
+    let Origin { source, line, handle, span, printed } = origin;
+    let origin = Origin {
+        source: *source,
+        line: *line,
+        handle: *handle,
+        span: *span,
+        printed: printed.take(),
+    };
     Rule { conditions: std::mem::take(conditions), target, origin, counters: *counters }
 }
 

@@ -11,6 +11,7 @@ use crate::ruleset::{ChainId, RuleId};
 use crate::simulate::connection::Tracking;
 use crate::simulate::hidden::{Position, is_hidden};
 use crate::simulate::matching::{Ternary, View};
+use crate::simulate::native::effect_of_sequence;
 use crate::simulate::trip::{Leg, Stop, Trip};
 use crate::target::Target;
 
@@ -64,7 +65,7 @@ impl Trip<'_, '_, '_> {
                 return Err(Stop::Unknown);
             }
             match self.target(hook, id, &rule.target)? {
-                Next::Rule => {}
+                Next::Rule | Next::Break => {}
                 Next::Accept => return Ok(()),
                 Next::Jump(chain) => {
                     callers.push((current, index));
@@ -115,7 +116,7 @@ impl Trip<'_, '_, '_> {
     }
 
     /// Where nobody can say whether a rule matches, the oracle does.
-    fn decide(&mut self, id: RuleId, why: Undecided) -> bool {
+    pub(crate) fn decide(&mut self, id: RuleId, why: Undecided) -> bool {
         let likely = match why {
             Undecided::Chance { at_first } => at_first.unwrap_or(false),
             Undecided::Unsupported | Undecided::InterfacesNotShown => true,
@@ -131,15 +132,28 @@ impl Trip<'_, '_, '_> {
         rule: RuleId,
         target: &Target,
     ) -> Result<Next, Stop> {
+        let target = match target {
+            Target::Map(map) => match self.look_up(rule, map) {
+                Some(found) => found,
+                // The rule has not matched.
+                None => return Ok(Next::Break),
+            },
+            target => target,
+        };
         let effect = effect_of(target);
         self.steps.push(Step::Rule { hook, rule, effect, rewrites: Vec::new() });
         if !rewrites_packet(target) {
-            return self.carry_out(hook, target);
+            return self.carry_out(hook, rule, target);
         }
         let before = self.packet.clone();
         let mark_before = self.connection().map(|connection| connection.mark);
         let at = self.steps.len() - 1;
-        let next = self.carry_out(hook, target)?;
+        let next = self.carry_out(hook, rule, target)?;
+        if matches!(next, Next::Break) {
+            // The kernel's trace names no rule that ended halfway, though what it did stays done.
+            self.steps.truncate(at);
+            return Ok(next);
+        }
         let mut changes = rewrites(&before, &self.packet);
         if let (Some(from), Some(to)) = (mark_before, self.connection().map(|c| c.mark))
             && from != to
@@ -154,7 +168,12 @@ impl Trip<'_, '_, '_> {
         Ok(next)
     }
 
-    fn carry_out(&mut self, hook: Hook, target: &Target) -> Result<Next, Stop> {
+    pub(crate) fn carry_out(
+        &mut self,
+        hook: Hook,
+        rule: RuleId,
+        target: &Target,
+    ) -> Result<Next, Stop> {
         Ok(match target {
             Target::None | Target::Log | Target::Continue(_) | Target::ConntrackOptions => {
                 Next::Rule
@@ -181,13 +200,17 @@ impl Trip<'_, '_, '_> {
                 Next::Rule
             }
             Target::Notrack => {
-                if self.tracking == Tracking::None {
+                // What tracking called invalid has no connection either (`nft_notrack_eval`).
+                if matches!(self.tracking, Tracking::None | Tracking::Invalid) {
                     self.tracking = Tracking::Untracked;
                 }
                 Next::Rule
             }
             Target::Zone(zone) => {
-                self.zone = *zone;
+                // What is tracked already stays where it is.
+                if self.tracking == Tracking::None {
+                    self.zone = *zone;
+                }
                 Next::Rule
             }
             Target::Snat(..)
@@ -202,6 +225,18 @@ impl Trip<'_, '_, '_> {
                 self.tproxy(*port, *address, *value, *mask)?;
                 Next::Accept
             }
+            Target::Socket { port, address } => self.assign_socket(*port, *address),
+            Target::Offload => {
+                if self.is_established() {
+                    self.stop_here(Stop::Unknown)?;
+                }
+                Next::Rule
+            }
+            Target::Sequence(actions) => return self.sequence(hook, rule, actions),
+            Target::Map(map) => match self.look_up(rule, map) {
+                Some(found) => return self.carry_out(hook, rule, found),
+                None => Next::Break,
+            },
             Target::Queue { .. } => {
                 self.stop_here(Stop::Queued)?;
                 Next::Accept
@@ -232,12 +267,16 @@ fn rewrites_packet(target: &Target) -> bool {
             | Target::Ttl(_)
             | Target::Tos { .. }
             | Target::Tproxy { .. }
+            | Target::Socket { .. }
+            | Target::Sequence(_)
     )
 }
 
 /// Where a chain goes on after a matching rule.
 pub(crate) enum Next {
     Rule,
+    /// The rule ended halfway, and so did not match.
+    Break,
     Accept,
     Jump(ChainId),
     Goto(ChainId),
@@ -249,14 +288,19 @@ pub(crate) fn question(system: &System, leg: Leg, id: RuleId) -> String {
     let who = leg.words();
     match system.rules.chain(id.chain) {
         Some(chain) => {
-            format!("{who}{}/{}/{} matches", chain.table.as_str(), chain.name, id.number())
+            format!("{who}{}/{}/{} matches", chain.table, chain.name, id.number())
         }
         None => format!("{who}rule {} matches", id.number()),
     }
 }
 
-fn effect_of(target: &Target) -> Effect {
+pub(crate) fn effect_of(target: &Target) -> Effect {
     match target {
+        Target::Socket { .. } => Effect::Other("tproxy".into()),
+        Target::Offload => Effect::Other("flow".into()),
+        Target::Sequence(actions) => effect_of_sequence(actions),
+        // Which entry it is, the packet decides.
+        Target::Map(_) => Effect::Other("map".into()),
         Target::None => Effect::Continue,
         Target::Accept => Effect::Accept,
         Target::Drop => Effect::Drop,

@@ -17,6 +17,7 @@ use crate::simulate::drawn::{Drawn, within};
 use crate::simulate::membership;
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::trip::Maker;
+use crate::simulate::values;
 
 /// A three-valued truth (Kleene).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +108,8 @@ impl View<'_> {
         result
     }
 
-    fn holds(&self, condition: &Condition) -> Ternary {
+    /// Whether one condition holds.
+    pub(crate) fn holds(&self, condition: &Condition) -> Ternary {
         let packet = self.packet;
         match condition {
             Condition::Source(sense, prefix) => sense.apply(prefix.contains(packet.source)).into(),
@@ -180,6 +182,9 @@ impl View<'_> {
             Condition::Owner(sense, asked) => self.owner(*sense, asked),
             Condition::ReversePath { sense, loose, valid_mark, accept_local } => {
                 self.reverse_path(*loose, *valid_mark, *accept_local).sense(*sense)
+            }
+            Condition::Value(sense, asked) => {
+                values::holds(self, asked).map_or(Ternary::No, |found| found.sense(*sense))
             }
             Condition::Constant(answer) => (*answer).into(),
             Condition::Undecided(why) => Ternary::May(*why),
@@ -402,7 +407,7 @@ fn tuple_of(connection: &Connection, field: TupleField) -> (&Tuple, Direction) {
     }
 }
 
-fn tuple_address(connection: &Connection, field: TupleField) -> IpAddr {
+pub(crate) fn tuple_address(connection: &Connection, field: TupleField) -> IpAddr {
     let (tuple, end) = tuple_of(connection, field);
     match end {
         Direction::Original => tuple.source,
@@ -410,7 +415,7 @@ fn tuple_address(connection: &Connection, field: TupleField) -> IpAddr {
     }
 }
 
-fn tuple_port(connection: &Connection, field: TupleField) -> Option<u16> {
+pub(crate) fn tuple_port(connection: &Connection, field: TupleField) -> Option<u16> {
     let (tuple, end) = tuple_of(connection, field);
     let (source, destination) = tuple.ports()?;
     Some(match end {

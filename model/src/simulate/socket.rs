@@ -93,11 +93,10 @@ pub(crate) fn proxy_target(system: &System, packet: &Packet) -> Option<SocketAdd
     if let Some((_, target)) = system.host.inventory.published(wanted, packet.destination, port) {
         return Some(target);
     }
-    let nat = system
-        .rules
-        .chains
-        .iter()
-        .filter(|chain| chain.table == TableName::Nat && chain.family == packet.family());
+    let nat = system.rules.chains.iter().filter(|chain| {
+        let nat = chain.table.of_iptables().is_none_or(|table| table == TableName::Nat);
+        nat && chain.family == packet.family()
+    });
     nat.flat_map(|chain| &chain.rules).find_map(|rule| {
         let Target::Dnat(range, _) = &rule.target else { return None };
         let asks = |condition: Condition| rule.conditions.contains(&condition);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use nattrace_parser::syntax::{Backend, Family, TableName};
+use nattrace_parser::syntax::{Backend, Family, Policy, TableName};
 
 use crate::System;
 use crate::answer::{RouteDecision, Step};
@@ -13,7 +13,7 @@ use crate::flow::FlowState;
 use crate::hook::{self, Hook};
 use crate::host::{Assumption, ForeignChain, Part};
 use crate::packet::Packet;
-use crate::ruleset::ChainId;
+use crate::ruleset::{Base, ChainId, ChainKind};
 use crate::simulate::chain::rewrites;
 use crate::simulate::connection::{
     Connection, FirstPacket, Manip, TrackedState, Tracking, first_packet,
@@ -228,22 +228,22 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let mut nat_pending = hook != Hook::Forward;
         let nat_priority = hook::priority(Backend::Nft, TableName::Nat, hook);
         for id in chains {
-            let Some((table, base)) =
-                system.rules.chain(*id).and_then(|chain| Some((chain.table, chain.base?)))
-            else {
+            let Some(base) = system.rules.chain(*id).and_then(|chain| chain.base) else {
                 continue;
             };
-            if track_pending && base.priority > hook::CONNTRACK_PRIORITY {
+            if base.kind == ChainKind::Nat {
+                // Wherever its priority puts it, a nat chain is asked where NAT takes place.
+                continue;
+            }
+            if track_pending && self.is_behind(*id, base, hook::CONNTRACK_PRIORITY, "tracking") {
                 self.track();
                 track_pending = false;
             }
-            if nat_pending && base.priority >= nat_priority {
+            if nat_pending && self.is_behind(*id, base, nat_priority, "nat") {
                 self.nat(hook, chains)?;
                 nat_pending = false;
             }
-            if table != TableName::Nat {
-                self.filter_chain(hook, *id, table)?;
-            }
+            self.filter_chain(hook, *id, base.kind)?;
         }
         if track_pending {
             self.track();
@@ -306,13 +306,27 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         self.refuse(decision(RouteDecision::Unknown, Some(why)), Stop::Unknown)
     }
 
+    /// Whether a chain comes behind what the kernel itself does at a priority. Among equals it is
+    /// the one that was hooked in first (kernel-facts A13), which nothing tells.
+    fn is_behind(&mut self, id: ChainId, base: Base, priority: i32, what: &str) -> bool {
+        if base.priority != priority {
+            return base.priority > priority;
+        }
+        let Some(chain) = self.run.system.rules.chain(id) else { return true };
+        if chain.rules.is_empty() && base.policy == Policy::Accept {
+            return true;
+        }
+        let question = || format!("{what} comes before {}/{}", chain.table, chain.name);
+        self.run.oracle.decide(question, true)
+    }
+
     /// Runs a chain that is no nat chain. What mangle OUTPUT changes is routed anew
     /// (kernel-facts D11).
-    fn filter_chain(&mut self, hook: Hook, id: ChainId, table: TableName) -> Result<(), Stop> {
+    fn filter_chain(&mut self, hook: Hook, id: ChainId, kind: ChainKind) -> Result<(), Stop> {
         let key = |p: &Packet| (p.mark, p.source, p.destination, p.tos);
         let before = key(&self.packet);
         self.chain(hook, id)?;
-        if hook == Hook::Output && table == TableName::Mangle && key(&self.packet) != before {
+        if hook == Hook::Output && kind == ChainKind::Route && key(&self.packet) != before {
             self.reroute()?;
         }
         Ok(())
@@ -438,7 +452,8 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         if asks {
             let rules = &self.run.system.rules;
             for id in chains {
-                if rules.chain(*id).is_none_or(|chain| chain.table != TableName::Nat) {
+                let base = rules.chain(*id).and_then(|chain| chain.base);
+                if base.is_none_or(|base| base.kind != ChainKind::Nat) {
                     continue;
                 }
                 self.chain(hook, *id)?;

@@ -216,6 +216,30 @@ pub fn is_json(text: &str) -> bool {
     start.strip_prefix('{').is_some_and(|rest| rest.trim_start().starts_with("\"nftables\""))
 }
 
+/// How deep values may stand in one another; rules do not come near.
+const MOST_DEPTH: usize = 200;
+
+/// Where a text nests deeper than anything that is read.
+fn too_deep(text: &str) -> Option<usize> {
+    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
+    for (place, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'[' | b'{' if !quoted => {
+                depth += 1;
+                if depth > MOST_DEPTH {
+                    return Some(place);
+                }
+            }
+            b']' | b'}' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    None
+}
+
 /// Reads a ruleset.
 #[must_use]
 pub fn parse(text: &str) -> (Ruleset, Vec<Diagnostic>) {
@@ -237,6 +261,11 @@ pub fn parse(text: &str) -> (Ruleset, Vec<Diagnostic>) {
         diagnostics.push(Diagnostic::error("not-json", format!("expected {EXPECTED}"), line));
         return (ruleset, diagnostics);
     };
+    if let Some(place) = too_deep(text) {
+        let message = format!("expected {EXPECTED}, found values more than {MOST_DEPTH} deep");
+        diagnostics.push(Diagnostic::error("too-deep", message, Span::new(place, place + 1)));
+        return (ruleset, diagnostics);
+    }
     for entry in json::entries(text, start, EXPECTED, &mut diagnostics) {
         read::ruleset(entry, &mut ruleset, &mut diagnostics);
     }

@@ -294,11 +294,7 @@ fn read_binary(operator: BinaryOperator, body: Json<'_>) -> Result<Expression, D
 fn read_payload(object: &Object<'_>) -> Result<Expression, Diagnostic> {
     if object.get("tunnel").is_some() {
         let text = format!("{} {}", word(object, "protocol")?, word(object, "field")?);
-        return Ok(Expression::Other {
-            kind: "tunnel".to_owned(),
-            printed: text.clone(),
-            text,
-        });
+        return Ok(Expression::Other { kind: "tunnel".to_owned(), printed: text.clone(), text });
     }
     if object.get("base").is_some() {
         return Ok(Expression::RawPayload {

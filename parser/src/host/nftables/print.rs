@@ -149,9 +149,7 @@ impl fmt::Display for Expression {
             Self::Payload { protocol, field } => write!(f, "{protocol} {field}"),
             Self::RawPayload { base, offset, length } => write!(f, "@{base},{offset},{length}"),
             Self::Meta(key) => match key.as_str() {
-                "iif" | "oif" | "iifname" | "oifname" | "iifgroup" | "oifgroup" => {
-                    f.write_str(key)
-                }
+                "iif" | "oif" | "iifname" | "oifname" | "iifgroup" | "oifgroup" => f.write_str(key),
                 _ => write!(f, "meta {key}"),
             },
             Self::Ct { key, direction: None } => write!(f, "ct {key}"),
@@ -293,9 +291,7 @@ fn write_target(
         (Some(Expression::Text(address)), Some(port)) if address.contains(':') => {
             write!(f, " to [{address}]:{port}")
         }
-        (Some(Expression::Range(first, last)), Some(port))
-            if first.to_string().contains(':') =>
-        {
+        (Some(Expression::Range(first, last)), Some(port)) if first.to_string().contains(':') => {
             write!(f, " to [{first}]-[{last}]:{port}")
         }
         (Some(address), Some(port)) => write!(f, " to {address}:{port}"),
@@ -315,7 +311,9 @@ fn write_reject(
     };
     match (kind, code) {
         (None, _) => f.write_str("reject"),
-        (Some(kind), Some(Expression::Text(code))) if kind == usual && code == "port-unreachable" => {
+        (Some(kind), Some(Expression::Text(code)))
+            if kind == usual && code == "port-unreachable" =>
+        {
             f.write_str("reject")
         }
         (Some(kind), None) => write!(f, "reject with {kind}"),

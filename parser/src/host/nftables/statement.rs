@@ -435,8 +435,7 @@ fn read_limit(body: Json<'_>) -> Result<Statement, Diagnostic> {
     let rate: u64 = parts.required("rate")?.parse("a rate")?;
     let per = text(&parts, "per")?.unwrap_or_else(|| "second".to_owned());
     let unit = text(&parts, "rate_unit")?.filter(|unit| unit != "packets");
-    let burst: Option<u64> =
-        parts.get("burst").map(|value| value.parse("a number")).transpose()?;
+    let burst: Option<u64> = parts.get("burst").map(|value| value.parse("a number")).transpose()?;
     let burst_unit = text(&parts, "burst_unit")?;
     let mut printed = format!("limit rate {}{rate}", if over { "over " } else { "" });
     if let Some(unit) = &unit {

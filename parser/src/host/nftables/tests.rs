@@ -18,10 +18,7 @@ fn tables_chains_sets_and_rules_are_read() {
         .iter()
         .map(|c| (c.name.as_str(), c.base.as_ref().map(|base| (base.priority, base.drops))))
         .collect();
-    assert_eq!(
-        bases,
-        [("forward", Some((0, true))), ("own", None), ("post", Some((99, false)))]
-    );
+    assert_eq!(bases, [("forward", Some((0, true))), ("own", None), ("post", Some((99, false)))]);
     assert_eq!(ruleset.rules_of(&ruleset.chains[0]).count(), 1);
     assert_eq!(ruleset.rules[0].to_string(), "accept comment \"yes\"");
     assert_eq!(ruleset.sets[0].types, ["ipv4_addr", "inet_service"]);
@@ -85,4 +82,12 @@ fn unknown_statements_are_kept_and_named() {
     assert_eq!(ruleset.rules[0].to_string(), "frob {\"a\": 1}");
     assert_eq!(diagnostics[0].code, "unknown-statement");
     assert_eq!(diagnostics[0].span.slice(text), "{\"frob\": {\"a\": 1}}");
+}
+
+#[test]
+fn what_nests_without_end_is_refused() {
+    let text = format!("{{\"nftables\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+    let (_, diagnostics) = parse(&text);
+    assert_eq!(diagnostics.len(), 1);
+    assert_eq!(diagnostics[0].code, "too-deep");
 }
