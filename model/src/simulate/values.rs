@@ -175,7 +175,9 @@ fn of_connection<'v>(view: &View<'_>, connection: &Connection, selector: Selecto
         Selector::ConnectionDirection => match view.tracking {
             Tracking::Tracked { direction: Direction::Original, .. } => number(0),
             Tracking::Tracked { direction: Direction::Reply, .. } => number(1),
-            Tracking::None | Tracking::Invalid | Tracking::Untracked => Value::None,
+            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => {
+                Value::None
+            }
         },
         Selector::ConnectionProtocol => number(connection.original.protocol.into()),
         Selector::ConnectionZone => number(connection.zone.into()),
