@@ -14,6 +14,7 @@ pub mod extension;
 pub mod host;
 pub mod listing;
 pub mod matches;
+pub mod policy;
 pub mod protocols;
 pub mod recognize;
 mod rule;

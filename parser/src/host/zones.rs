@@ -118,7 +118,7 @@ fn zone(name: &str, span: Span, table: &DeTable<'_>, diagnostics: &mut Vec<Diagn
 }
 
 /// A list of prefixes.
-fn nets(value: &Spanned<DeValue<'_>>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<IpNet>> {
+pub(crate) fn nets(value: &Spanned<DeValue<'_>>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<IpNet>> {
     let mut nets = Vec::new();
     for Placed { value: text, span } in strings(value, "a list of prefixes", diagnostics) {
         let host = || text.parse().map(|address: std::net::IpAddr| IpNet::from(address));
@@ -144,7 +144,7 @@ fn nets(value: &Spanned<DeValue<'_>>, diagnostics: &mut Vec<Diagnostic>) -> Vec<
 }
 
 /// A list of strings.
-fn strings(
+pub(crate) fn strings(
     value: &Spanned<DeValue<'_>>,
     expected: &str,
     diagnostics: &mut Vec<Diagnostic>,
@@ -184,7 +184,7 @@ fn bad_name(name: &str) -> Option<&'static str> {
 }
 
 /// The entries of a table in the order of the text.
-fn in_order<'t, 'i>(
+pub(crate) fn in_order<'t, 'i>(
     table: &'t DeTable<'i>,
 ) -> Vec<(&'t Spanned<toml::de::DeString<'i>>, &'t Spanned<DeValue<'i>>)> {
     let mut entries: Vec<_> = table.iter().collect();
@@ -192,14 +192,18 @@ fn in_order<'t, 'i>(
     entries
 }
 
-fn place(range: std::ops::Range<usize>) -> Span {
+pub(crate) fn place(range: std::ops::Range<usize>) -> Span {
     Span::new(range.start, range.end)
 }
 
 /// The error about a key that is not known.
-fn unknown_key(found: &str, span: Span, known: &[&str]) -> Diagnostic {
-    let expected: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
-    let message = format!("expected {}, found `{found}`", expected.join(" or "));
+pub(crate) fn unknown_key(found: &str, span: Span, known: &[&str]) -> Diagnostic {
+    let names: Vec<String> = known.iter().map(|key| format!("`{key}`")).collect();
+    let expected = match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    };
+    let message = format!("expected {expected}, found the key `{found}`");
     let diagnostic = Diagnostic::error("unknown-key", message, span);
     match nearest(found, known.iter().copied()) {
         Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
@@ -208,14 +212,14 @@ fn unknown_key(found: &str, span: Span, known: &[&str]) -> Diagnostic {
 }
 
 /// The error about a value of the wrong kind.
-fn unexpected(expected: &str, text: &str, value: &Spanned<DeValue<'_>>) -> Diagnostic {
+pub(crate) fn unexpected(expected: &str, text: &str, value: &Spanned<DeValue<'_>>) -> Diagnostic {
     let span = place(value.span());
     let found = span.slice(text).lines().next().unwrap_or("");
     Diagnostic::error("unexpected-value", format!("expected {expected}, found `{found}`"), span)
 }
 
 /// The error about text that is no TOML.
-fn syntax_error(text: &str, error: &toml::de::Error) -> Diagnostic {
+pub(crate) fn syntax_error(text: &str, error: &toml::de::Error) -> Diagnostic {
     let span = error.span().map_or(Span::new(0, text.len()), place);
     let message =
         error.message().lines().next().unwrap_or("not TOML").trim_end_matches('.').to_owned();
