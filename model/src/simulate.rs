@@ -16,6 +16,7 @@ mod consequence;
 mod decisions;
 mod drawn;
 mod exchange;
+mod expectation;
 mod hidden;
 mod matching;
 mod membership;
@@ -36,6 +37,7 @@ mod values;
 use crate::System;
 use crate::answer::Answer;
 use crate::flow::Flow;
+pub use expectation::{Expected, expected, kernel_source};
 use oracle::Oracle;
 
 /// How many combinations of decisions are looked at before the answer is undetermined.

@@ -16,7 +16,9 @@ use toml::de::{DeTable, DeValue};
 
 use crate::diagnostic::Diagnostic;
 use crate::host::Read;
-use crate::host::zones::{self, Placed, Zone, in_order, place, syntax_error, unexpected, unknown_key};
+use crate::host::zones::{
+    self, Placed, Zone, in_order, place, syntax_error, unexpected, unknown_key,
+};
 use crate::span::Span;
 use crate::syntax::Family;
 

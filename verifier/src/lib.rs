@@ -1,1 +1,5 @@
 //! Answers for every packet at once.
+//!
+//! No I/O happens here.
+
+pub mod policy;

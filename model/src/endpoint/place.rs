@@ -13,9 +13,6 @@ use crate::host::inventory::{Container, Network};
 /// The words that stand for places.
 const KEYWORDS: [&str; 3] = ["host", "internet", "lan"];
 
-/// How many characters of an identifier are enough to mean a container.
-const SHORTEST_ID: usize = 6;
-
 /// What an endpoint may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
@@ -61,7 +58,7 @@ pub(super) fn find(
         Place::Lan(Some(interface)) => {
             super::ingress::known(host, interface).map(|interface| Found::Lan(Some(interface)))
         }
-        Place::Container(name) => match container(host, name) {
+        Place::Container(name) => match host.inventory.container(name) {
             Some(container) => of_container(host, container),
             None => Err(unknown(host, name, Problem::UnknownContainer(name.clone()))),
         },
@@ -69,31 +66,13 @@ pub(super) fn find(
             Some(network) => of_network(host, network),
             None => Err(unknown(host, name, Problem::UnknownNetwork(name.clone()))),
         },
-        Place::Name(name) => match (container(host, name), host.inventory.network(name)) {
+        Place::Name(name) => match (host.inventory.container(name), host.inventory.network(name)) {
             (Some(container), _) => of_container(host, container),
             (None, Some(network)) => of_network(host, network),
             (None, None) => Err(unknown(host, name, Problem::UnknownName(name.clone()))),
         },
     };
     found.map_err(|problem| within(argument, written.span, problem))
-}
-
-/// A container by its name, else by its host name or the beginning of its identifier where only
-/// one has it.
-fn container<'h>(host: &'h Host, name: &str) -> Option<&'h Container> {
-    let containers = &host.inventory.containers;
-    let mut named: Vec<&Container> = containers.iter().filter(|c| c.name == name).collect();
-    if named.is_empty() {
-        named = containers.iter().filter(|c| c.hostname == name).collect();
-    }
-    if named.is_empty() && name.len() >= SHORTEST_ID {
-        named = containers.iter().filter(|c| c.id.starts_with(name)).collect();
-    }
-    match named.as_slice() {
-        [only] => Some(only),
-        // A name is unique among containers, but a snapshot may be pieced together.
-        several => several.iter().find(|c| c.running && c.name == name).copied(),
-    }
 }
 
 /// What is near a name that is not known.

@@ -6,6 +6,9 @@ use std::net::{IpAddr, SocketAddr};
 use crate::address::Prefix;
 use crate::host::SocketProtocol;
 
+/// How many characters of an identifier are enough to mean a container.
+const SHORTEST_ID: usize = 6;
+
 /// A container network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
@@ -87,6 +90,25 @@ impl Inventory {
     #[must_use]
     pub fn network(&self, name: &str) -> Option<&Network> {
         self.networks.iter().find(|network| network.name == name)
+    }
+
+    /// A container by its name, else by its host name or the beginning of its identifier where only
+    /// one has it.
+    #[must_use]
+    pub fn container(&self, name: &str) -> Option<&Container> {
+        let all = &self.containers;
+        let mut named: Vec<&Container> = all.iter().filter(|c| c.name == name).collect();
+        if named.is_empty() {
+            named = all.iter().filter(|c| c.hostname == name).collect();
+        }
+        if named.is_empty() && name.len() >= SHORTEST_ID {
+            named = all.iter().filter(|c| c.id.starts_with(name)).collect();
+        }
+        match named.as_slice() {
+            [only] => Some(only),
+            // A name is unique among containers, but a snapshot may be pieced together.
+            several => several.iter().find(|c| c.running && c.name == name).copied(),
+        }
     }
 
     /// The running container that has an address, and by which attachment.

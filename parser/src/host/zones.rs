@@ -118,7 +118,10 @@ fn zone(name: &str, span: Span, table: &DeTable<'_>, diagnostics: &mut Vec<Diagn
 }
 
 /// A list of prefixes.
-pub(crate) fn nets(value: &Spanned<DeValue<'_>>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<IpNet>> {
+pub(crate) fn nets(
+    value: &Spanned<DeValue<'_>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Vec<Placed<IpNet>> {
     let mut nets = Vec::new();
     for Placed { value: text, span } in strings(value, "a list of prefixes", diagnostics) {
         let host = || text.parse().map(|address: std::net::IpAddr| IpNet::from(address));

@@ -83,12 +83,7 @@ pub(super) fn read(
 }
 
 /// Puts the keys together, and says which ones are missing.
-fn claim(
-    kind: Kind,
-    span: Span,
-    keys: Keys,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Claim> {
+fn claim(kind: Kind, span: Span, keys: Keys, diagnostics: &mut Vec<Diagnostic>) -> Option<Claim> {
     let mut absent = Vec::new();
     let mut need = |value: Option<Vec<Expression>>, key: &'static str| {
         if value.is_none() {
@@ -102,9 +97,11 @@ fn claim(
             if keys.source.is_none() {
                 absent.push("source");
             }
-            from.zip(to)
-                .zip(keys.source)
-                .map(|((from, to), sources)| Claim::Egress { from, to, sources })
+            from.zip(to).zip(keys.source).map(|((from, to), sources)| Claim::Egress {
+                from,
+                to,
+                sources,
+            })
         }
         Kind::Allow => {
             let (from, to) = (need(keys.from, "from"), need(keys.to, "to"));

@@ -64,11 +64,7 @@ pub fn parse_expression(text: &str) -> Result<Expression, Diagnostic> {
 }
 
 /// Reads a zone in quotes, whose place is `span` in `source`.
-pub(super) fn parse_quoted(
-    text: &str,
-    span: Span,
-    source: &str,
-) -> Result<Expression, Diagnostic> {
+pub(super) fn parse_quoted(text: &str, span: Span, source: &str) -> Result<Expression, Diagnostic> {
     // A string without escapes stands in the source as it is, behind one quote.
     let inner = Span::new(span.range().start + 1, span.range().start + 1 + text.len());
     let place = match inner.slice(source) == text {
@@ -177,8 +173,8 @@ fn split_port(text: &str) -> (&str, Option<&str>) {
         return whole;
     }
     // `lan:80` is a port of the LAN: no interface is called by a number alone.
-    let digits = port.bytes().next().is_some_and(|byte| byte.is_ascii_digit())
-        && port_range(port).is_some();
+    let digits =
+        port.bytes().next().is_some_and(|byte| byte.is_ascii_digit()) && port_range(port).is_some();
     if KINDS.contains(&who) && !(who == "lan" && digits) { whole } else { (who, Some(port)) }
 }
 

@@ -55,7 +55,11 @@ impl<'t> Value<'t, '_> {
     }
 
     /// The same where a list must not be empty.
-    pub(super) fn each_of_some(self, expected: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<Self> {
+    pub(super) fn each_of_some(
+        self,
+        expected: &str,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Vec<Self> {
         let each = self.each();
         if each.is_empty() {
             diagnostics.push(self.unexpected(expected));
@@ -151,7 +155,9 @@ pub(super) fn port_range(text: &str) -> Option<(u16, u16)> {
     };
     match text.split_once('-') {
         None => port(text).map(|port| (port, port)),
-        Some((first, last)) => Some((port(first)?, port(last)?)).filter(|(first, last)| first <= last),
+        Some((first, last)) => {
+            Some((port(first)?, port(last)?)).filter(|(first, last)| first <= last)
+        }
     }
 }
 

@@ -1,0 +1,185 @@
+//! The addresses that routes, subnets and the kernel tell apart.
+
+use std::net::IpAddr;
+
+use nattrace_model::address::{Prefix, is_internet};
+use nattrace_model::host::inventory::Endpoint;
+use nattrace_model::host::route::{LOCAL, RouteKind};
+use nattrace_model::host::{Interface, Scope};
+use nattrace_model::simulate::{Expected, expected};
+use nattrace_parser::syntax::Family;
+
+use super::{Region, Zones};
+use crate::policy::addresses::{AddressSet, address};
+
+impl<'s> Zones<'s> {
+    pub(super) fn union(&self, sets: impl Iterator<Item = AddressSet>) -> AddressSet {
+        sets.fold(self.none(), |all, set| all.union(&set))
+    }
+
+    pub(super) fn of_prefix(&self, prefix: &Prefix) -> AddressSet {
+        match prefix.family() == self.family {
+            true => AddressSet::prefix(prefix),
+            false => self.none(),
+        }
+    }
+
+    pub(super) fn of_net(&self, net: ipnet::IpNet) -> AddressSet {
+        self.of_prefix(&net.into())
+    }
+
+    pub(super) fn of_address(&self, own: IpAddr) -> AddressSet {
+        match Family::of(own) == self.family {
+            true => AddressSet::one(own),
+            false => self.none(),
+        }
+    }
+
+    pub(super) fn of_endpoint(&self, endpoint: &Endpoint) -> AddressSet {
+        self.union(endpoint.addresses.iter().map(|(address, _)| self.of_address(*address)))
+    }
+
+    /// The host's own addresses.
+    pub(super) fn own(&self) -> AddressSet {
+        let addresses = self.host().interfaces.iter().flat_map(|own| &own.addresses);
+        self.union(addresses.map(|address| self.of_address(address.local)))
+    }
+
+    /// What an interface has on-link.
+    pub(super) fn on_link(&self, interface: &Interface) -> AddressSet {
+        self.union(interface.addresses.iter().map(|own| self.of_prefix(&own.subnet)))
+    }
+
+    /// The addresses that hosts on-link at an interface can have: of its global subnets, without
+    /// the host's own, and without those that stand for a whole subnet.
+    pub(super) fn hosts_on_link(&self, interface: &Interface) -> AddressSet {
+        let global = interface.addresses.iter().filter(|own| own.scope == Scope::Global);
+        let subnets = self.union(global.map(|own| self.hosts_of(&own.subnet)));
+        subnets.difference(&self.own())
+    }
+
+    /// The addresses of a subnet that a host can have.
+    pub(super) fn hosts_of(&self, subnet: &Prefix) -> AddressSet {
+        let all = self.of_prefix(subnet);
+        let Some((first, last)) = all.ranges().first().copied() else { return all };
+        if last - first < 2 {
+            return all;
+        }
+        let network = AddressSet::one(address(self.family, first));
+        // Nobody broadcasts in IPv6.
+        let broadcast = match self.family {
+            Family::Ipv4 => AddressSet::one(address(self.family, last)),
+            Family::Ipv6 => self.none(),
+        };
+        all.difference(&network).difference(&broadcast)
+    }
+
+    /// The interfaces that have a default route and are up.
+    pub(super) fn uplinks(&self) -> Vec<&'s str> {
+        let host = self.host();
+        let tables = host.routing.tables(self.family).iter().filter(|(table, _)| **table != LOCAL);
+        let defaults = tables
+            .flat_map(|(_, table)| table.routes())
+            .filter(|route| route.kind == RouteKind::Unicast && route.destination.length() == 0);
+        let mut names: Vec<&str> = Vec::new();
+        for hop in defaults.flat_map(|route| &route.next_hops).filter(|hop| !hop.dead) {
+            let up = host.interface(&hop.interface).is_none_or(|own| own.up);
+            if up && !names.contains(&hop.interface.as_str()) {
+                names.push(&hop.interface);
+            }
+        }
+        names
+    }
+
+    /// The addresses of the internet.
+    pub(super) fn internet(&self) -> AddressSet {
+        let reserved = match self.family {
+            // What `is_internet` excludes, and what nobody has (RFC 1122 section 3.2.1.3).
+            Family::Ipv4 => [
+                "0.0.0.0/8",
+                "10.0.0.0/8",
+                "100.64.0.0/10",
+                "127.0.0.0/8",
+                "169.254.0.0/16",
+                "172.16.0.0/12",
+                "192.168.0.0/16",
+                "224.0.0.0/4",
+                "255.255.255.255/32",
+            ]
+            .as_slice(),
+            Family::Ipv6 => {
+                &["::/128", "::1/128", "::ffff:0:0/96", "fc00::/7", "fe80::/10", "ff00::/8"]
+            }
+        };
+        let reserved = reserved.iter().filter_map(|net| net.parse::<ipnet::IpNet>().ok());
+        let reserved = self.union(reserved.map(|net| self.of_net(net)));
+        let on_link = self.union(self.host().interfaces.iter().map(|own| self.on_link(own)));
+        let public = reserved.complement().difference(&on_link).difference(&self.own());
+        debug_assert!(public.first().is_none_or(is_internet));
+        public
+    }
+
+    /// The addresses that are expected behind an interface, without those that no host has.
+    pub(super) fn behind_by_routes(&self, interface: &str) -> AddressSet {
+        let here = |region: &&Region<'_>| region.expected == Expected::Behind(interface);
+        let routed = self.union(self.regions().iter().filter(here).map(|r| r.addresses.clone()));
+        let nobody = match self.family {
+            Family::Ipv4 => {
+                ["0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"].as_slice()
+            }
+            Family::Ipv6 => &["::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
+        };
+        let nobody = nobody.iter().filter_map(|net| net.parse::<ipnet::IpNet>().ok());
+        let subnets = self.named(interface).flat_map(|own| &own.addresses).map(|own| {
+            // What stands for a whole subnet is nobody's address.
+            let all = self.of_prefix(&own.subnet);
+            all.difference(&self.hosts_of(&own.subnet))
+        });
+        let nobody = self.union(nobody.map(|net| self.of_net(net)).chain(subnets));
+        routed.difference(&nobody)
+    }
+
+    /// Every address with where it is expected.
+    pub(super) fn regions(&self) -> &[Region<'s>] {
+        self.routed.get_or_init(|| {
+            let mut starts: Vec<u128> = vec![0];
+            let mut cut = |set: &AddressSet| {
+                for (first, last) in set.ranges() {
+                    starts.push(*first);
+                    starts.extend(last.checked_add(1));
+                }
+            };
+            for table in self.host().routing.tables(self.family).values() {
+                for route in table.routes() {
+                    cut(&self.of_prefix(&route.destination));
+                }
+            }
+            for rule in self.host().routing.rules(self.family) {
+                for prefix in [&rule.source, &rule.destination].into_iter().flatten() {
+                    cut(&self.of_prefix(prefix));
+                }
+            }
+            for own in self.host().interfaces.iter().flat_map(|own| &own.addresses) {
+                cut(&self.of_address(own.local));
+            }
+            cut(&AddressSet::prefix(&Prefix::new([127, 0, 0, 0].into(), 8)));
+            let everything = AddressSet::all(self.family);
+            let top = everything.ranges().first().map_or(0, |(_, last)| *last);
+            starts.sort_unstable();
+            starts.dedup();
+            starts.retain(|start| *start <= top);
+            let ends = starts.iter().skip(1).map(|next| next - 1).chain([top]);
+            let mut regions: Vec<Region<'s>> = Vec::new();
+            for (first, last) in starts.iter().zip(ends) {
+                let from = address(self.family, *first);
+                let expected = expected(self.system, from);
+                let addresses = AddressSet::range(from, address(self.family, last));
+                match regions.iter_mut().find(|region| region.expected == expected) {
+                    Some(region) => region.addresses = region.addresses.union(&addresses),
+                    None => regions.push(Region { expected, addresses }),
+                }
+            }
+            regions
+        })
+    }
+}
