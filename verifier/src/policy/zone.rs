@@ -284,7 +284,10 @@ impl<'s> Zones<'s> {
                 Expected::Local => {
                     sides.push(Side { at: Where::Bound, sources, reaches: None });
                 }
-                Expected::Behind(interface) => sides.push(self.behind(interface, sources)),
+                Expected::Behind(interface) => {
+                    let hosts = sources.difference(&self.whole_subnets());
+                    sides.push(self.behind(interface, hosts));
+                }
                 Expected::Nowhere => {}
             }
         }

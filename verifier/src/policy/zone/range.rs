@@ -130,13 +130,17 @@ impl<'s> Zones<'s> {
             Family::Ipv6 => &["::/128", "::1/128", "::ffff:0:0/96", "fe80::/10", "ff00::/8"],
         };
         let nobody = nobody.iter().filter_map(|net| net.parse::<ipnet::IpNet>().ok());
-        let subnets = self.named(interface).flat_map(|own| &own.addresses).map(|own| {
-            // What stands for a whole subnet is nobody's address.
+        let nobody = self.union(nobody.map(|net| self.of_net(net)));
+        routed.difference(&nobody).difference(&self.whole_subnets())
+    }
+
+    /// The addresses that stand for a whole subnet of the host, and so are nobody's.
+    pub(super) fn whole_subnets(&self) -> AddressSet {
+        let subnets = self.host().interfaces.iter().flat_map(|own| &own.addresses);
+        self.union(subnets.map(|own| {
             let all = self.of_prefix(&own.subnet);
             all.difference(&self.hosts_of(&own.subnet))
-        });
-        let nobody = self.union(nobody.map(|net| self.of_net(net)).chain(subnets));
-        routed.difference(&nobody)
+        }))
     }
 
     /// Every address with where it is expected.
