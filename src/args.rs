@@ -152,6 +152,8 @@ pub(crate) enum Command {
     Fmt(Fmt),
     /// Collects what this host tells into a snapshot
     Snapshot(Snapshot),
+    /// The same snapshot with pseudonyms for addresses and names, to paste in public
+    Redact(Redact),
     /// The page of a diagnostic or assumption
     Explain(Explain),
     /// Completions for a shell
@@ -248,6 +250,24 @@ pub(crate) struct Snapshot {
     /// Collects the open connections too.
     #[arg(long)]
     pub(crate) conntrack: bool,
+}
+
+/// `nattrace redact`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every command answers for the result as for the original, with pseudonyms in place of addresses \
+and names. Kept are ports, marks, counters, and the names that programs give to chains and \
+interfaces: read it before you publish it.
+
+  nattrace redact -s host.snapshot -o public.snapshot --map secret.json
+  iptables-save | nattrace redact --rules -")]
+pub(crate) struct Redact {
+    /// Where to: a directory if it is one or ends in `/`, else a file [default: standard output].
+    #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) output: Option<PathBuf>,
+    /// Writes what stands for what into this file (JSON), for your eyes only.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) map: Option<PathBuf>,
 }
 
 /// `nattrace explain`.

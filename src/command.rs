@@ -5,5 +5,6 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod graph;
 pub(crate) mod man;
+pub(crate) mod redact;
 pub(crate) mod snapshot;
 pub(crate) mod why;

@@ -12,7 +12,7 @@ mod output;
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
-use command::{completions, explain, fmt, graph, man, snapshot, why};
+use command::{completions, explain, fmt, graph, man, redact, snapshot, why};
 use exit::{Result, Status};
 use output::diagnostic;
 
@@ -37,6 +37,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
         Command::Graph(graph) => graph::run(global, graph),
         Command::Fmt(fmt) => fmt::run(global, fmt),
         Command::Snapshot(snapshot) => snapshot::run(global, snapshot),
+        Command::Redact(redact) => redact::run(global, redact),
         Command::Explain(explain) => explain::run(explain),
         Command::Completions(completions) => completions::run(completions),
         Command::Man(man) => man::run(man),

@@ -17,6 +17,7 @@ pub mod matches;
 pub mod policy;
 pub mod protocols;
 pub mod recognize;
+pub mod redact;
 mod rule;
 pub mod save;
 pub mod services;

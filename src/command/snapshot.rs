@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
-use nattrace_apply::{Capture, Conntrack, SCRIPT};
+use nattrace_apply::{Conntrack, SCRIPT};
 
 use crate::args::{Global, Snapshot};
 use crate::exit::{Failure, Result, Status};
@@ -31,32 +31,32 @@ pub(crate) fn run(global: &Global, arguments: &Snapshot) -> Result<Status> {
     for note in &capture.notes {
         print_note(&note.text);
     }
-    match &arguments.output {
-        None => {
-            let mut screen = Screen::stdout();
-            write_single(screen.raw(), &capture)?;
-            screen.finish()?;
-        }
-        Some(path) => {
-            let names_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-            let written = if names_folder || path.is_dir() {
-                write_folder(path, &capture)
-            } else {
-                create(path).and_then(|file| write_single(&mut BufWriter::new(file), &capture))
-            };
-            written.map_err(|error| {
-                Failure::input(format!("can't write to `{}`: {error}", path.display()))
-            })?;
-        }
-    }
+    deliver(&capture.parts, arguments.output.as_deref())?;
     Ok(Status::Holds)
 }
 
+/// Writes parts to a directory, into one file, or to standard output.
+pub(crate) fn deliver<N: AsRef<str>>(parts: &[(N, String)], to: Option<&Path>) -> Result<()> {
+    let Some(path) = to else {
+        let mut screen = Screen::stdout();
+        write_single(screen.raw(), parts)?;
+        screen.finish()?;
+        return Ok(());
+    };
+    let names_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let written = if names_folder || path.is_dir() {
+        write_folder(path, parts)
+    } else {
+        create(path).and_then(|file| write_single(&mut BufWriter::new(file), parts))
+    };
+    written.map_err(|error| Failure::input(format!("can't write to `{}`: {error}", path.display())))
+}
+
 /// The one-file form.
-fn write_single(out: &mut impl Write, capture: &Capture) -> io::Result<()> {
+fn write_single<N: AsRef<str>>(out: &mut impl Write, parts: &[(N, String)]) -> io::Result<()> {
     writeln!(out, "{}", single::PROMISE)?;
-    for (name, text) in &capture.parts {
-        writeln!(out, "{}{name}", single::HEADER)?;
+    for (name, text) in parts {
+        writeln!(out, "{}{}", single::HEADER, name.as_ref())?;
         out.write_all(text.as_bytes())?;
         if !text.is_empty() && !text.ends_with('\n') {
             out.write_all(b"\n")?;
@@ -67,7 +67,7 @@ fn write_single(out: &mut impl Write, capture: &Capture) -> io::Result<()> {
 }
 
 /// One file for each part. A snapshot tells much about a host: only its owner may read it.
-fn write_folder(folder: &Path, capture: &Capture) -> io::Result<()> {
+fn write_folder<N: AsRef<str>>(folder: &Path, parts: &[(N, String)]) -> io::Result<()> {
     if !folder.is_dir() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
@@ -79,12 +79,12 @@ fn write_folder(folder: &Path, capture: &Capture) -> io::Result<()> {
             fs::remove_file(stale)?;
         }
     }
-    for (name, text) in &capture.parts {
-        create(&folder.join(name))?.write_all(text.as_bytes())?;
+    for (name, text) in parts {
+        create(&folder.join(name.as_ref()))?.write_all(text.as_bytes())?;
     }
     Ok(())
 }
 
-fn create(path: &Path) -> io::Result<File> {
+pub(crate) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
 }
