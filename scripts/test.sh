@@ -8,6 +8,8 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
 
 packages=(iptables nftables ipset conntrack iproute2 procps busybox-static dash graphviz)
+# Docker itself is asked too; a daemon that came from elsewhere will do.
+command -v dockerd >/dev/null || packages+=(docker.io)
 step "packages: ${packages[*]}"
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     missing=()
@@ -19,6 +21,9 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         apt-get update -qq
         DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${missing[@]}" >/dev/null
     fi
+    # Newer releases have the client in a package of its own.
+    command -v docker >/dev/null \
+        || DEBIAN_FRONTEND=noninteractive apt-get install -y -qq docker-cli >/dev/null
     echo "all there"
 else
     echo "not root, or no apt-get: what is missing shows as skipped tests"

@@ -94,20 +94,27 @@ impl Probe {
     /// The packet as the model takes it, of a connection in this state.
     #[must_use]
     pub fn question(&self, state: FlowState) -> Flow {
-        let flow = &self.flow;
-        let protocol = match (flow.proto, flow.src.is_ipv4()) {
+        self.flow.question(state)
+    }
+}
+
+impl ProbeFlow {
+    /// The packet as the model takes it, of a connection in this state.
+    #[must_use]
+    pub fn question(&self, state: FlowState) -> Flow {
+        let protocol = match (self.proto, self.src.is_ipv4()) {
             (ProbeProtocol::Tcp, _) => protocol::TCP,
             (ProbeProtocol::Udp, _) => protocol::UDP,
             (ProbeProtocol::Icmp, true) => protocol::ICMP,
             (ProbeProtocol::Icmp, false) => protocol::ICMPV6,
         };
         Flow {
-            source: flow.src,
-            destination: flow.dst,
+            source: self.src,
+            destination: self.dst,
             protocol,
-            source_port: flow.sport,
-            destination_port: flow.dport,
-            in_interface: flow.iif.clone(),
+            source_port: self.sport,
+            destination_port: self.dport,
+            in_interface: self.iif.clone(),
             state,
             mark: 0,
             tcp_flags: None,
