@@ -5,8 +5,11 @@
 
 mod command;
 mod comparison;
+mod conntrack;
 mod frame;
 mod generate;
+mod jobs;
+mod netlink;
 mod report;
 mod rules;
 mod session;
@@ -14,15 +17,15 @@ mod shrink;
 mod socket;
 mod surroundings;
 mod topology;
+mod trace;
 mod trial;
 mod wire;
 
-use std::io;
 use std::path::PathBuf;
-use std::process::{Command, ExitStatus};
 
 use nattrace_parser::syntax::{Backend, Family};
 
+pub use jobs::Plan;
 pub use session::{Totals, run};
 
 /// What the lab shall do.
@@ -57,7 +60,6 @@ pub fn missing() -> Vec<String> {
         "bridge",
         "ss",
         "ipset",
-        "conntrack",
         "iptables-nft-restore",
         "iptables-legacy-restore",
         "ip6tables-nft-restore",
@@ -76,20 +78,4 @@ pub fn missing() -> Vec<String> {
         missing.push("the right to make a network namespace (root)".to_owned());
     }
     missing
-}
-
-/// Runs this program again with the same arguments and one more, in a network namespace of its
-/// own. Its children end with it.
-///
-/// # Errors
-///
-/// The program can't be started.
-pub fn again_in_namespace(inside: &str) -> io::Result<ExitStatus> {
-    let own = std::env::current_exe()?;
-    Command::new("unshare")
-        .args(["--net", "--pid", "--fork", "--kill-child", "--"])
-        .arg(own)
-        .args(std::env::args_os().skip(1))
-        .arg(inside)
-        .status()
 }

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use nattrace_corpus::lab::{self, Options};
+use nattrace_corpus::lab::{self, Options, Plan};
 use nattrace_parser::syntax;
+
+/// How many packets a ruleset gets.
+const PACKETS_OF_A_RULESET: u64 = 25;
 
 /// Sends random packets through random rules, and asks the simulator about each of them.
 ///
@@ -20,25 +23,28 @@ struct Arguments {
     /// How many packets are sent.
     #[arg(long, default_value_t = 1000)]
     packets: u64,
-    /// How many rulesets they are spread over; one for 15 packets if not given.
+    /// How many rulesets they are spread over; one for 25 packets if not given.
     #[arg(long)]
     rulesets: Option<u64>,
     /// The number of the first ruleset.
     #[arg(long, default_value_t = 0)]
     first: u64,
-    /// The backend that rules are loaded through.
-    #[arg(long, value_enum, default_value_t = Backend::Nft)]
-    backend: Backend,
-    /// The family of rules and packets.
-    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(4..=6))]
-    family: u8,
+    /// The backend that rules are loaded through; both if not given.
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+    /// The family of rules and packets, 4 or 6; both if not given.
+    #[arg(long, value_parser = clap::value_parser!(u8).range(4..=6))]
+    family: Option<u8>,
+    /// How many network namespaces are at work at once; one for each processor if not given.
+    #[arg(long)]
+    jobs: Option<usize>,
     /// Whether bridged frames pass the hooks (bridge-nf-call-iptables); by chance if not given.
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
     bridge_nf: Option<u8>,
     /// A folder in which each disagreement becomes a case.
     #[arg(long)]
     cases: Option<PathBuf>,
-    /// The number of disagreements after which to stop.
+    /// The number of disagreements of one backend and family after which to stop.
     #[arg(long, default_value_t = 20)]
     at_most: u64,
     /// Set by the lab for itself, in its network namespace.
@@ -50,6 +56,40 @@ struct Arguments {
 enum Backend {
     Nft,
     Legacy,
+}
+
+impl Arguments {
+    fn backends(&self) -> Vec<syntax::Backend> {
+        match self.backend {
+            Some(Backend::Nft) => vec![syntax::Backend::Nft],
+            Some(Backend::Legacy) => vec![syntax::Backend::Legacy],
+            None => vec![syntax::Backend::Nft, syntax::Backend::Legacy],
+        }
+    }
+
+    fn families(&self) -> Vec<syntax::Family> {
+        match self.family {
+            Some(6) => vec![syntax::Family::Ipv6],
+            Some(_) => vec![syntax::Family::Ipv4],
+            None => vec![syntax::Family::Ipv4, syntax::Family::Ipv6],
+        }
+    }
+
+    fn rulesets(&self) -> u64 {
+        self.rulesets.unwrap_or(self.packets.div_ceil(PACKETS_OF_A_RULESET)).max(1)
+    }
+
+    /// What every part of the run is told as it was given.
+    fn others(&self) -> Vec<String> {
+        let mut others = vec!["--at-most".to_owned(), self.at_most.to_string()];
+        if let Some(value) = self.bridge_nf {
+            others.extend(["--bridge-nf".to_owned(), value.to_string()]);
+        }
+        if let Some(cases) = &self.cases {
+            others.extend(["--cases".to_owned(), cases.display().to_string()]);
+        }
+        others
+    }
 }
 
 fn main() -> ExitCode {
@@ -64,40 +104,55 @@ fn main() -> ExitCode {
 
 fn run() -> io::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if !arguments.inside {
-        let missing = lab::missing();
-        if !missing.is_empty() {
-            return Err(io::Error::other(format!("missing: {}", missing.join(", "))));
-        }
-        let status = lab::again_in_namespace("--inside")?;
-        let code = status.code().and_then(|code| u8::try_from(code).ok());
-        return Ok(ExitCode::from(code.unwrap_or(3)));
+    if arguments.inside { run_part(&arguments) } else { run_all(&arguments) }
+}
+
+fn run_all(arguments: &Arguments) -> io::Result<ExitCode> {
+    let missing = lab::missing();
+    if !missing.is_empty() {
+        return Err(io::Error::other(format!("missing: {}", missing.join(", "))));
     }
     let by_clock = || {
-        let since = std::time::UNIX_EPOCH.elapsed().map(|time| time.as_millis());
-        since.ok().and_then(|millis| u64::try_from(millis).ok()).unwrap_or(0)
+        let since = std::time::UNIX_EPOCH.elapsed().map(|time| time.as_secs());
+        since.unwrap_or(0)
     };
-    let options = Options {
+    let plan = Plan {
         seed: arguments.seed.unwrap_or_else(by_clock),
         packets: arguments.packets,
-        rulesets: arguments.rulesets.unwrap_or(arguments.packets.div_ceil(15)).max(1),
+        rulesets: arguments.rulesets(),
         first: arguments.first,
-        backend: match arguments.backend {
-            Backend::Nft => syntax::Backend::Nft,
-            Backend::Legacy => syntax::Backend::Legacy,
-        },
-        family: if arguments.family == 6 { syntax::Family::Ipv6 } else { syntax::Family::Ipv4 },
+        backends: arguments.backends(),
+        families: arguments.families(),
+        jobs: arguments.jobs.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        }),
+        others: arguments.others(),
+    };
+    let mut out = io::stdout();
+    writeln!(out, "seed {}, {} packets, {} rulesets", plan.seed, plan.packets, plan.rulesets)?;
+    let totals = plan.run(&mut out)?;
+    writeln!(out, "seed {}: {totals}", plan.seed)?;
+    Ok(if totals.disagreed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// One backend and family, in the network namespace that was made for it.
+fn run_part(arguments: &Arguments) -> io::Result<ExitCode> {
+    let ([backend], [family]) = (&*arguments.backends(), &*arguments.families()) else {
+        return Err(io::Error::other("a part of a run is of one backend and family"));
+    };
+    let options = Options {
+        seed: arguments.seed.unwrap_or(0),
+        packets: arguments.packets,
+        rulesets: arguments.rulesets(),
+        first: arguments.first,
+        backend: *backend,
+        family: *family,
         bridge_nf: arguments.bridge_nf.map(|value| value != 0),
-        cases: arguments.cases,
+        cases: arguments.cases.clone(),
         at_most: arguments.at_most,
     };
     let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "seed {} backend {:?} family {:?} bridge-nf {:?}",
-        options.seed, options.backend, options.family, options.bridge_nf
-    )?;
     let totals = lab::run(&options, &mut out)?;
-    writeln!(out, "{totals}")?;
-    Ok(if totals.disagreed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    writeln!(out, "{}", serde_json::to_string(&totals)?)?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ use super::frame::Body;
 use super::rules::{Counted, Counts};
 use super::socket::Call;
 use super::surroundings::Surroundings;
+use super::trace;
 use super::trial::{Answering, Observation, Seen, Start, Trial};
 use super::wire::Departed;
 
@@ -160,6 +161,8 @@ enum Extent {
 
 struct ExpectedSeen {
     counts: Counts,
+    /// The rules and policies that each packet passes, in order.
+    ways: Vec<Vec<Counted>>,
     departed: Vec<ExpectedDeparture>,
     extent: Extent,
     /// Whether what leaves is compared.
@@ -326,8 +329,9 @@ fn acknowledgement(system: &System, answer: &Answer, port_by_chance: bool) -> Ex
 
 impl ExpectedSeen {
     fn new(system: &System, steps: &[Step]) -> Self {
-        let counts = counts(system, steps);
-        Self { counts, departed: Vec::new(), extent: Extent::Whole, visible: true }
+        let way = way(system, steps);
+        let counts = trace::counts(&way);
+        Self { counts, ways: vec![way], departed: Vec::new(), extent: Extent::Whole, visible: true }
     }
 
     fn depart(&mut self, egress: Option<&Egress>, steps: &[Step], kind: Option<ReplyKind>) {
@@ -351,6 +355,7 @@ impl ExpectedSeen {
         for (counted, packets) in &other.counts {
             *self.counts.entry(counted.clone()).or_default() += packets;
         }
+        self.ways.extend(other.ways.iter().cloned());
         self.visible &= other.visible;
         for departure in &other.departed {
             self.departed.push(departure.clone());
@@ -387,6 +392,11 @@ impl ExpectedSeen {
                     "{phase}: {place} counts {observed}, the simulator says {expected}"
                 ));
             }
+        }
+        let met = seen.met.iter();
+        for way in met.flat_map(|met| self.ways.iter().filter(|way| !is_part(way, met))) {
+            let way: Vec<String> = way.iter().map(Counted::to_string).collect();
+            differences.push(format!("{phase}: not in this order: {}", way.join(", ")));
         }
         if !self.visible || self.departed.iter().any(|departure| !departure.is_seen(surroundings)) {
             return;
@@ -487,9 +497,15 @@ impl ExpectedDeparture {
     }
 }
 
-/// How often each rule and policy is passed.
-fn counts(system: &System, steps: &[Step]) -> Counts {
-    let mut counts = Counts::new();
+/// Whether what is to be passed was met in this order, whatever other packets met in between.
+fn is_part(way: &[Counted], met: &[Counted]) -> bool {
+    let mut met = met.iter();
+    way.iter().all(|place| met.any(|other| other == place))
+}
+
+/// The rules and policies that a packet passes, in order.
+fn way(system: &System, steps: &[Step]) -> Vec<Counted> {
+    let mut way = Vec::new();
     for step in steps {
         let (chain, rule) = match step {
             Step::Rule { rule, .. } => (rule.chain, Some(rule.index)),
@@ -504,9 +520,9 @@ fn counts(system: &System, steps: &[Step]) -> Counts {
         let Some(chain) = system.rules.chain(chain) else { continue };
         let table = chain.table.as_str().to_owned();
         let counted = Counted { table, chain: chain.name.to_string(), rule };
-        *counts.entry(counted).or_default() += 1;
+        way.push(counted);
     }
-    counts
+    way
 }
 
 fn egress_text(egress: &Egress) -> String {

@@ -44,8 +44,11 @@ impl Generator {
         backend: Backend,
         bridge_nf: Option<bool>,
     ) -> Self {
+        let own = ruleset << 2
+            | u64::from(family == Family::Ipv6) << 1
+            | u64::from(backend == Backend::Nft);
         let mixed =
-            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ ruleset.wrapping_mul(0xd6e8_feb8_6659_fd93);
+            seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ own.wrapping_mul(0xd6e8_feb8_6659_fd93);
         Self { seed, random: fastrand::Rng::with_seed(mixed), family, backend, bridge_nf }
     }
 

@@ -1,5 +1,6 @@
 //! A run of the lab: ruleset after ruleset, packet after packet.
 
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
@@ -8,9 +9,12 @@ use std::time::Duration;
 
 use nattrace_model::System;
 use nattrace_model::build::{Text, load};
+use serde::{Deserialize, Serialize};
 
 use super::Options;
+use super::command;
 use super::comparison::{Judgement, Prediction};
+use super::conntrack::Connections;
 use super::generate::Generator;
 use super::report;
 use super::rules::Loader;
@@ -18,11 +22,12 @@ use super::shrink;
 use super::socket::Listeners;
 use super::surroundings::Surroundings;
 use super::topology::{self, Around, Variation};
+use super::trace::{Meter, Trace};
 use super::trial::{Bench, Observation, Skipped, Trial};
-use super::wire::Wires;
+use super::wire::{Patience, Wires};
 
 /// What a run came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Totals {
     /// Packets for which the simulator named one answer, and it was right.
     pub agreed: u64,
@@ -33,7 +38,7 @@ pub struct Totals {
     /// Packets for which it was wrong.
     pub disagreed: u64,
     /// Packets that could not be sent as drawn.
-    pub skipped: BTreeMap<&'static str, u64>,
+    pub skipped: BTreeMap<String, u64>,
     /// Rulesets that the kernel took.
     pub rulesets: u64,
     /// Rulesets that the kernel or the tool refused.
@@ -45,6 +50,22 @@ impl Totals {
     #[must_use]
     pub fn compared(&self) -> u64 {
         self.agreed + self.agreed_in_a_branch + self.undetermined + self.disagreed
+    }
+}
+
+impl Totals {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        let Self { agreed, agreed_in_a_branch, undetermined, disagreed, .. } = other;
+        self.agreed += agreed;
+        self.agreed_in_a_branch += agreed_in_a_branch;
+        self.undetermined += undetermined;
+        self.disagreed += disagreed;
+        self.rulesets += other.rulesets;
+        self.refused += other.refused;
+        for (why, count) in &other.skipped {
+            *self.skipped.entry(why.clone()).or_default() += count;
+        }
     }
 }
 
@@ -78,6 +99,8 @@ pub(crate) struct Loaded {
 pub(crate) struct Session {
     pub(crate) bench: Bench,
     pub(crate) loader: Loader,
+    /// What of the snapshot the variations do not touch.
+    fixed: Vec<topology::Text>,
 }
 
 /// How long the kernel is given to announce its groups after the interfaces came up.
@@ -98,10 +121,23 @@ impl Session {
         let listeners = Listeners::open(options.family)?;
         let end = std::time::Instant::now() + ANNOUNCEMENTS;
         while std::time::Instant::now() < end {
-            wires.collect()?;
+            wires.collect(Patience::Little)?;
             std::thread::sleep(Duration::from_millis(20));
         }
-        Ok(Self { bench: Bench { wires, listeners, loader, surroundings }, loader })
+        let meter = if command::exists("nft") {
+            Meter::Trace(Trace::open(options.family, options.backend)?)
+        } else {
+            Meter::by_counters(loader)
+        };
+        let bench = Bench {
+            wires,
+            listeners: RefCell::new(listeners),
+            meter,
+            connections: Connections::open()?,
+            patience: Cell::new(Patience::Little),
+            surroundings,
+        };
+        Ok(Self { bench, loader, fixed: topology::fixed_parts()? })
     }
 
     /// Loads rules into the kernel, and what the kernel then says into the simulator.
@@ -109,8 +145,11 @@ impl Session {
         if let Err(why) = self.loader.load(rules)? {
             return Ok(Err(why));
         }
-        let mut texts = topology::snapshot()?;
-        texts.push((self.loader.part().to_owned(), self.loader.save()?));
+        let saved = self.loader.save()?;
+        self.bench.meter.learn(&saved)?;
+        let mut texts = self.fixed.clone();
+        texts.extend(topology::varying_parts()?);
+        texts.push((self.loader.part().to_owned(), saved));
         let borrowed: Vec<Text<'_>> =
             texts.iter().map(|(name, text)| Text { name, text }).collect();
         let loaded = load(&borrowed, &[]);
@@ -149,8 +188,10 @@ impl Session {
                 break;
             }
             std::thread::sleep(pause);
+            self.bench.patience.set(Patience::Much);
             tried = self.try_out(loaded, trial)?;
         }
+        self.bench.patience.set(Patience::Little);
         Ok(tried)
     }
 }
@@ -185,13 +226,13 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
             }
         };
         totals.rulesets += 1;
-        let packets = share(options.packets, options.rulesets, number - options.first);
+        let packets = packets_of(options.packets, options.rulesets, number - options.first);
         for _ in 0..packets {
             let trial = generator.trial();
             let (judgement, observed) = match session.try_again(&loaded, &trial)? {
                 Ok(tried) => tried,
                 Err(skipped) => {
-                    *totals.skipped.entry(reason(skipped)).or_default() += 1;
+                    *totals.skipped.entry(reason(skipped).to_owned()).or_default() += 1;
                     continue;
                 }
             };
@@ -220,7 +261,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
 }
 
 /// The packets of one ruleset, so that all together are as many as asked for.
-fn share(packets: u64, rulesets: u64, number: u64) -> u64 {
+pub(crate) fn packets_of(packets: u64, rulesets: u64, number: u64) -> u64 {
     let rulesets = rulesets.max(1);
     packets / rulesets + u64::from(number < packets % rulesets)
 }
@@ -239,7 +280,7 @@ mod tests {
     #[test]
     fn every_packet_is_sent_once() {
         for (packets, rulesets) in [(10, 3), (3, 10), (0, 5), (7, 1)] {
-            let all: u64 = (0..rulesets).map(|number| share(packets, rulesets, number)).sum();
+            let all: u64 = (0..rulesets).map(|number| packets_of(packets, rulesets, number)).sum();
             assert_eq!(all, packets);
         }
     }

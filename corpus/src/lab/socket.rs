@@ -21,6 +21,7 @@ pub(crate) const UDP_BOUND_PORT: u16 = 5353;
 
 /// The sockets that listen.
 pub(crate) struct Listeners {
+    any: IpAddr,
     streams: Vec<Socket>,
     datagrams: Vec<Socket>,
 }
@@ -56,13 +57,10 @@ impl Listeners {
                 (Ipv6Addr::UNSPECIFIED.into(), bound.into())
             }
         };
-        let mut streams = Vec::new();
-        for port in TCP_PORTS {
-            streams.push(listen(any, Type::STREAM, port)?);
-        }
+        let streams = streams(any)?;
         let datagrams =
             vec![listen(any, Type::DGRAM, UDP_PORT)?, listen(bound, Type::DGRAM, UDP_BOUND_PORT)?];
-        Ok(Self { streams, datagrams })
+        Ok(Self { any, streams, datagrams })
     }
 
     /// Answers every datagram that waits; whether there was one.
@@ -89,17 +87,21 @@ impl Listeners {
         }
     }
 
-    /// Ends every connection that was accepted, with a reset.
-    pub(crate) fn hang_up(&self) -> io::Result<bool> {
-        let mut any = false;
-        for socket in &self.streams {
+    /// Ends every connection that was accepted, with a reset, and forgets those that are half open:
+    /// they are lost with the socket that listens.
+    pub(crate) fn renew(&mut self) -> io::Result<()> {
+        for socket in self.streams.drain(..) {
             while let Ok((connection, _)) = socket.accept() {
-                any = true;
                 connection.set_linger(Some(Duration::ZERO))?;
             }
         }
-        Ok(any)
+        self.streams = streams(self.any)?;
+        Ok(())
     }
+}
+
+fn streams(any: IpAddr) -> io::Result<Vec<Socket>> {
+    TCP_PORTS.into_iter().map(|port| listen(any, Type::STREAM, port)).collect()
 }
 
 /// A local process that sends the packet of a flow, and waits for the answer.

@@ -398,28 +398,41 @@ impl Variation {
     }
 }
 
-/// Every part of a snapshot but the rules.
-pub(crate) fn snapshot() -> io::Result<Vec<Text>> {
-    let mut texts: Vec<Text> = Vec::new();
-    let ask: [(&str, &str, &[&str]); 8] = [
+/// A part of a snapshot, and the program that prints it.
+type Asked = (&'static str, &'static str, &'static [&'static str]);
+
+/// The parts of a snapshot that a [`Variation`] does not touch.
+pub(crate) fn fixed_parts() -> io::Result<Vec<Text>> {
+    let mut texts = ask(&[
         ("ip-addr.json", "ip", &["-j", "-d", "addr"]),
         ("ip-route.json", "ip", &["-j", "route", "show", "table", "all"]),
         ("ip6-route.json", "ip", &["-j", "-6", "route", "show", "table", "all"]),
-        ("ip-rule.json", "ip", &["-j", "rule"]),
-        ("ip6-rule.json", "ip", &["-j", "-6", "rule"]),
-        ("bridge-link.json", "bridge", &["-j", "-d", "link"]),
         ("ipset-save", "ipset", &["save"]),
         ("listeners", "ss", &["-Hlntup"]),
-    ];
-    for (name, program, arguments) in ask {
-        texts.push((name.to_owned(), output(program, arguments, "")?));
-    }
-    texts.push(("sysctl".to_owned(), sysctl()?));
+    ])?;
     let (networks, containers) = docker();
     texts.push(("docker-network-inspect.json".to_owned(), networks.to_string()));
     texts.push(("docker-inspect.json".to_owned(), containers.to_string()));
     texts.push(("zones.toml".to_owned(), zones()));
     Ok(texts)
+}
+
+/// The parts of a snapshot that a [`Variation`] touches.
+pub(crate) fn varying_parts() -> io::Result<Vec<Text>> {
+    let mut texts = ask(&[
+        ("ip-rule.json", "ip", &["-j", "rule"]),
+        ("ip6-rule.json", "ip", &["-j", "-6", "rule"]),
+        ("bridge-link.json", "bridge", &["-j", "-d", "link"]),
+    ])?;
+    texts.push(("sysctl".to_owned(), sysctl()?));
+    Ok(texts)
+}
+
+fn ask(parts: &[Asked]) -> io::Result<Vec<Text>> {
+    let text = |(name, program, arguments): &Asked| {
+        Ok(((*name).to_owned(), output(program, arguments, "")?))
+    };
+    parts.iter().map(text).collect()
 }
 
 /// Settings of every interface that decide about packets.

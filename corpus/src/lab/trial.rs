@@ -1,5 +1,6 @@
 //! One packet sent into the kernel, and everything that it is seen to do with it.
 
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io;
 use std::rc::Rc;
@@ -7,12 +8,13 @@ use std::rc::Rc;
 use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::packet::{protocol, tcp_flag};
 
-use super::command::run;
+use super::conntrack::Connections;
 use super::frame::{Body, Checksum, Content, Frame, Mac, WirePacket};
-use super::rules::{Counts, Loader, difference};
+use super::rules::{Counted, Counts};
 use super::socket::{Call, Listeners, Sender};
 use super::surroundings::{Surroundings, WireName};
-use super::wire::{Departed, Wires};
+use super::trace::Meter;
+use super::wire::{Departed, Patience, Wires};
 
 /// Where a packet starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +63,12 @@ impl fmt::Display for Trial {
     }
 }
 
-/// What was seen between two looks at the counters.
+/// What was seen since the last look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
+    /// Every rule and policy that was met, in order, where the kernel tells.
+    pub(crate) met: Option<Vec<Counted>>,
+    /// How often each was.
     pub(crate) counts: Counts,
     pub(crate) departed: Vec<Departed>,
 }
@@ -95,67 +100,55 @@ const ANSWER_SEQUENCE: u32 = 5000;
 /// The host under test, ready for packets.
 pub(crate) struct Bench {
     pub(crate) wires: Wires,
-    pub(crate) listeners: Listeners,
-    pub(crate) loader: Loader,
+    pub(crate) listeners: RefCell<Listeners>,
+    pub(crate) meter: Meter,
+    pub(crate) connections: Connections,
+    pub(crate) patience: Cell<Patience>,
     pub(crate) surroundings: Rc<dyn Surroundings>,
 }
 
 impl Bench {
-    /// Sends the packet, answers what leaves if `answer` says so, and looks at the counters.
+    /// Sends the packet, answers what leaves if `answer` says so, and takes the trace.
     pub(crate) fn run(
         &self,
         trial: &Trial,
         answer: Answering,
     ) -> io::Result<Result<Observation, Skipped>> {
-        self.forget()?;
+        self.connections.forget()?;
         let observed = match trial.start {
             Start::Wire(wire, to) => self.run_from_wire(trial, wire, to, answer),
             Start::Local => self.run_from_process(trial, answer),
         };
-        self.listeners.drain();
-        self.listeners.hang_up()?;
+        let mut listeners = self.listeners.borrow_mut();
+        listeners.drain();
         if trial.flow.protocol == protocol::TCP {
-            // A connection that was half open would not answer a second SYN at once.
-            run("ss", &["-K", "state", "syn-recv"], "")?;
+            // A connection that is half open would not answer a second SYN.
+            listeners.renew()?;
         }
-        self.wires.collect()?;
+        self.collect()?;
         observed
     }
 
-    /// Drops every connection that the kernel remembers.
-    fn forget(&self) -> io::Result<()> {
-        // It fails where conntrack is not active in the namespace.
-        run("conntrack", &["-F"], "").map(drop)
-    }
-
-    /// Whether connection tracking has missed an answer, because rules hid it from it.
-    fn is_unreplied(&self) -> io::Result<bool> {
-        Ok(run("conntrack", &["-L"], "")?.stdout.contains("[UNREPLIED]"))
+    fn collect(&self) -> io::Result<Vec<Departed>> {
+        self.wires.collect(self.patience.get())
     }
 
     fn settle(&self) -> io::Result<Vec<Departed>> {
-        let mut departed = self.wires.collect()?;
+        let mut departed = self.collect()?;
         for _ in 0..MOST_ROUNDS {
-            if !self.listeners.answer()? {
+            if !self.listeners.borrow().answer()? {
                 break;
             }
-            departed.extend(self.wires.collect()?);
+            departed.extend(self.collect()?);
         }
         Ok(departed)
     }
 
-    /// What happened since `before`.
-    fn look(&self, before: &mut Counts) -> io::Result<Seen> {
-        let mut departed = self.settle()?;
-        let mut after = self.loader.counts()?;
-        let late = self.settle()?;
-        if !late.is_empty() {
-            departed.extend(late);
-            after = self.loader.counts()?;
-        }
-        let counts = difference(before, &after);
-        *before = after;
-        Ok(Seen { counts, departed })
+    /// What happened since the last look.
+    fn look(&self) -> io::Result<Seen> {
+        let departed = self.settle()?;
+        let (counts, met) = self.meter.take()?;
+        Ok(Seen { counts, met, departed })
     }
 
     fn run_from_wire(
@@ -177,7 +170,7 @@ impl Bench {
             let Some(later) = self.establish(wire, frame(opening(flow)))? else {
                 return Ok(Err(Skipped::NoConnection));
             };
-            if self.is_unreplied()? {
+            if self.connections.are_unreplied()? {
                 return Ok(Err(Skipped::NoConnection));
             }
             packet = WirePacket { ttl: packet.ttl, ..later };
@@ -189,10 +182,10 @@ impl Bench {
             FlowState::Invalid => Checksum::Wrong,
             _ => Checksum::Right,
         };
-        let mut counts = self.loader.counts()?;
+        self.meter.forget()?;
         self.wires.send(wire, &frame(packet), checksum)?;
-        let forth = self.look(&mut counts)?;
-        let back = self.answer(&forth, answer, &mut counts)?;
+        let forth = self.look()?;
+        let back = self.answer(&forth, answer)?;
         Ok(Ok(Observation { forth, back, call: Call::Done }))
     }
 
@@ -202,36 +195,30 @@ impl Bench {
         answer: Answering,
     ) -> io::Result<Result<Observation, Skipped>> {
         let Ok(sender) = Sender::open(&trial.flow) else { return Ok(Err(Skipped::Bind)) };
-        let mut counts = self.loader.counts()?;
         if trial.flow.state == FlowState::Established {
             sender.send();
-            let seen = Seen { counts: Counts::new(), departed: self.settle()? };
-            self.answer(&seen, Answering::Yes, &mut counts)?;
-            counts = self.loader.counts()?;
-            if !sender.was_answered() || self.is_unreplied()? {
+            let seen = Seen { departed: self.settle()?, ..Seen::default() };
+            self.answer(&seen, Answering::Yes)?;
+            if !sender.was_answered() || self.connections.are_unreplied()? {
                 return Ok(Err(Skipped::NoConnection));
             }
         }
+        self.meter.forget()?;
         let call = sender.send();
-        let forth = self.look(&mut counts)?;
-        let back = self.answer(&forth, answer, &mut counts)?;
+        let forth = self.look()?;
+        let back = self.answer(&forth, answer)?;
         sender.close();
         Ok(Ok(Observation { forth, back, call }))
     }
 
     /// Sends the answer to the one packet that left, from where it went.
-    fn answer(
-        &self,
-        forth: &Seen,
-        answer: Answering,
-        counts: &mut Counts,
-    ) -> io::Result<Option<Seen>> {
+    fn answer(&self, forth: &Seen, answer: Answering) -> io::Result<Option<Seen>> {
         let (Answering::Yes, [departed]) = (answer, forth.departed.as_slice()) else {
             return Ok(None);
         };
         let Some(frame) = answering(departed, &*self.surroundings) else { return Ok(None) };
         self.wires.send(departed.wire, &frame, Checksum::Right)?;
-        self.look(counts).map(Some)
+        self.look().map(Some)
     }
 
     /// Opens a connection from outside, and gives the next packet of it; `None` where no answer

@@ -26,6 +26,15 @@ pub(crate) struct Wires {
     surroundings: Rc<dyn Surroundings>,
 }
 
+/// How long the wires must be quiet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// Not at all: the kernel forwards, answers and refuses within the call that hands it a frame.
+    Little,
+    /// A little while, for what the kernel does later, in another thread.
+    Much,
+}
+
 /// How often the wires are looked at without anything coming before they are taken to be quiet.
 const QUIET_LOOKS: u32 = 3;
 
@@ -56,15 +65,17 @@ impl Wires {
     }
 
     /// Takes what has left the host until the wires are quiet, and answers ARP meanwhile.
-    pub(crate) fn collect(&self) -> io::Result<Vec<Departed>> {
+    pub(crate) fn collect(&self, patience: Patience) -> io::Result<Vec<Departed>> {
         let mut departed = Vec::new();
         let mut looks = 0;
         while looks < QUIET_LOOKS {
-            if self.look(&mut departed)? {
-                looks = 0;
-            } else {
-                looks += 1;
-                std::thread::sleep(LOOK);
+            match (self.look(&mut departed)?, patience) {
+                (true, _) => looks = 0,
+                (false, Patience::Little) => break,
+                (false, Patience::Much) => {
+                    looks += 1;
+                    std::thread::sleep(LOOK);
+                }
             }
         }
         Ok(departed)
