@@ -33,12 +33,15 @@ pub(crate) mod routing;
 mod socket;
 mod trip;
 mod values;
+mod witness;
 
 use crate::System;
 use crate::answer::Answer;
 use crate::flow::Flow;
 pub use expectation::{Expected, expected, kernel_source};
+pub use matching::View;
 use oracle::Oracle;
+pub use witness::{Mapped, MappedEnd, Witness};
 
 /// How many combinations of decisions are looked at before the answer is undetermined.
 const MOST_BRANCHES: usize = 64;
@@ -49,15 +52,31 @@ const MOST_BRANCHES: usize = 64;
 /// has one branch for each, and its verdict and outcome are undetermined unless all agree.
 #[must_use]
 pub fn why(system: &System, flow: &Flow) -> Answer {
-    let mut oracle = Oracle::default();
-    let answer = exchange::answer(system, flow, &mut oracle);
+    every_way(system, flow, &mut Oracle::default())
+}
+
+/// The same as [`why`], without what a refused packet would have met, while somebody watches; who
+/// is handed back.
+#[must_use]
+pub fn witnessed(
+    system: &System,
+    flow: &Flow,
+    witness: Box<dyn Witness>,
+) -> (Answer, Option<Box<dyn Witness>>) {
+    let mut oracle = Oracle::watched_by(witness);
+    let answer = every_way(system, flow, &mut oracle);
+    (answer, oracle.witness)
+}
+
+fn every_way(system: &System, flow: &Flow, oracle: &mut Oracle) -> Answer {
+    let answer = exchange::answer(system, flow, oracle);
     let first = (oracle.decisions(), answer);
     let mut others = Vec::new();
     while oracle.advance() {
         if others.len() + 1 == MOST_BRANCHES {
             return merge::merge(first, others, merge::Coverage::Cut);
         }
-        let answer = exchange::answer(system, flow, &mut oracle);
+        let answer = exchange::answer(system, flow, oracle);
         others.push((oracle.decisions(), answer));
     }
     merge::merge(first, others, merge::Coverage::Complete)

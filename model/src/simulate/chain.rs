@@ -7,7 +7,7 @@ use crate::answer::{Effect, Rewrite, Step};
 use crate::condition::Undecided;
 use crate::hook::Hook;
 use crate::packet::Packet;
-use crate::ruleset::{ChainId, RuleId};
+use crate::ruleset::{Chain, ChainId, RuleId};
 use crate::simulate::connection::Tracking;
 use crate::simulate::hidden::{Position, is_hidden};
 use crate::simulate::matching::{Ternary, View};
@@ -39,6 +39,9 @@ impl Trip<'_, '_, '_> {
                 }
             };
             let id = RuleId { chain: current, index };
+            if self.run.oracle.witness.is_some() {
+                self.testify(id);
+            }
             let matches = match self.view().all(&rule.conditions) {
                 Ternary::May(why) => {
                     let position =
@@ -80,6 +83,28 @@ impl Trip<'_, '_, '_> {
                 },
             }
         }
+    }
+
+    /// Tells the witness of a rule that is about to be weighed. Behind one that hides its
+    /// interfaces, every rule that may come in its base chain is weighed at once.
+    fn testify(&mut self, id: RuleId) {
+        let Some(mut witness) = self.run.oracle.witness.take() else { return };
+        let rules = &self.run.system.rules;
+        let view = self.view();
+        match rules.rule(id) {
+            Some(rule) if is_hidden(&rule.conditions) => {
+                let own = rules.chain(id.chain);
+                let alike = |chain: &&Chain| {
+                    own.is_some_and(|own| own.family == chain.family && own.table == chain.table)
+                };
+                for rule in rules.chains.iter().filter(alike).flat_map(|chain| &chain.rules) {
+                    witness.weighed(&view, &rule.conditions);
+                }
+            }
+            Some(rule) => witness.weighed(&view, &rule.conditions),
+            None => {}
+        }
+        self.run.oracle.witness = Some(witness);
     }
 
     pub(crate) fn policy(

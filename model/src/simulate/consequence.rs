@@ -78,6 +78,9 @@ impl<'s> Run<'s, '_> {
     ) -> Consequence {
         let packet = &travelled.packet;
         let host = &self.system.host;
+        if let Some(witness) = &mut self.oracle.witness {
+            witness.received(packet);
+        }
         let receiver =
             socket::receiver(host, packet, travelled.in_interface, travelled.proxy_socket);
         match receiver {

@@ -285,7 +285,9 @@ impl<'s> Run<'s, '_> {
             any_source: self.any_source,
             link: self.link,
         };
+        run.oracle.witness = self.oracle.witness.take();
         run.consequence(travelled, first, origin);
+        self.oracle.witness = run.oracle.witness.take();
         self.connections = run.connections;
     }
 
@@ -300,6 +302,10 @@ impl<'s> Run<'s, '_> {
         let (Err(_), Some(at)) = (travelled.result, travelled.decided_by) else {
             return Vec::new();
         };
+        if self.oracle.witness.is_some() {
+            // What would have been is not what a witness is asked about.
+            return Vec::new();
+        }
         let mut oracle = self.oracle.replay();
         let mut run = Run {
             system: self.system,

@@ -67,7 +67,7 @@ pub(crate) enum PhysicalPort<'a> {
 }
 
 /// A packet at a hook, with all that a rule may ask about.
-pub(crate) struct View<'a> {
+pub struct View<'a> {
     pub(crate) host: &'a Host,
     pub(crate) packet: &'a Packet,
     /// Empty where the hook has none.
@@ -398,7 +398,7 @@ pub(crate) fn in_range(address: IpAddr, range: &(IpAddr, IpAddr)) -> bool {
     }
 }
 
-fn tuple_of(connection: &Connection, field: TupleField) -> (&Tuple, Direction) {
+pub(crate) fn tuple_of(connection: &Connection, field: TupleField) -> (&Tuple, Direction) {
     match field {
         TupleField::OriginalSource => (&connection.original, Direction::Original),
         TupleField::OriginalDestination => (&connection.original, Direction::Reply),

@@ -137,7 +137,7 @@ fn covers(
     result
 }
 
-fn covers_element(
+pub(crate) fn covers_element(
     view: &View<'_>,
     element: &Element,
     direction: SetDirection,

@@ -35,6 +35,10 @@ impl Trip<'_, '_, '_> {
         for action in actions {
             match action {
                 Action::If(condition) => {
+                    if let Some(mut witness) = self.run.oracle.witness.take() {
+                        witness.weighed(&self.view(), std::slice::from_ref(condition));
+                        self.run.oracle.witness = Some(witness);
+                    }
                     let holds = match self.view().holds(condition) {
                         Ternary::May(why) => self.decide(rule, why),
                         sure => sure == Ternary::Yes,
@@ -55,6 +59,10 @@ impl Trip<'_, '_, '_> {
     /// The target that a map gives; `None` where the rule ends.
     pub(crate) fn look_up<'t>(&mut self, rule: RuleId, map: &'t TargetMap) -> Option<&'t Target> {
         let system = self.run.system;
+        if let Some(mut witness) = self.run.oracle.witness.take() {
+            witness.looked_up(&self.view(), map);
+            self.run.oracle.witness = Some(witness);
+        }
         let unsure = {
             let view = self.view();
             let values = values::read(&view, &map.operands)?;
@@ -89,6 +97,9 @@ impl Trip<'_, '_, '_> {
     /// `tproxy` of native nft: without a socket the rule ends, with one it goes on
     /// (`nft_tproxy_eval`).
     pub(crate) fn assign_socket(&mut self, port: u16, address: Option<IpAddr>) -> Next {
+        if let Some(witness) = &mut self.run.oracle.witness {
+            witness.received(&self.packet);
+        }
         let port = if port == 0 { self.packet.destination_port().unwrap_or(0) } else { port };
         let wanted = match self.packet.protocol {
             protocol::TCP => SocketProtocol::Tcp,

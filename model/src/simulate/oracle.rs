@@ -3,6 +3,8 @@
 //! A run asks the oracle at each such point. The oracle answers from a script; when a run is over,
 //! the script is advanced like an odometer until every combination that can occur has occurred.
 
+use crate::simulate::witness::Witness;
+
 /// One decision of a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
@@ -19,9 +21,16 @@ pub(crate) struct Decision {
 pub(crate) struct Oracle {
     decisions: Vec<Decision>,
     asked: usize,
+    /// Who watches the runs, if anybody does.
+    pub(crate) witness: Option<Box<dyn Witness>>,
 }
 
 impl Oracle {
+    /// An oracle of runs that somebody watches.
+    pub(crate) fn watched_by(witness: Box<dyn Witness>) -> Self {
+        Self { witness: Some(witness), ..Self::default() }
+    }
+
     /// Answers a question; `likely` is tried first.
     pub(crate) fn decide(&mut self, question: impl FnOnce() -> String, likely: bool) -> bool {
         let answer = match self.decisions.get(self.asked) {
@@ -54,7 +63,7 @@ impl Oracle {
     /// An oracle that gives the same answers once more, and the likely ones beyond.
     pub(crate) fn replay(&self) -> Self {
         let asked = self.decisions.get(..self.asked).unwrap_or(&self.decisions);
-        Self { decisions: asked.to_vec(), asked: 0 }
+        Self { decisions: asked.to_vec(), asked: 0, witness: None }
     }
 
     /// Prepares the next run; false when every combination was tried.

@@ -5,9 +5,10 @@ use std::net::IpAddr;
 use crate::hook::Hook;
 use crate::host::{Part, SocketProtocol};
 use crate::packet::protocol;
-use crate::simulate::connection::{Manip, Tracking};
+use crate::simulate::connection::{Manip, Tracking, Tuple};
 use crate::simulate::nat::{self, Mapping, PortSpec};
 use crate::simulate::trip::{Stop, Trip};
+use crate::simulate::witness::{Mapped, MappedEnd};
 use crate::target::{ConnmarkAction, NatOptions, Target, TtlAction};
 
 impl TtlAction {
@@ -76,6 +77,9 @@ impl Trip<'_, '_, '_> {
             }
             _ => return Ok(()),
         };
+        if let Some(witness) = &mut self.run.oracle.witness {
+            witness.mapped(&mapped(manip, &current, target, mapping));
+        }
         self.settle(manip, mapping);
         Ok(())
     }
@@ -161,6 +165,9 @@ impl Trip<'_, '_, '_> {
         value: u32,
         mask: u32,
     ) -> Result<(), Stop> {
+        if let Some(witness) = &mut self.run.oracle.witness {
+            witness.received(&self.packet);
+        }
         let port = if port == 0 { self.packet.destination_port().unwrap_or(0) } else { port };
         let host = &self.run.system.host;
         let socket_protocol = match self.packet.protocol {
@@ -183,5 +190,29 @@ impl Trip<'_, '_, '_> {
         self.packet.mark = (self.packet.mark & !mask) ^ value;
         self.proxy_socket = Some((address, port));
         Ok(())
+    }
+}
+
+/// What a target picked from, for a witness.
+fn mapped<'t>(manip: Manip, current: &Tuple, target: &'t Target, mapping: Mapping) -> Mapped<'t> {
+    let end = match manip {
+        Manip::Source => MappedEnd::Source,
+        Manip::Destination => MappedEnd::Destination,
+    };
+    let plain = Mapped::of(end, current, mapping.address, mapping.port);
+    match target {
+        Target::Snat(range, options) | Target::Dnat(range, options) => Mapped {
+            addresses: range.addresses,
+            ports: range.ports,
+            base_port: range.base_port,
+            options: *options,
+            ..plain
+        },
+        Target::Masquerade(ports, options) | Target::Redirect(ports, options) => {
+            let addresses = Some((mapping.address, mapping.address));
+            Mapped { addresses, ports: *ports, options: *options, ..plain }
+        }
+        Target::Netmap(prefix) => Mapped { prefix: Some(prefix), ..plain },
+        _ => plain,
     }
 }

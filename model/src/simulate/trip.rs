@@ -487,6 +487,11 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         if let Some(own) = self.run.connections.get_mut(index)
             && taken
         {
+            if let (Some(witness), Some((port, _))) =
+                (&mut self.run.oracle.witness, own.original.ports())
+            {
+                witness.drawn(port);
+            }
             own.drawn.source = own.original.ports().map(|(port, _)| class_of(port));
             own.source_translated = true;
         }

@@ -1,0 +1,106 @@
+//! Cells of addresses, ports and protocols: values that the host treats alike.
+//!
+//! Routes, own addresses, subnets, containers, sockets, zones and the kernel's own special ranges
+//! divide the addresses. Two addresses of one cell are in the same ones of all of them, and two
+//! containers of one cell are attached in the same way; so no decision that does not ask rules can
+//! tell them apart, except by comparing them with one another.
+
+mod address;
+mod special;
+
+pub(crate) use address::AddressCells;
+
+use std::collections::BTreeSet;
+
+use nattrace_model::System;
+use nattrace_model::packet::protocol;
+use nattrace_parser::syntax::Family;
+
+use crate::header::is_icmp;
+
+/// Where a value of a sorted division begins a new cell.
+#[derive(Debug)]
+pub(crate) struct Division {
+    /// The first value of each cell; the first of all is 0.
+    starts: Vec<u32>,
+}
+
+impl Division {
+    fn of(starts: BTreeSet<u32>) -> Self {
+        let starts = std::iter::once(0).chain(starts).collect::<BTreeSet<u32>>();
+        Self { starts: starts.into_iter().collect() }
+    }
+
+    /// The cell of a value, both ends inclusive; the last one ends at `most`.
+    pub(crate) fn cell(&self, value: u32, most: u32) -> (u32, u32) {
+        let next = self.starts.partition_point(|start| *start <= value);
+        let first = next.checked_sub(1).and_then(|at| self.starts.get(at)).copied().unwrap_or(0);
+        let last = self.starts.get(next).map_or(most, |start| start - 1);
+        (first, last)
+    }
+}
+
+fn cut(starts: &mut BTreeSet<u32>, first: u32, last: u32) {
+    starts.insert(first);
+    starts.insert(last + 1);
+}
+
+/// The ports that sockets, published ports and policy rules tell apart.
+pub(crate) fn ports(system: &System, family: Family) -> Division {
+    let host = &system.host;
+    let mut starts = BTreeSet::new();
+    let listeners = host.listeners.iter().flatten().map(|listener| listener.port);
+    let published = host.inventory.containers.iter().flat_map(|c| &c.published);
+    for port in listeners.chain(published.map(|published| published.host_port)) {
+        cut(&mut starts, port.into(), port.into());
+    }
+    for rule in host.routing.rules(family) {
+        for (first, last) in rule.source_port.into_iter().chain(rule.destination_port) {
+            cut(&mut starts, first.into(), last.into());
+        }
+    }
+    Division::of(starts)
+}
+
+/// Whether policy rules ask for ports.
+pub(crate) fn routes_by_port(system: &System, family: Family) -> bool {
+    let rules = system.host.routing.rules(family);
+    rules.iter().any(|rule| rule.source_port.is_some() || rule.destination_port.is_some())
+}
+
+/// The protocols that the kernel or policy rules tell apart.
+pub(crate) fn protocols(system: &System, family: Family) -> Division {
+    let known = [
+        protocol::ICMP,
+        2,
+        protocol::TCP,
+        protocol::UDP,
+        protocol::DCCP,
+        47,
+        50,
+        51,
+        protocol::ICMPV6,
+        89,
+        112,
+        protocol::SCTP,
+        protocol::UDPLITE,
+    ];
+    let asked = system.host.routing.rules(family).iter().filter_map(|rule| rule.protocol);
+    let mut starts = BTreeSet::new();
+    for number in known.into_iter().chain(asked) {
+        cut(&mut starts, number.into(), number.into());
+    }
+    Division::of(starts)
+}
+
+/// The ICMP types that the kernel tells apart.
+pub(crate) fn icmp_types(number: u8) -> Division {
+    let mut starts = BTreeSet::new();
+    if is_icmp(number) {
+        let told_apart = if number == protocol::ICMP { 0..=18 } else { 128..=143 };
+        for kind in told_apart {
+            cut(&mut starts, kind, kind);
+        }
+    }
+    Division::of(starts)
+}

@@ -1,0 +1,446 @@
+//! The space that sets of packets live in: which bit of a header is which variable.
+//!
+//! Addresses come first, then protocol and ports: measured, plain filter chains stay small so. Two
+//! more variables stand before them for what bits in this order can't say in little space: whether
+//! source and destination are the same address, and whether both ports are the same.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nattrace_model::address::Prefix;
+use nattrace_model::packet::protocol;
+use nattrace_parser::syntax::Family;
+use oxidd::bdd::{self, BDDFunction, BDDManagerRef};
+use oxidd::util::AllocResult;
+use oxidd::{BooleanFunction, Manager, ManagerRef};
+
+use crate::header::{Header, bits};
+use crate::packets::PacketSet;
+
+/// How many nodes all sets of a space may have together.
+const MOST_NODES: usize = 1 << 24;
+/// How many results of operations are remembered.
+const REMEMBERED: usize = 1 << 18;
+
+/// A field of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Field {
+    Source,
+    Destination,
+    Protocol,
+    SourcePort,
+    DestinationPort,
+    IcmpType,
+    IcmpCode,
+    TcpFlags,
+}
+
+impl Field {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Source,
+        Self::Destination,
+        Self::Protocol,
+        Self::SourcePort,
+        Self::DestinationPort,
+        Self::IcmpType,
+        Self::IcmpCode,
+        Self::TcpFlags,
+    ];
+
+    /// The number of its bits.
+    pub(crate) fn width(self, family: Family) -> u32 {
+        match (self, family) {
+            (Self::Source | Self::Destination, Family::Ipv4) => 32,
+            (Self::Source | Self::Destination, Family::Ipv6) => 128,
+            (Self::SourcePort | Self::DestinationPort, _) => 16,
+            (Self::Protocol | Self::IcmpType | Self::IcmpCode | Self::TcpFlags, _) => 8,
+        }
+    }
+
+    /// The variable of its first, most significant bit.
+    pub(crate) fn first(self, family: Family) -> u32 {
+        let before = Self::ALL.into_iter().take_while(|field| *field != self);
+        FLAGS + before.map(|field| field.width(family)).sum::<u32>()
+    }
+
+    /// Its value in a header.
+    pub(crate) fn of(self, header: &Header) -> u128 {
+        match self {
+            Self::Source => bits(header.source),
+            Self::Destination => bits(header.destination),
+            Self::Protocol => header.protocol.into(),
+            Self::SourcePort => header.source_port.into(),
+            Self::DestinationPort => header.destination_port.into(),
+            Self::IcmpType => header.icmp.0.into(),
+            Self::IcmpCode => header.icmp.1.into(),
+            Self::TcpFlags => header.tcp_flags.into(),
+        }
+    }
+}
+
+/// Something about two fields of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Relation {
+    /// The packet is for the address that it comes from.
+    SameAddress,
+    /// Both ports are the same.
+    SamePort,
+}
+
+/// How many variables stand before the bits of the header.
+const FLAGS: u32 = 2;
+
+impl Relation {
+    pub(crate) fn variable(self) -> u32 {
+        match self {
+            Self::SameAddress => 0,
+            Self::SamePort => 1,
+        }
+    }
+}
+
+/// Where sets of packets of one family live. Sets of different spaces don't mix.
+#[derive(Clone)]
+pub struct Space {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    family: Family,
+    /// The variable, and its negation.
+    literals: Vec<(BDDFunction, BDDFunction)>,
+    all: BDDFunction,
+    none: BDDFunction,
+    whole: BDDFunction,
+    exhausted: AtomicBool,
+    /// Kept alive as long as its functions.
+    _manager: BDDManagerRef,
+}
+
+impl fmt::Debug for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Space").field("family", &self.inner.family).finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Space {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+}
+
+impl Space {
+    /// A space for packets of a family.
+    #[must_use]
+    pub fn new(family: Family) -> Self {
+        let manager = bdd::new_manager(MOST_NODES, REMEMBERED, 1);
+        let variables = FLAGS + Field::ALL.iter().map(|field| field.width(family)).sum::<u32>();
+        let made = manager.with_manager_exclusive(|manager| {
+            let literals = manager.add_vars(variables).map(|variable| {
+                let literal = BDDFunction::var(manager, variable)?;
+                Ok((literal, BDDFunction::not_var(manager, variable)?))
+            });
+            let literals: AllocResult<Vec<_>> = literals.collect();
+            (literals, BDDFunction::t(manager), BDDFunction::f(manager))
+        });
+        let (literals, whole, none) = made;
+        let failed = literals.is_err();
+        let inner = Inner {
+            family,
+            literals: literals.unwrap_or_default(),
+            all: whole.clone(),
+            none,
+            whole,
+            exhausted: AtomicBool::new(failed),
+            _manager: manager,
+        };
+        let mut space = Self { inner: Arc::new(inner) };
+        let all = space.well_formed();
+        if let Some(inner) = Arc::get_mut(&mut space.inner) {
+            inner.all = all;
+        }
+        space
+    }
+
+    /// What a protocol does not have is zero.
+    fn well_formed(&self) -> BDDFunction {
+        let is = |numbers: &[u8]| {
+            let each = numbers.iter().map(|number| self.equals(Field::Protocol, (*number).into()));
+            each.fold(self.nothing(), |all, one| self.or(&all, &one))
+        };
+        let zero = |fields: &[Field]| {
+            fields
+                .iter()
+                .fold(self.anything(), |all, field| self.and(&all, &self.equals(*field, 0)))
+        };
+        let ports =
+            is(&[protocol::TCP, protocol::UDP, protocol::SCTP, protocol::DCCP, protocol::UDPLITE]);
+        let icmp = is(&[protocol::ICMP, protocol::ICMPV6]);
+        let tcp = is(&[protocol::TCP]);
+        let ports = self.or(&ports, &zero(&[Field::SourcePort, Field::DestinationPort]));
+        let icmp = self.or(&icmp, &zero(&[Field::IcmpType, Field::IcmpCode]));
+        let tcp = self.or(&tcp, &zero(&[Field::TcpFlags]));
+        self.and(&ports, &self.and(&icmp, &tcp))
+    }
+
+    /// The family of the packets.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        self.inner.family
+    }
+
+    /// Whether sets grew too large for the space. Then no set of it can be trusted.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.inner.exhausted.load(Ordering::Relaxed)
+    }
+
+    /// Every packet.
+    #[must_use]
+    pub fn all(&self) -> PacketSet {
+        self.set(self.inner.all.clone())
+    }
+
+    /// No packet.
+    #[must_use]
+    pub fn none(&self) -> PacketSet {
+        self.set(self.nothing())
+    }
+
+    /// The packets from a prefix.
+    #[must_use]
+    pub fn source(&self, prefix: &Prefix) -> PacketSet {
+        self.whole(self.prefix(Field::Source, prefix))
+    }
+
+    /// The packets to a prefix.
+    #[must_use]
+    pub fn destination(&self, prefix: &Prefix) -> PacketSet {
+        self.whole(self.prefix(Field::Destination, prefix))
+    }
+
+    /// The packets from a range of addresses, both ends inclusive.
+    #[must_use]
+    pub fn source_range(&self, first: IpAddr, last: IpAddr) -> PacketSet {
+        self.whole(self.addresses(Field::Source, first, last))
+    }
+
+    /// The packets to a range of addresses, both ends inclusive.
+    #[must_use]
+    pub fn destination_range(&self, first: IpAddr, last: IpAddr) -> PacketSet {
+        self.whole(self.addresses(Field::Destination, first, last))
+    }
+
+    /// The packets of a protocol.
+    #[must_use]
+    pub fn protocol(&self, number: u8) -> PacketSet {
+        self.whole(self.equals(Field::Protocol, number.into()))
+    }
+
+    /// The packets from a port of a range, both ends inclusive, of whichever protocol has ports.
+    #[must_use]
+    pub fn source_ports(&self, first: u16, last: u16) -> PacketSet {
+        self.whole(self.and(&self.with_ports(), &self.ports(Field::SourcePort, first, last)))
+    }
+
+    /// The packets to a port of a range, both ends inclusive, of whichever protocol has ports.
+    #[must_use]
+    pub fn destination_ports(&self, first: u16, last: u16) -> PacketSet {
+        self.whole(self.and(&self.with_ports(), &self.ports(Field::DestinationPort, first, last)))
+    }
+
+    /// The TCP packets that have, of the flags under a mask, just these.
+    #[must_use]
+    pub fn tcp_flags(&self, mask: u8, flags: u8) -> PacketSet {
+        let tcp = self.equals(Field::Protocol, protocol::TCP.into());
+        self.whole(self.and(&tcp, &self.masked(Field::TcpFlags, flags.into(), mask.into())))
+    }
+
+    /// The ICMP or ICMPv6 packets of a type, with a code of a range, both ends inclusive.
+    #[must_use]
+    pub fn icmp(&self, kind: u8, first: u8, last: u8) -> PacketSet {
+        let number = match self.family() {
+            Family::Ipv4 => protocol::ICMP,
+            Family::Ipv6 => protocol::ICMPV6,
+        };
+        let of_type = self.and(
+            &self.equals(Field::Protocol, number.into()),
+            &self.equals(Field::IcmpType, kind.into()),
+        );
+        self.whole(self.and(&of_type, &self.range(Field::IcmpCode, first.into(), last.into())))
+    }
+
+    /// Just one packet; none where it is of the other family.
+    #[must_use]
+    pub fn only(&self, header: &Header) -> PacketSet {
+        if header.family() != self.family() {
+            return self.none();
+        }
+        let header = header.normal();
+        let fields = Field::ALL.iter().map(|field| self.equals(*field, field.of(&header)));
+        self.whole(fields.fold(self.anything(), |all, one| self.and(&all, &one)))
+    }
+
+    /// What a first packet of a connection looks like: TCP with SYN alone, an echo request, and
+    /// every packet of other protocols.
+    #[must_use]
+    pub fn first_packets(&self) -> PacketSet {
+        let echo = match self.family() {
+            Family::Ipv4 => (protocol::ICMP, 8),
+            Family::Ipv6 => (protocol::ICMPV6, 128),
+        };
+        let tcp = self.protocol(protocol::TCP);
+        let icmp = self.protocol(protocol::ICMP).union(&self.protocol(protocol::ICMPV6));
+        let syn = self.tcp_flags(0xff, nattrace_model::packet::tcp_flag::SYN);
+        let query = self.protocol(echo.0).intersection(&self.icmp(echo.1, 0, 0));
+        self.all().difference(&tcp).difference(&icmp).union(&syn).union(&query)
+    }
+
+    fn with_ports(&self) -> BDDFunction {
+        let numbers =
+            [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::DCCP, protocol::UDPLITE];
+        let each = numbers.iter().map(|number| self.equals(Field::Protocol, (*number).into()));
+        each.fold(self.nothing(), |all, one| self.or(&all, &one))
+    }
+
+    fn whole(&self, function: BDDFunction) -> PacketSet {
+        self.set(self.and(&function, &self.inner.all))
+    }
+
+    pub(crate) fn set(&self, function: BDDFunction) -> PacketSet {
+        PacketSet::new(self.clone(), function)
+    }
+}
+
+/// Functions, for whoever restricts sets that are well-formed already.
+impl Space {
+    pub(crate) fn anything(&self) -> BDDFunction {
+        self.inner.whole.clone()
+    }
+
+    pub(crate) fn nothing(&self) -> BDDFunction {
+        self.inner.none.clone()
+    }
+
+    /// A result, or nothing where the space is full.
+    fn kept(&self, result: AllocResult<BDDFunction>) -> BDDFunction {
+        result.unwrap_or_else(|_| {
+            self.inner.exhausted.store(true, Ordering::Relaxed);
+            self.nothing()
+        })
+    }
+
+    pub(crate) fn and(&self, one: &BDDFunction, other: &BDDFunction) -> BDDFunction {
+        self.kept(one.and(other))
+    }
+
+    pub(crate) fn or(&self, one: &BDDFunction, other: &BDDFunction) -> BDDFunction {
+        self.kept(one.or(other))
+    }
+
+    pub(crate) fn not(&self, function: &BDDFunction) -> BDDFunction {
+        self.kept(function.not())
+    }
+
+    /// One without the other.
+    pub(crate) fn minus(&self, one: &BDDFunction, other: &BDDFunction) -> BDDFunction {
+        self.kept(other.imp_strict(one))
+    }
+
+    /// The function itself, or its negation.
+    pub(crate) fn when(&self, holds: bool, function: &BDDFunction) -> BDDFunction {
+        if holds { function.clone() } else { self.not(function) }
+    }
+
+    /// The union of many, by pairs.
+    pub(crate) fn union(&self, mut all: Vec<BDDFunction>) -> BDDFunction {
+        while all.len() > 1 {
+            let pairs = all.chunks(2).map(|pair| match pair {
+                [one, other] => self.or(one, other),
+                [one] => one.clone(),
+                _ => self.nothing(),
+            });
+            all = pairs.collect();
+        }
+        all.pop().unwrap_or_else(|| self.nothing())
+    }
+
+    fn literal(&self, variable: u32, holds: bool) -> BDDFunction {
+        let literal = self.inner.literals.get(variable as usize);
+        let chosen = literal.map(|(yes, no)| if holds { yes } else { no });
+        chosen.cloned().unwrap_or_else(|| self.nothing())
+    }
+
+    pub(crate) fn relation(&self, relation: Relation, holds: bool) -> BDDFunction {
+        self.literal(relation.variable(), holds)
+    }
+
+    pub(crate) fn equals(&self, field: Field, value: u128) -> BDDFunction {
+        self.masked(field, value, u128::MAX)
+    }
+
+    /// The bits of a field under a mask are those of a value.
+    pub(crate) fn masked(&self, field: Field, value: u128, mask: u128) -> BDDFunction {
+        let (first, width) = (field.first(self.family()), field.width(self.family()));
+        let mut cube = self.anything();
+        for bit in 0..width {
+            if mask >> bit & 1 == 1 {
+                let literal = self.literal(first + width - 1 - bit, value >> bit & 1 == 1);
+                cube = self.and(&literal, &cube);
+            }
+        }
+        cube
+    }
+
+    /// A field lies in a range, both ends inclusive.
+    pub(crate) fn range(&self, field: Field, low: u128, high: u128) -> BDDFunction {
+        if low == high {
+            return self.equals(field, low);
+        }
+        if low > high {
+            return self.nothing();
+        }
+        self.low_range(field, low, high, field.width(self.family()))
+    }
+
+    /// The last bits of a field, so many of them, lie in a range, both ends inclusive.
+    pub(crate) fn low_range(&self, field: Field, low: u128, high: u128, many: u32) -> BDDFunction {
+        let (first, width) = (field.first(self.family()), field.width(self.family()));
+        // From the least significant bit up: the rest is at least low, or at most high.
+        let (mut above, mut below) = (self.anything(), self.anything());
+        for bit in 0..many.min(width) {
+            let variable = first + width - 1 - bit;
+            let (one, zero) = (self.literal(variable, true), self.literal(variable, false));
+            above =
+                if low >> bit & 1 == 1 { self.and(&one, &above) } else { self.or(&one, &above) };
+            below =
+                if high >> bit & 1 == 1 { self.or(&zero, &below) } else { self.and(&zero, &below) };
+        }
+        self.and(&above, &below)
+    }
+
+    pub(crate) fn ports(&self, field: Field, first: u16, last: u16) -> BDDFunction {
+        self.range(field, first.into(), last.into())
+    }
+
+    pub(crate) fn addresses(&self, field: Field, first: IpAddr, last: IpAddr) -> BDDFunction {
+        let own = |address: IpAddr| Family::of(address) == self.family();
+        if own(first) && own(last) {
+            self.range(field, bits(first), bits(last))
+        } else {
+            self.nothing()
+        }
+    }
+
+    pub(crate) fn prefix(&self, field: Field, prefix: &Prefix) -> BDDFunction {
+        if prefix.family() != self.family() {
+            return self.nothing();
+        }
+        match prefix {
+            Prefix::V4(network, mask) => self.masked(field, (*network).into(), (*mask).into()),
+            Prefix::V6(prefix) => self.masked(field, prefix.0, prefix.1),
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! From a set of packets to the classes of those that have the same fate.
+//!
+//! The simulator is asked about one packet at a time, and a [`Region`] watches: it ends up with all
+//! packets that go the same way. They are one class, and the next packet is one of the rest.
+//! Classes with the same fate are merged.
+
+mod conditions;
+mod membership;
+mod region;
+mod values;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use nattrace_model::System;
+use nattrace_model::answer::{Answer, Egress, Verdict};
+use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::packet::protocol;
+use nattrace_model::simulate::{Witness, witnessed};
+
+use crate::class::{Class, EgressAfter, PortAfter, Way, blame};
+use crate::header::{Header, has_ports, is_icmp};
+use crate::packets::PacketSet;
+use region::{Ground, Region, Testimony};
+
+/// Where packets begin.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Entry {
+    /// They come in by an interface.
+    Interface(String),
+    /// A local process sends them from the address that they have. A packet whose source is none
+    /// of the host's own addresses comes in where routing expects it.
+    Local,
+    /// A local process sends them, and the kernel picks the source: that of the set means nothing.
+    LocalAnySource,
+}
+
+/// Which packets are asked about, and where they begin.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The packets.
+    pub packets: PacketSet,
+    /// Where they begin.
+    pub entry: Entry,
+    /// The state of their connections.
+    pub state: FlowState,
+    /// The packet mark they start with.
+    pub mark: u32,
+    /// TTL or hop limit; `None` for 64.
+    pub ttl: Option<u8>,
+    /// How many different ways of single packets are looked at; what is left is undetermined.
+    pub most: usize,
+}
+
+/// How many different ways are looked at where nobody says another number.
+const MOST_WAYS: usize = 200_000;
+
+impl Question {
+    /// A question about packets that begin connections.
+    #[must_use]
+    pub fn new(packets: PacketSet, entry: Entry) -> Self {
+        Self { packets, entry, state: FlowState::New, mark: 0, ttl: None, most: MOST_WAYS }
+    }
+
+    /// The question about one of the packets, for the simulator.
+    #[must_use]
+    pub fn flow(&self, header: &Header) -> Flow {
+        let ports = has_ports(header.protocol);
+        Flow {
+            source: header.source,
+            destination: header.destination,
+            protocol: header.protocol,
+            source_port: ports.then_some(header.source_port),
+            destination_port: ports.then_some(header.destination_port),
+            in_interface: match &self.entry {
+                Entry::Interface(name) => Some(name.clone()),
+                Entry::Local | Entry::LocalAnySource => None,
+            },
+            state: self.state,
+            mark: self.mark,
+            tcp_flags: (header.protocol == protocol::TCP).then_some(header.tcp_flags),
+            icmp: is_icmp(header.protocol).then_some(header.icmp),
+            ttl: self.ttl,
+            any_source: self.entry == Entry::LocalAnySource,
+        }
+    }
+}
+
+/// The classes of a question's packets. Each packet is in one of them.
+#[derive(Clone, Debug, Default)]
+pub struct Classes {
+    /// The classes, in the order in which they were found.
+    pub classes: Vec<Class>,
+    /// How many packets were asked about.
+    pub asked: usize,
+}
+
+impl Classes {
+    /// The class that a packet is in.
+    #[must_use]
+    pub fn of(&self, header: &Header) -> Option<&Class> {
+        self.classes.iter().find(|class| class.set.contains(header))
+    }
+}
+
+/// Divides the packets of a question into classes.
+#[must_use]
+pub fn walk(system: &System, question: &Question) -> Classes {
+    let space = question.packets.space();
+    let ground = Rc::new(Ground::new(system, space, question));
+    let mut found = Found::default();
+    let mut rest = question.packets.clone();
+    let mut asked = 0;
+    while let Some(header) = rest.sample(&[]) {
+        if asked == question.most || space.is_exhausted() {
+            break;
+        }
+        asked += 1;
+        let region = Rc::new(RefCell::new(Region::new(&ground, header)));
+        let witness: Box<dyn Witness> = Box::new(Testimony(Rc::clone(&region)));
+        let (answer, _) = witnessed(system, &question.flow(&header), witness);
+        let region = region.borrow();
+        let set = rest.intersection(&space.set(region.function().clone()));
+        rest = rest.difference(&set);
+        if !set.contains(&header) {
+            // Nothing may be lost, whatever went wrong: the packet stands for itself.
+            let own = space.only(&header);
+            rest = rest.difference(&own);
+            found.add(fate(&region, &answer), own);
+        }
+        found.add(fate(&region, &answer), set);
+    }
+    let mut classes = found.classes;
+    let why = if space.is_exhausted() {
+        Some("the sets of packets grew too large for the memory that they may take")
+    } else if rest.is_empty() {
+        None
+    } else {
+        Some("there are more different ways than are looked at")
+    };
+    if let Some(why) = why {
+        let set = if space.is_exhausted() { question.packets.clone() } else { rest };
+        classes.push(Class { set, ways: Vec::new(), undetermined: Some(why.to_owned()) });
+    }
+    Classes { classes, asked }
+}
+
+/// What becomes of a class.
+type Fate = (Vec<Way>, Option<String>);
+
+#[derive(Default)]
+struct Found {
+    classes: Vec<Class>,
+    known: HashMap<Fate, usize>,
+}
+
+impl Found {
+    fn add(&mut self, fate: Fate, set: PacketSet) {
+        let known = self.known.get(&fate).and_then(|at| self.classes.get_mut(*at));
+        match known {
+            Some(class) => class.set = class.set.union(&set),
+            None => {
+                self.known.insert(fate.clone(), self.classes.len());
+                self.classes.push(Class { set, ways: fate.0, undetermined: fate.1 });
+            }
+        }
+    }
+}
+
+/// What the simulator says, in terms of any packet of the region.
+fn fate(region: &Region, answer: &Answer) -> Fate {
+    let mut ways: Vec<Way> = Vec::new();
+    let answers = answer.branches.iter().map(|branch| &branch.answer);
+    let single = answer.branches.is_empty().then_some(answer);
+    for one in answers.chain(single) {
+        let way = way(region, one);
+        if !ways.contains(&way) {
+            ways.push(way);
+        }
+    }
+    let cut = answer.assumptions.iter().find(|found| found.code == "too-many-branches");
+    (ways, cut.map(|found| found.text.clone()))
+}
+
+fn way(region: &Region, answer: &Answer) -> Way {
+    let proxy = answer.proxy.as_ref();
+    Way {
+        verdict: answer.verdict,
+        outcome: answer.outcome,
+        egress: answer.egress.as_ref().map(|egress| egress_after(region, egress)),
+        proxied_to: proxy
+            .filter(|_| answer.verdict == Verdict::Proxied)
+            .map(|proxy| (proxy.flow.destination, proxy.flow.destination_port.unwrap_or(0))),
+        because: blame(answer),
+    }
+}
+
+fn egress_after(region: &Region, egress: &Egress) -> EgressAfter {
+    let packet = &egress.packet;
+    let port = |own: u16, now: Option<u16>| match now {
+        Some(now) if now != own => PortAfter::Rewritten(now),
+        _ => PortAfter::Sent,
+    };
+    let sent = region.header();
+    EgressAfter {
+        out_interface: egress.out_interface.clone(),
+        source: region.source_after(packet.source),
+        destination: region.destination_after(packet.destination),
+        source_port: port(sent.source_port, packet.source_port()),
+        destination_port: port(sent.destination_port, packet.destination_port()),
+        mark: packet.mark,
+        ttl: packet.ttl,
+        tos: packet.tos,
+        source_unknown: egress.source_unknown,
+        source_port_random: egress.source_port_random,
+    }
+}

@@ -1,0 +1,513 @@
+//! The packets that go the same way as one packet, narrowed down while that one is simulated.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
+
+use nattrace_model::System;
+use nattrace_model::address::Prefix;
+use nattrace_model::condition::Condition;
+use nattrace_model::host::set::IpSet;
+use nattrace_model::packet::{Packet, protocol};
+use nattrace_model::simulate::{Mapped, MappedEnd, View, Witness};
+use nattrace_model::target::TargetMap;
+use nattrace_parser::syntax::Family;
+use oxidd::bdd::BDDFunction;
+
+use crate::cells::{self, AddressCells, Division};
+use crate::class::{AddressAfter, exchanged, mapped_within};
+use crate::header::{Header, bits, has_ports, is_icmp};
+use crate::space::{Field, Relation, Space};
+use crate::walk::{Entry, Question};
+
+/// What all regions of a question share.
+pub(crate) struct Ground {
+    /// The ipsets.
+    pub(crate) sets: BTreeMap<String, IpSet>,
+    /// Addresses of containers, each with all that its container has.
+    siblings: HashMap<IpAddr, Vec<IpAddr>>,
+    pub(crate) space: Space,
+    addresses: AddressCells,
+    ports: Division,
+    protocols: Division,
+    icmp_types: HashMap<u8, Division>,
+    routes_by_port: bool,
+    /// Whether the source of the set means something.
+    sourced: bool,
+    /// The functions of conditions that were asked before.
+    pub(crate) known: RefCell<HashMap<(Field, Prefix), BDDFunction>>,
+    pub(crate) known_ranges: RefCell<HashMap<(Field, u128, u128), BDDFunction>>,
+}
+
+impl Ground {
+    pub(crate) fn new(system: &System, space: &Space, question: &Question) -> Self {
+        let family = space.family();
+        let types = [protocol::ICMP, protocol::ICMPV6];
+        Self {
+            sets: system.host.sets.clone(),
+            siblings: siblings(system, family),
+            space: space.clone(),
+            addresses: AddressCells::of(system, family),
+            ports: cells::ports(system, family),
+            protocols: cells::protocols(system, family),
+            icmp_types: types
+                .into_iter()
+                .map(|number| (number, cells::icmp_types(number)))
+                .collect(),
+            routes_by_port: cells::routes_by_port(system, family),
+            sourced: question.entry != Entry::LocalAnySource,
+            known: RefCell::default(),
+            known_ranges: RefCell::default(),
+        }
+    }
+
+    pub(crate) fn range(&self, field: Field, low: u128, high: u128) -> BDDFunction {
+        let key = (field, low, high);
+        if let Some(known) = self.known_ranges.borrow().get(&key) {
+            return known.clone();
+        }
+        let function = self.space.range(field, low, high);
+        self.known_ranges.borrow_mut().insert(key, function.clone());
+        function
+    }
+
+    pub(crate) fn prefix(&self, field: Field, prefix: &Prefix) -> BDDFunction {
+        let key = (field, prefix.clone());
+        if let Some(known) = self.known.borrow().get(&key) {
+            return known.clone();
+        }
+        let function = self.space.prefix(field, prefix);
+        self.known.borrow_mut().insert(key, function.clone());
+        function
+    }
+}
+
+/// The addresses of running containers, each with all that its container has of the family.
+fn siblings(system: &System, family: Family) -> HashMap<IpAddr, Vec<IpAddr>> {
+    let mut all = HashMap::new();
+    for container in system.host.inventory.containers.iter().filter(|c| c.running) {
+        let own = container.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+        let mut own: Vec<IpAddr> =
+            own.map(|(own, _)| *own).filter(|own| Family::of(*own) == family).collect();
+        own.sort();
+        own.dedup();
+        for address in own.clone() {
+            all.entry(address).or_insert_with(Vec::new).extend(own.iter().copied());
+        }
+    }
+    all
+}
+
+/// Where an address of a packet under way comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Provenance {
+    /// A field as it was sent.
+    Sent(Field),
+    /// A field as it was sent, the network part exchanged.
+    Mapped(Field, Prefix),
+}
+
+/// The packets that go the same way as one packet.
+pub(crate) struct Region {
+    pub(crate) ground: Rc<Ground>,
+    header: Header,
+    function: BDDFunction,
+    /// Addresses whose network part was exchanged.
+    mapped: Vec<(IpAddr, Field, Prefix)>,
+}
+
+impl fmt::Debug for Region {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Region").field("header", &self.header).finish_non_exhaustive()
+    }
+}
+
+/// The region's ear.
+#[derive(Debug)]
+pub(crate) struct Testimony(pub(crate) Rc<RefCell<Region>>);
+
+impl Witness for Testimony {
+    fn weighed(&mut self, view: &View<'_>, conditions: &[Condition]) {
+        self.0.borrow_mut().weigh(view, conditions);
+    }
+
+    fn mapped(&mut self, mapped: &Mapped<'_>) {
+        self.0.borrow_mut().map(mapped);
+    }
+
+    fn looked_up(&mut self, view: &View<'_>, map: &TargetMap) {
+        self.0.borrow_mut().look_up(view, map);
+    }
+
+    fn drawn(&mut self, port: u16) {
+        self.0.borrow_mut().draw(port);
+    }
+
+    fn received(&mut self, packet: &Packet) {
+        self.0.borrow_mut().receive(packet);
+    }
+}
+
+impl Region {
+    /// The packets that no decision of the host alone tells apart from one.
+    pub(crate) fn new(ground: &Rc<Ground>, header: Header) -> Self {
+        let mut region = Self {
+            ground: Rc::clone(ground),
+            header,
+            function: ground.space.anything(),
+            mapped: Vec::new(),
+        };
+        region.host_decisions();
+        region
+    }
+
+    pub(crate) fn header(&self) -> &Header {
+        &self.header
+    }
+
+    pub(crate) fn function(&self) -> &BDDFunction {
+        &self.function
+    }
+
+    /// Only the packets of a function go the same way.
+    pub(crate) fn restrict(&mut self, function: &BDDFunction) {
+        self.function = self.ground.space.and(&self.function, function);
+    }
+
+    /// Only the packets of which a function says what it says of this one.
+    pub(crate) fn agree(&mut self, holds: bool, function: &BDDFunction) {
+        let ground = Rc::clone(&self.ground);
+        self.function = if holds {
+            ground.space.and(&self.function, function)
+        } else {
+            ground.space.minus(&self.function, function)
+        };
+    }
+
+    /// Only the packets with this very value.
+    pub(crate) fn pin(&mut self, field: Field) {
+        let value = field.of(&self.header);
+        let function = self.ground.range(field, value, value);
+        self.restrict(&function);
+    }
+
+    fn host_decisions(&mut self) {
+        let ground = Rc::clone(&self.ground);
+        let (space, header) = (&ground.space, self.header);
+        let number = header.protocol;
+        let (first, last) = ground.protocols.cell(number.into(), 255);
+        self.restrict(&ground.range(Field::Protocol, first.into(), last.into()));
+        if is_icmp(number)
+            && let Some(types) = ground.icmp_types.get(&number)
+        {
+            let (first, last) = types.cell(header.icmp.0.into(), 255);
+            self.restrict(&ground.range(Field::IcmpType, first.into(), last.into()));
+        }
+        if number == protocol::TCP {
+            use nattrace_model::packet::tcp_flag::{ACK, FIN, RST, SYN};
+            let mask = SYN | ACK | RST | FIN;
+            let flags = header.tcp_flags & mask;
+            self.restrict(&space.masked(Field::TcpFlags, flags.into(), mask.into()));
+        }
+        if ground.routes_by_port && has_ports(number) {
+            self.same_port_cell(Field::SourcePort);
+            self.same_port_cell(Field::DestinationPort);
+        }
+        let destination = ground.addresses.cell(header.destination);
+        self.restrict(&ground.addresses.function(space, Field::Destination, destination));
+        if !ground.sourced {
+            return;
+        }
+        let source = ground.addresses.cell(header.source);
+        self.restrict(&ground.addresses.function(space, Field::Source, source));
+        let same = header.source == header.destination;
+        if source == destination && !ground.addresses.is_single(source) {
+            self.restrict(&space.relation(Relation::SameAddress, same));
+        }
+        if same {
+            self.same_ports();
+        }
+        if ground.addresses.may_share_container(source, destination) && !same {
+            let shared = ground.addresses.same_container(space, source, destination);
+            let own = space.only(&header);
+            let shares = !own.intersection(&space.set(shared.clone())).is_empty();
+            self.agree(shares, &shared);
+            if shares {
+                self.pin(Field::Source);
+                self.pin(Field::Destination);
+            }
+        }
+    }
+
+    fn same_ports(&mut self) {
+        let same = self.header.source_port == self.header.destination_port;
+        let relation = self.ground.space.relation(Relation::SamePort, same);
+        self.restrict(&relation);
+    }
+
+    fn same_port_cell(&mut self, field: Field) {
+        let value = u32::try_from(field.of(&self.header)).unwrap_or(0);
+        let (first, last) = self.ground.ports.cell(value, u16::MAX.into());
+        let function = self.ground.range(field, first.into(), last.into());
+        self.restrict(&function);
+    }
+
+    /// Where an address of a packet under way may come from; nowhere if it is the same for every
+    /// packet of the region.
+    pub(crate) fn address_from(&self, address: IpAddr) -> Vec<Provenance> {
+        let mut all = Vec::new();
+        if address == self.header.source && self.ground.sourced {
+            all.push(Provenance::Sent(Field::Source));
+        }
+        if address == self.header.destination {
+            all.push(Provenance::Sent(Field::Destination));
+        }
+        for (mapped, field, prefix) in &self.mapped {
+            if *mapped == address {
+                all.push(Provenance::Mapped(*field, prefix.clone()));
+            }
+        }
+        all
+    }
+
+    /// Where a port of a packet under way may come from.
+    pub(crate) fn port_from(&self, port: u16) -> Vec<Field> {
+        let mut all = Vec::new();
+        if !has_ports(self.header.protocol) {
+            return all;
+        }
+        if port == self.header.source_port {
+            all.push(Field::SourcePort);
+        }
+        if port == self.header.destination_port {
+            all.push(Field::DestinationPort);
+        }
+        all
+    }
+
+    /// The packets of which such an address lies in a prefix.
+    pub(crate) fn lies_in(&self, from: &Provenance, prefix: &Prefix) -> BDDFunction {
+        match from {
+            Provenance::Sent(field) => self.ground.prefix(*field, prefix),
+            Provenance::Mapped(field, to) => mapped_within(&self.ground.space, *field, to, prefix),
+        }
+    }
+
+    /// What became of the source.
+    pub(crate) fn source_after(&self, now: IpAddr) -> AddressAfter {
+        if now == self.header.source && self.ground.sourced {
+            return AddressAfter::Source;
+        }
+        let known =
+            self.mapped.iter().find(|(mapped, field, _)| *mapped == now && *field == Field::Source);
+        match known {
+            Some((_, _, prefix)) => AddressAfter::SourceMapped(prefix.clone()),
+            None => AddressAfter::Rewritten(now),
+        }
+    }
+
+    /// What became of the destination.
+    pub(crate) fn destination_after(&self, now: IpAddr) -> AddressAfter {
+        if now == self.header.destination {
+            return AddressAfter::Destination;
+        }
+        let known = self
+            .mapped
+            .iter()
+            .find(|(mapped, field, _)| *mapped == now && *field == Field::Destination);
+        match known {
+            Some((_, _, prefix)) => AddressAfter::DestinationMapped(prefix.clone()),
+            None => AddressAfter::Rewritten(now),
+        }
+    }
+
+    /// A port chose who gets a packet.
+    fn receive(&mut self, packet: &Packet) {
+        let Some(port) = packet.destination_port() else { return };
+        for field in self.port_from(port) {
+            self.same_port_cell(field);
+        }
+    }
+
+    /// NAT picked an end of a connection anew.
+    fn map(&mut self, mapped: &Mapped<'_>) {
+        let (own, other, own_port, other_port) = match mapped.end {
+            MappedEnd::Source => (
+                mapped.before.0,
+                mapped.before.1,
+                mapped.ports_before.map(|ports| ports.0),
+                mapped.ports_before.map(|ports| ports.1),
+            ),
+            MappedEnd::Destination => (
+                mapped.before.1,
+                mapped.before.0,
+                mapped.ports_before.map(|ports| ports.1),
+                mapped.ports_before.map(|ports| ports.0),
+            ),
+        };
+        if let Some(prefix) = mapped.prefix {
+            self.exchange(own, prefix, mapped.address);
+        } else {
+            self.pick_address(mapped, own);
+        }
+        self.pick_port(mapped, own_port);
+        if mapped.address == other {
+            // Both directions of the connection may now look the same.
+            if let (Some(port), Some(other)) = (mapped.port, other_port) {
+                for field in self.port_from(other) {
+                    self.compare(field, port.into());
+                }
+            }
+            self.same_ports();
+        }
+    }
+
+    /// An address was picked from a range.
+    fn pick_address(&mut self, mapped: &Mapped<'_>, own: IpAddr) {
+        let Some((first, last)) = mapped.addresses else { return };
+        if first != last {
+            let within = |a: IpAddr| bits(first) <= bits(a) && bits(a) <= bits(last);
+            for from in self.address_from(own) {
+                match from {
+                    Provenance::Sent(field) => {
+                        let function = self.ground.range(field, bits(first), bits(last));
+                        self.agree(within(own), &function);
+                    }
+                    Provenance::Mapped(field, _) => self.pin(field),
+                }
+            }
+            if mapped.end == MappedEnd::Source
+                && let (Some((first, last)), Some((port, _))) = (mapped.ports, mapped.ports_before)
+            {
+                self.port_in(port, first, last);
+            }
+            if mapped.address == own && within(own) && mapped.end == MappedEnd::Source {
+                return;
+            }
+            // A hash over both addresses picks.
+            self.pin_address(mapped.before.0);
+            self.pin_address(mapped.before.1);
+        }
+        self.introduce(mapped.address);
+    }
+
+    fn pin_address(&mut self, address: IpAddr) {
+        for from in self.address_from(address) {
+            let (Provenance::Sent(field) | Provenance::Mapped(field, _)) = from;
+            self.pin(field);
+        }
+    }
+
+    /// An address comes in that was not in the packet, or was there by chance: packets that have
+    /// it, or one of the same container, may go another way.
+    fn introduce(&mut self, address: IpAddr) {
+        let ground = Rc::clone(&self.ground);
+        let alone = [address];
+        for one in ground.siblings.get(&address).map_or(alone.as_slice(), Vec::as_slice) {
+            let one = *one;
+            if ground.sourced {
+                self.compare(Field::Source, bits(one));
+            }
+            self.compare(Field::Destination, bits(one));
+            for (now, field, prefix) in self.mapped.clone() {
+                let function = mapped_within(&ground.space, field, &prefix, &Prefix::new(one, 128));
+                self.agree(now == one, &function);
+            }
+        }
+    }
+
+    /// A field is this value, or it is not.
+    fn compare(&mut self, field: Field, value: u128) {
+        let function = self.ground.range(field, value, value);
+        self.agree(field.of(&self.header) == value, &function);
+    }
+
+    /// The network part of an address is exchanged.
+    fn exchange(&mut self, own: IpAddr, prefix: &Prefix, now: IpAddr) {
+        let ground = Rc::clone(&self.ground);
+        let from = self.address_from(own);
+        let [Provenance::Sent(field)] = from.as_slice() else {
+            // Of an address that was exchanged already, or is both: just these packets.
+            self.pin_address(own);
+            self.introduce(now);
+            return;
+        };
+        let field = *field;
+        let stays = ground.prefix(field, prefix);
+        self.agree(prefix.contains(own), &stays);
+        let cell = ground.addresses.cell(now);
+        let other = match field {
+            Field::Source => self.header.destination,
+            _ => self.header.source,
+        };
+        let shared = ground.addresses.may_share_container(cell, ground.addresses.cell(other))
+            || (ground.addresses.cell(other) == cell && !ground.addresses.is_single(cell));
+        let kept = match prefix {
+            Prefix::V4(_, mask) => u128::from(!mask),
+            Prefix::V6(prefix) => !prefix.1,
+        };
+        let contiguous = kept & kept.wrapping_add(1) == 0;
+        if shared || !contiguous || exchanged(own, prefix) != now {
+            self.pin(Field::Source);
+            self.pin(Field::Destination);
+            self.introduce(now);
+            return;
+        }
+        let (low, high) = (bits(now) & !kept, bits(now) | kept);
+        let mut parts = Vec::new();
+        for (first, last) in ground.addresses.intervals(cell) {
+            let (first, last) = ((*first).max(low), (*last).min(high));
+            if first <= last {
+                parts.push(ground.space.low_range(
+                    field,
+                    first & kept,
+                    last & kept,
+                    kept.count_ones(),
+                ));
+            }
+        }
+        let function = ground.space.union(parts);
+        self.restrict(&function);
+        self.mapped.push((now, field, prefix.clone()));
+    }
+
+    fn port_in(&mut self, port: u16, first: u16, last: u16) {
+        for field in self.port_from(port) {
+            let function = self.ground.range(field, first.into(), last.into());
+            self.agree((first..=last).contains(&port), &function);
+        }
+    }
+
+    /// A port is drawn in place of one: of those that count like it.
+    fn draw(&mut self, port: u16) {
+        // kernel-facts B8
+        let (first, last) = match port {
+            0..512 => (0, 511),
+            512..1024 => (512, 1023),
+            1024.. => (1024, u16::MAX),
+        };
+        self.port_in(port, first, last);
+    }
+
+    /// A port was picked.
+    fn pick_port(&mut self, mapped: &Mapped<'_>, own: Option<u16>) {
+        let Some(own) = own else { return };
+        let Some((first, last)) = mapped.ports else {
+            if mapped.options.random {
+                self.draw(own);
+            }
+            return;
+        };
+        if mapped.base_port.is_some() {
+            // Each port gets another one.
+            for field in self.port_from(own) {
+                self.pin(field);
+            }
+            return;
+        }
+        // What lies in the range stays; what does not is none that is picked.
+        self.port_in(own, first, last);
+    }
+}

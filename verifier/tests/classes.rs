@@ -1,0 +1,265 @@
+//! The law of classes: whatever class a packet is in, the simulator says the same of the packet.
+//!
+//! `NATTRACE_LAW_PACKETS` sets how many packets are asked about in all.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use nattrace_corpus::case::{Case, cases_dir};
+use nattrace_model::System;
+use nattrace_model::address::Prefix;
+use nattrace_model::answer::Answer;
+use nattrace_model::build::load;
+use nattrace_model::flow::FlowState;
+use nattrace_model::packet::{Packet, protocol, tcp_flag};
+use nattrace_model::simulate::why;
+use nattrace_parser::syntax::Family;
+use nattrace_verifier::{Class, Entry, Header, PacketSet, Question, Space, walk};
+
+/// One thing that may become of a packet, in words that can be compared.
+fn ways_of(answer: &Answer) -> BTreeSet<String> {
+    let branches = answer.branches.iter().map(|branch| &branch.answer);
+    let single = answer.branches.is_empty().then_some(answer);
+    branches
+        .chain(single)
+        .map(|answer| {
+            let egress = answer.egress.as_ref().map(|egress| {
+                let unknown = (egress.source_unknown, egress.source_port_random);
+                (egress.packet.clone(), egress.out_interface.clone(), unknown)
+            });
+            in_words(answer.verdict, answer.outcome, egress)
+        })
+        .collect()
+}
+
+type Left = (Packet, Option<String>, (bool, bool));
+
+fn in_words(
+    verdict: nattrace_model::answer::Verdict,
+    outcome: nattrace_model::answer::Outcome,
+    left: Option<Left>,
+) -> String {
+    format!("{verdict:?} {outcome:?} {left:?}")
+}
+
+fn ways_in(class: &Class, header: &Header) -> BTreeSet<String> {
+    let ways = class.ways.iter().map(|way| {
+        let left = way.egress.as_ref().map(|egress| {
+            let unknown = (egress.source_unknown, egress.source_port_random);
+            (egress.of(header), egress.out_interface.clone(), unknown)
+        });
+        in_words(way.verdict, way.outcome, left)
+    });
+    ways.collect()
+}
+
+/// What was found about a question.
+#[derive(Default)]
+struct Tally {
+    packets: usize,
+    classes: usize,
+    asked: usize,
+    left_open: usize,
+    questions: usize,
+}
+
+/// Draws a packet of a set.
+fn draw(set: &PacketSet, random: &mut fastrand::Rng) -> Option<Header> {
+    let space = set.space();
+    let most = match space.family() {
+        Family::Ipv4 => 32u8,
+        Family::Ipv6 => 128,
+    };
+    let mut preferred = Vec::new();
+    let address = |random: &mut fastrand::Rng| -> IpAddr {
+        match space.family() {
+            Family::Ipv4 => std::net::Ipv4Addr::from_bits(random.u32(..)).into(),
+            Family::Ipv6 => std::net::Ipv6Addr::from_bits(random.u128(..)).into(),
+        }
+    };
+    // Bit by bit, so that wherever the set leaves room it is used.
+    for _ in 0..3 {
+        let (from, to) = (address(random), address(random));
+        preferred.push(space.source(&Prefix::new(from, random.u8(0..=most))));
+        preferred.push(space.destination(&Prefix::new(to, random.u8(0..=most))));
+    }
+    for _ in 0..2 {
+        let (low, high) = (random.u16(..), random.u16(..));
+        preferred.push(space.source_ports(low.min(high), low.max(high)));
+        let (low, high) = (random.u16(..), random.u16(..));
+        preferred.push(space.destination_ports(low.min(high), low.max(high)));
+        let port = random.u16(..);
+        preferred.push(space.destination_ports(port, port));
+        preferred.push(space.source_ports(random.u16(..2000), 65535));
+    }
+    preferred.push(space.tcp_flags(random.u8(..), random.u8(..)));
+    preferred.push(space.protocol(random.u8(..)));
+    preferred.push(space.icmp(random.u8(..20), 0, random.u8(..)));
+    random.shuffle(&mut preferred);
+    set.sample(&preferred)
+}
+
+fn agrees(system: &System, question: &Question, class: &Class, header: &Header, about: &str) {
+    if class.undetermined.is_some() {
+        return;
+    }
+    let said = why(system, &question.flow(header));
+    if said.assumptions.iter().any(|found| found.code == "too-many-branches") {
+        return;
+    }
+    let (simulated, classed) = (ways_of(&said), ways_in(class, header));
+    assert_eq!(
+        simulated, classed,
+        "{about}: {header:?} entering {:?} {:?}",
+        question.entry, question.state
+    );
+}
+
+/// Divides the packets of a question, and holds packets of each class against the simulator.
+fn hold(system: &System, question: &Question, random: &mut fastrand::Rng, about: &str) -> Tally {
+    let found = walk(system, question);
+    let mut tally = Tally {
+        classes: found.classes.len(),
+        asked: found.asked,
+        questions: 1,
+        ..Tally::default()
+    };
+    for class in &found.classes {
+        tally.left_open += usize::from(class.undetermined.is_some());
+        let times = if class.set.size() < 30 { 2 } else { 6 };
+        for _ in 0..times {
+            let Some(header) = draw(&class.set, random) else { break };
+            agrees(system, question, class, &header, about);
+            tally.packets += 1;
+        }
+    }
+    // No packet is lost, and none is in two classes.
+    for _ in 0..4 {
+        let Some(header) = draw(&question.packets, random) else { break };
+        let mut holding = found.classes.iter().filter(|class| class.set.contains(&header));
+        assert!(holding.next().is_some(), "{about}: {header:?} is in no class");
+        assert!(holding.next().is_none(), "{about}: {header:?} is in two classes");
+    }
+    tally
+}
+
+/// Addresses that mean something to a host, and some that do not.
+fn addresses(system: &System, family: Family) -> Vec<IpAddr> {
+    let host = &system.host;
+    let own = host.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let mut all: Vec<IpAddr> = own.map(|own| own.local).collect();
+    let containers = host.inventory.containers.iter().flat_map(|c| &c.endpoints);
+    all.extend(containers.flat_map(|endpoint| &endpoint.addresses).map(|(own, _)| *own));
+    let odd = [
+        "8.8.8.8",
+        "1.2.3.4",
+        "10.9.9.9",
+        "127.0.0.1",
+        "224.0.0.1",
+        "255.255.255.255",
+        "0.0.0.0",
+        "172.17.0.99",
+        "172.18.0.99",
+        "192.168.1.9",
+        "203.0.113.77",
+        "10.0.1.77",
+        "2001:db8::9",
+        "fe80::1",
+        "ff02::1",
+        "::1",
+        "fd00:1::9",
+        "2001:4860:4860::8888",
+        "::",
+    ];
+    all.extend(odd.iter().map(|text| text.parse::<IpAddr>().unwrap()));
+    all.retain(|address| Family::of(*address) == family);
+    all
+}
+
+/// A box of packets around addresses of the host.
+fn question(system: &System, space: &Space, random: &mut fastrand::Rng) -> Question {
+    let family = space.family();
+    let known = addresses(system, family);
+    let most = match family {
+        Family::Ipv4 => 32u8,
+        Family::Ipv6 => 128,
+    };
+    let wide = |random: &mut fastrand::Rng| match random.u8(0..10) {
+        0..4 => most,
+        4..8 => most - random.u8(1..=8),
+        _ => random.u8(most / 4..=most),
+    };
+    let from = *random.choice(&known).unwrap();
+    let to = *random.choice(&known).unwrap();
+    let source = space.source(&Prefix::new(from, wide(random)));
+    let destination = space.destination(&Prefix::new(to, wide(random)));
+    let mut packets = source.intersection(&destination);
+    let icmp = match family {
+        Family::Ipv4 => protocol::ICMP,
+        Family::Ipv6 => protocol::ICMPV6,
+    };
+    packets = packets.intersection(&match random.u8(0..10) {
+        0..5 => {
+            let flags = *random.choice(&[tcp_flag::SYN, tcp_flag::ACK, 0x12, 0x04]).unwrap();
+            space.tcp_flags(0xff, if random.bool() { tcp_flag::SYN } else { flags })
+        }
+        5..8 => space.protocol(protocol::UDP),
+        8 => space.protocol(icmp),
+        _ => space.all(),
+    });
+    let interfaces: Vec<&str> =
+        system.host.interfaces.iter().map(|interface| interface.name.as_str()).collect();
+    let entry = match random.u8(0..10) {
+        0 => Entry::Local,
+        1 => Entry::LocalAnySource,
+        _ => match random.choice(&interfaces) {
+            Some(name) => Entry::Interface((*name).to_owned()),
+            None => Entry::Interface("eth0".to_owned()),
+        },
+    };
+    let state = match random.u8(0..12) {
+        0 => FlowState::Established,
+        1 => FlowState::Related,
+        2 => FlowState::Invalid,
+        3 => FlowState::Untracked,
+        _ => FlowState::New,
+    };
+    let ttl = (random.u8(0..15) == 0).then(|| random.u8(0..3));
+    let mark = if random.u8(0..10) == 0 { random.u32(0..4) } else { 0 };
+    Question { state, ttl, mark, most: 300, ..Question::new(packets, entry) }
+}
+
+fn packets_wanted() -> usize {
+    let wanted = std::env::var("NATTRACE_LAW_PACKETS").ok();
+    wanted.and_then(|wanted| wanted.parse().ok()).unwrap_or(1500)
+}
+
+#[test]
+fn every_class_is_what_the_simulator_says_on_the_hosts_of_the_corpus() {
+    let mut random = fastrand::Rng::with_seed(7);
+    let cases = Case::read_all(&cases_dir()).unwrap();
+    let each = packets_wanted() / cases.len() + 1;
+    let mut total = Tally::default();
+    for case in &cases {
+        let loaded = load(&case.texts(), &[]);
+        let system = loaded.system;
+        let spaces = [Space::new(Family::Ipv4), Space::new(Family::Ipv6)];
+        let mut here = 0;
+        while here < each {
+            let space = &spaces[usize::from(random.u8(0..4) == 0)];
+            let question = question(&system, space, &mut random);
+            let tally = hold(&system, &question, &mut random, &case.name);
+            here += tally.packets.max(1);
+            total.packets += tally.packets;
+            total.classes += tally.classes;
+            total.asked += tally.asked;
+            total.left_open += tally.left_open;
+            total.questions += 1;
+        }
+    }
+    eprintln!(
+        "{} packets of {} classes ({} left open) of {} questions, {} ways looked at",
+        total.packets, total.classes, total.left_open, total.questions, total.asked
+    );
+    assert!(total.packets > 0);
+}
