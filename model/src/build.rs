@@ -15,12 +15,12 @@ use nattrace_parser::host::nftables::TableFamily;
 use nattrace_parser::host::{
     address, bridge, docker, ipset, listener, nftables, route, rule, sysctl, zones,
 };
-use nattrace_parser::syntax::{Family, TableName};
+use nattrace_parser::syntax::Family;
 
 use crate::hook::Hook;
 use crate::host::route::{LOCAL, MAIN, Routing};
 use crate::host::sysctl::Sysctls;
-use crate::host::{Assumption, ForeignChain, Host, Part, Zone};
+use crate::host::{Assumption, ForeignChain, ForeignLayer, Host, Part, Zone};
 
 pub use snapshot::{Loaded, PartDiagnostic, Text, Untold, load, load_with, part_of};
 
@@ -83,6 +83,7 @@ pub fn build_host(parts: Parts) -> Host {
         parts.listeners.as_deref().map(|sockets| listeners::listeners(sockets, &mut assumptions));
     add_routing(&mut host, &parts, &mut assumptions);
     host.sets = sets::sets(parts.sets.as_deref().unwrap_or(&[]));
+    assumptions.extend(parts.nftables.iter().flat_map(arp_assumptions));
     host.foreign_chains = parts.nftables.as_ref().map_or_else(Vec::new, foreign_chains);
     host.zones = zones_by_name(parts.zones.unwrap_or_default());
     host.assumptions = assumptions;
@@ -127,41 +128,55 @@ fn given(parts: &Parts) -> Vec<Part> {
         .collect()
 }
 
-/// The base chains besides those of iptables that may do something to a packet of the IP layer.
+/// The base chains that are not of the IP layer and may do something to its packets.
 fn foreign_chains(ruleset: &nftables::Ruleset) -> Vec<ForeignChain> {
     let foreign = |chain: &nftables::Chain| {
-        let base = chain.base.as_ref()?;
-        let acts = base.drops || ruleset.rules_of(chain).next().is_some();
-        if !acts || is_of_iptables(chain) {
-            return None;
-        }
+        let base = acting(ruleset, chain)?;
+        let layer = match (chain.table.family, base.hook.as_str()) {
+            (TableFamily::Bridge, _) => ForeignLayer::Bridge,
+            (TableFamily::Arp, _) => return None,
+            (TableFamily::Netdev, _) | (_, "ingress" | "egress") => ForeignLayer::Device,
+            (TableFamily::Ip | TableFamily::Ip6 | TableFamily::Inet, _) => return None,
+        };
+        let hook = match base.hook.as_str() {
+            "ingress" | "prerouting" | "input" => Hook::Prerouting,
+            "forward" => Hook::Forward,
+            _ => Hook::Postrouting,
+        };
         let family = match chain.table.family {
             TableFamily::Ip => Some(Family::Ipv4),
             TableFamily::Ip6 => Some(Family::Ipv6),
-            TableFamily::Inet | TableFamily::Netdev => None,
-            // Neither ARP nor frames on a bridge are simulated beyond br_netfilter.
-            TableFamily::Arp | TableFamily::Bridge => return None,
+            _ => None,
         };
-        let hook = match base.hook.as_str() {
-            "ingress" | "prerouting" => Hook::Prerouting,
-            "input" => Hook::Input,
-            "forward" => Hook::Forward,
-            "output" => Hook::Output,
-            "postrouting" | "egress" => Hook::Postrouting,
-            _ => return None,
-        };
-        Some(ForeignChain { family, hook, table: chain.table.to_string() })
+        let (table, devices) = (chain.table.to_string(), base.devices.clone());
+        Some(ForeignChain { family, hook, table, layer, devices })
     };
     ruleset.chains.iter().filter_map(foreign).collect()
 }
 
-/// Whether a chain is one that iptables-nft shows: a built-in chain of one of its tables.
-fn is_of_iptables(chain: &nftables::Chain) -> bool {
-    matches!(chain.table.family, TableFamily::Ip | TableFamily::Ip6)
-        && TableName::ALL.into_iter().any(|table| {
-            table.as_str() == chain.table.name
-                && table.builtin_chains().contains(&chain.name.as_str())
-        })
+/// The place of a chain that is hooked in and may do something.
+fn acting<'a>(
+    ruleset: &nftables::Ruleset,
+    chain: &'a nftables::Chain,
+) -> Option<&'a nftables::Base> {
+    let base = chain.base.as_ref()?;
+    let dormant = ruleset.tables.iter().any(|table| table.dormant && table.name == chain.table);
+    let acts = base.drops || ruleset.rules_of(chain).next().is_some();
+    (acts && !dormant).then_some(base)
+}
+
+/// What is assumed of chains that see ARP: a packet is taken to find its neighbours.
+fn arp_assumptions(ruleset: &nftables::Ruleset) -> impl Iterator<Item = Assumption> {
+    let acts = |chain: &&nftables::Chain| {
+        chain.table.family == TableFamily::Arp && acting(ruleset, chain).is_some()
+    };
+    ruleset.chains.iter().filter(acts).map(|chain| Assumption {
+        code: "arp-not-simulated",
+        text: format!(
+            "the nft table `{}` sees ARP and is not simulated: neighbours are taken to answer",
+            chain.table
+        ),
+    })
 }
 
 fn zones_by_name(listed: Vec<zones::Zone>) -> BTreeMap<String, Zone> {

@@ -235,7 +235,17 @@ pub struct Listener {
     pub processes: Vec<String>,
 }
 
-/// A base chain of nftables that iptables does not show. Its rules are not modelled.
+/// Where a chain that is not simulated sees packets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ForeignLayer {
+    /// At a device: all of its packets.
+    Device,
+    /// In a bridge: the frames that pass its ports.
+    Bridge,
+}
+
+/// A base chain of nftables whose rules are not modelled: of family `netdev` or `bridge`, or at
+/// `ingress`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignChain {
     /// Its packets; `None` for both families (`inet`, `netdev`).
@@ -244,6 +254,10 @@ pub struct ForeignChain {
     pub hook: Hook,
     /// Its table as nft names it, such as `inet firewalld`.
     pub table: String,
+    /// What it sees.
+    pub layer: ForeignLayer,
+    /// The devices that it is bound to, where the listing tells.
+    pub devices: Vec<String>,
 }
 
 /// Everything that is known of a host besides its rules.
@@ -263,7 +277,7 @@ pub struct Host {
     pub inventory: Inventory,
     /// Hosts around.
     pub zones: BTreeMap<String, Zone>,
-    /// Base chains of nftables that iptables does not show.
+    /// Base chains of nftables that are not simulated.
     pub foreign_chains: Vec<ForeignChain>,
     /// The parts that were given.
     pub parts: Vec<Part>,

@@ -13,6 +13,7 @@ mod conditions;
 mod draft;
 mod link;
 mod matches;
+mod native;
 mod placement;
 mod rule;
 mod selection;
@@ -27,6 +28,7 @@ use nattrace_parser::syntax::{Backend, Family, Rules};
 
 use crate::ruleset::{Ruleset, Source};
 pub(crate) use draft::{Draft, Drafter};
+pub(crate) use native::NativeInput;
 
 /// One text of rules, and what they were loaded with.
 #[derive(Clone, Copy, Debug)]
@@ -66,19 +68,30 @@ pub fn lower(inputs: &[RulesInput<'_>]) -> (Ruleset, Vec<(usize, Diagnostic)>) {
         let rules = rules.clone().map(|rule| drafter.draft(&rule));
         drafted.push(Drafted { name, text, rules, family, backend });
     }
-    lower_drafts(drafted)
+    lower_drafts(drafted, None)
 }
 
-/// Lowers rules that are drafts already.
-pub(crate) fn lower_drafts(mut inputs: Vec<Drafted<'_>>) -> (Ruleset, Vec<(usize, Diagnostic)>) {
+/// Lowers rules that are drafts already, and native nft tables, which count as the input behind
+/// them.
+pub(crate) fn lower_drafts(
+    mut inputs: Vec<Drafted<'_>>,
+    native: Option<NativeInput<'_>>,
+) -> (Ruleset, Vec<(usize, Diagnostic)>) {
     let mut diagnostics = Vec::new();
+    let native_input = inputs.len();
+    let native_source =
+        native.map(|native| Source { name: native.name.to_owned(), text: Arc::clone(native.text) });
     let sources = inputs
         .iter()
         .map(|input| Source { name: input.name.to_owned(), text: Arc::clone(input.text) })
+        .chain(native_source)
         .collect();
     let sections = selection::select(&mut inputs);
     let tables = chain::tables(sections, &mut diagnostics);
     let mut lowered = rule::lower_rules(tables, &mut diagnostics);
+    if let Some(native) = native {
+        native::add(&native, native_input, &mut lowered, &mut diagnostics);
+    }
     link::check(&mut lowered, &mut diagnostics);
     // Chains are lowered side by side, so the order of findings is not that of the text yet.
     diagnostics.sort_by(|(a, left), (b, right)| {

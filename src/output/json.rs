@@ -261,9 +261,7 @@ impl View<'_, Step> {
         self.write_chain(map, hook, id.chain)?;
         map.serialize_entry("rule", &id.number())?;
         let Some(rule) = self.rules().rule(id) else { return Ok(()) };
-        let source = self.rules().sources.get(usize::from(rule.origin.source));
-        let name = source.map_or("?", |source| source.name.as_str());
-        map.serialize_entry("at", &Text(format_args!("{name}:{}", rule.origin.line)))?;
+        map.serialize_entry("at", &self.rules().place(rule))?;
         map.serialize_entry("text", self.rules().text(rule))
     }
 

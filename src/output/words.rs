@@ -57,7 +57,9 @@ pub(crate) fn protocol_words(flow: &Flow) -> String {
 pub(crate) fn chain_name(context: &Context<'_>, id: ChainId) -> String {
     let legacy = if context.is_legacy_beside_nft(id) { " (legacy)" } else { "" };
     match context.system.rules.chain(id) {
-        Some(chain) => format!("{}/{}{legacy}", chain.table.as_str(), visible(&chain.name)),
+        Some(chain) => {
+            format!("{}/{}{legacy}", visible(&chain.table.to_string()), visible(&chain.name))
+        }
         None => "?".to_owned(),
     }
 }
@@ -67,7 +69,8 @@ pub(crate) fn rule_name(context: &Context<'_>, id: RuleId) -> String {
     let legacy = if context.is_legacy_beside_nft(id.chain) { " (legacy)" } else { "" };
     match context.system.rules.chain(id.chain) {
         Some(chain) => {
-            format!("{}/{}/{}{legacy}", chain.table.as_str(), visible(&chain.name), id.number())
+            let (table, name) = (chain.table.to_string(), visible(&chain.name));
+            format!("{}/{name}/{}{legacy}", visible(&table), id.number())
         }
         None => "?".to_owned(),
     }

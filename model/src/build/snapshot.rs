@@ -15,7 +15,7 @@ use super::{Parts, build_host};
 use crate::System;
 use crate::host::{Assumption, Part};
 use crate::infer::infer;
-use crate::lower::{Drafted, Drafter, lower_drafts};
+use crate::lower::{Drafted, Drafter, NativeInput, lower_drafts};
 
 /// A named text: a file of a snapshot, or rules that were given on their own.
 #[derive(Clone, Copy, Debug)]
@@ -87,8 +87,18 @@ pub fn load_with(snapshot: &[Text<'_>], rules: &[Text<'_>], untold: Untold) -> L
             _ => read(&mut parts, *part, *text, &mut diagnostics),
         }
     }
-    texts.extend(rules.iter().map(|text| RulesText::given(*text)));
-    let (ruleset, found, hidden) = read_rules(&texts, untold, &mut parts);
+    let mut native =
+        chosen.parts.iter().find(|(part, _)| *part == Part::Nft).map(|(_, text)| *text);
+    for text in rules {
+        if nftables::is_json(text.text) || nftables::is_listing(text.text) {
+            read(&mut parts, Part::Nft, *text, &mut diagnostics);
+            native = Some(*text);
+        } else {
+            texts.push(RulesText::given(*text));
+        }
+    }
+    let native = native.map(|text| (text.name, Arc::<str>::from(text.text)));
+    let (ruleset, found, hidden) = read_rules(&texts, native, untold, &mut parts);
     diagnostics.extend(found);
     let mut host = build_host(parts);
     host.assumptions.extend(hidden);
@@ -237,7 +247,14 @@ fn read(parts: &mut Parts, part: Part, text: Text<'_>, diagnostics: &mut Vec<Par
         Part::DockerContainers => part!(containers, docker::parse_containers(source)),
         Part::Ipset => part!(sets, ipset::parse(source)),
         Part::Zones => part!(zones, zones::parse(source)),
-        Part::Nft => part!(nftables, nftables::parse(source)),
+        Part::Nft => {
+            let (ruleset, mut found) = nftables::parse(source);
+            if ruleset.is_empty() {
+                refuse(&mut found);
+            }
+            say(found);
+            parts.nftables = Some(ruleset);
+        }
         Part::Rules4 | Part::Rules6 | Part::LegacyRules4 | Part::LegacyRules6 | Part::Conntrack => {
             parts.others.push(part)
         }
@@ -320,6 +337,7 @@ impl RulesText {
 /// Parses and lowers the rules; those given beside the snapshot come last and so replace its own.
 fn read_rules(
     texts: &[RulesText],
+    native: Option<(&str, Arc<str>)>,
     untold: Untold,
     parts: &mut Parts,
 ) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>, Vec<Assumption>) {
@@ -350,12 +368,21 @@ fn read_rules(
         .into_iter()
         .filter_map(|family| tables_not_shown(&inputs, family))
         .collect();
-    let (ruleset, found) = lower_drafts(inputs);
-    diagnostics.extend(
-        found
-            .into_iter()
-            .filter_map(|(input, diagnostic)| Some(texts.get(input)?.diagnostic(diagnostic))),
-    );
+    let native_input = native
+        .as_ref()
+        .zip(parts.nftables.as_ref())
+        .map(|((name, text), ruleset)| NativeInput { name, text, ruleset });
+    let (ruleset, found) = lower_drafts(inputs, native_input);
+    let of_native = |diagnostic| {
+        let (name, _) = native.as_ref()?;
+        Some(PartDiagnostic { part: (*name).to_owned(), diagnostic })
+    };
+    diagnostics.extend(found.into_iter().filter_map(
+        |(input, diagnostic)| match texts.get(input) {
+            Some(text) => Some(text.diagnostic(diagnostic)),
+            None => of_native(diagnostic),
+        },
+    ));
     (ruleset, diagnostics, hidden)
 }
 

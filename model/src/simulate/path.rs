@@ -69,6 +69,7 @@ impl<'s> Trip<'_, 's, '_> {
                 None => matters && self.bridge_filters(),
             };
         if neighbour && !filtered {
+            self.unseen_on_bridge()?;
             // kernel-facts E1
             self.bridge_step(arrival.interface, Some("no chain sees bridged frames here".into()));
             self.check_ports(arrival)?;

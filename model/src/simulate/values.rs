@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::condition::value::{Interval, Operand, Selector, ValueCondition};
+use crate::condition::value::{BitOperation, Interval, Operand, Selector, ValueCondition};
 use crate::condition::{Direction, LinkDelivery, Undecided, connection_state, connection_status};
 use crate::packet::{Transport, protocol};
-use crate::simulate::connection::{Connection, Tracking};
+use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::matching::{Ternary, View, tuple_address, tuple_port};
 use crate::simulate::trip::Maker;
 
@@ -75,6 +75,10 @@ pub(crate) fn fits(values: &[Value<'_>], element: &[Interval]) -> Ternary {
 }
 
 fn read_one<'v>(view: &'v View<'_>, operand: &Operand) -> Value<'v> {
+    let status = operand.selector == Selector::ConnectionStatus;
+    if status && view.connection.is_some() && !is_known(view, operand) {
+        return UNKNOWN;
+    }
     match select(view, operand.selector) {
         Value::Number(number) => {
             let done = operand.operations.iter();
@@ -82,6 +86,13 @@ fn read_one<'v>(view: &'v View<'_>, operand: &Operand) -> Value<'v> {
         }
         other => other,
     }
+}
+
+/// Whether the bits of the status that are looked at are known: those that rules name.
+fn is_known(view: &View<'_>, operand: &Operand) -> bool {
+    let Some(BitOperation::Mask { mask, .. }) = operand.operations.first() else { return false };
+    let guessed = view.connection.is_some_and(|own| own.assured == Assured::Unknown);
+    mask & !0x3e == 0 && !(guessed && mask & 4 != 0)
 }
 
 fn select<'v>(view: &'v View<'_>, selector: Selector) -> Value<'v> {

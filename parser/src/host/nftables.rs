@@ -269,6 +269,13 @@ pub fn parse(text: &str) -> (Ruleset, Vec<Diagnostic>) {
     for entry in json::entries(text, start, EXPECTED, &mut diagnostics) {
         read::ruleset(entry, &mut ruleset, &mut diagnostics);
     }
+    // A table that only its chains show is there all the same.
+    for chain in &ruleset.chains {
+        if !ruleset.tables.iter().any(|table| table.name == chain.table) {
+            let (name, span) = (chain.table.clone(), chain.span);
+            ruleset.tables.push(Table { name, handle: None, dormant: false, span });
+        }
+    }
     (ruleset, diagnostics)
 }
 

@@ -87,7 +87,7 @@ fn read_item(item: Json<'_>, ruleset: &mut Ruleset, found: &mut Found) -> Result
 fn check_keys(object: &Object<'_>, known: &[&str], found: &mut Found) {
     for (key, value) in object.iter().filter(|(key, _)| !known.contains(key)) {
         let message = format!("`{key}` is not known here, and is not looked at");
-        let diagnostic = Diagnostic::warning("unknown-key", message, value.span);
+        let diagnostic = Diagnostic::warning("unread-key", message, value.span);
         found.push(match nearest(key, known.iter().copied()) {
             Some(near) => diagnostic.help(format!("did you mean `{near}`?")),
             None => diagnostic,
