@@ -6,6 +6,7 @@
 mod command;
 mod comparison;
 mod conntrack;
+mod drawing;
 mod frame;
 mod generate;
 mod jobs;
@@ -25,6 +26,7 @@ use std::path::PathBuf;
 
 use nattrace_parser::syntax::{Backend, Family};
 
+pub use drawing::{Drawing, draw};
 pub use jobs::Plan;
 pub use session::{Totals, run};
 

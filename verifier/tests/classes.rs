@@ -6,11 +6,12 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use nattrace_corpus::case::{Case, cases_dir};
+use nattrace_corpus::lab::draw as draw_host;
 use nattrace_model::System;
 use nattrace_model::address::Prefix;
 use nattrace_model::answer::Answer;
-use nattrace_model::build::load;
-use nattrace_model::flow::FlowState;
+use nattrace_model::build::{Text, load};
+use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::packet::{Packet, protocol, tcp_flag};
 use nattrace_model::simulate::why;
 use nattrace_parser::syntax::Family;
@@ -250,16 +251,103 @@ fn every_class_is_what_the_simulator_says_on_the_hosts_of_the_corpus() {
             let question = question(&system, space, &mut random);
             let tally = hold(&system, &question, &mut random, &case.name);
             here += tally.packets.max(1);
-            total.packets += tally.packets;
-            total.classes += tally.classes;
-            total.asked += tally.asked;
-            total.left_open += tally.left_open;
-            total.questions += 1;
+            total.add(&tally);
         }
     }
-    eprintln!(
-        "{} packets of {} classes ({} left open) of {} questions, {} ways looked at",
-        total.packets, total.classes, total.left_open, total.questions, total.asked
-    );
-    assert!(total.packets > 0);
+    total.tell("hosts of the corpus");
+}
+
+/// A box around a packet that the lab would send.
+fn around(space: &Space, flow: &Flow, random: &mut fastrand::Rng) -> Option<(Header, Question)> {
+    let entry = match (&flow.in_interface, flow.any_source) {
+        (Some(name), _) => Entry::Interface(name.clone()),
+        (None, true) => Entry::LocalAnySource,
+        (None, false) => Entry::Local,
+    };
+    let syn = if flow.state == FlowState::Established { tcp_flag::ACK } else { tcp_flag::SYN };
+    let echo = if flow.protocol == protocol::ICMP { (8, 0) } else { (128, 0) };
+    let header = Header {
+        source: flow.source,
+        destination: flow.destination,
+        protocol: flow.protocol,
+        source_port: flow.source_port.unwrap_or(40000),
+        destination_port: flow.destination_port.unwrap_or(0),
+        icmp: flow.icmp.unwrap_or(echo),
+        tcp_flags: flow.tcp_flags.unwrap_or(syn),
+    }
+    .normal();
+    if header.family() != space.family() {
+        return None;
+    }
+    let most = if header.source.is_ipv4() { 32u8 } else { 128 };
+    let length = |random: &mut fastrand::Rng| match random.u8(0..4) {
+        0 => most,
+        1 => most - random.u8(0..8),
+        2 => most / 2,
+        _ => random.u8(0..=most),
+    };
+    let mut packets = space
+        .source(&Prefix::new(header.source, length(random)))
+        .intersection(&space.destination(&Prefix::new(header.destination, length(random))));
+    if random.u8(0..8) != 0 {
+        packets = packets.intersection(&space.protocol(header.protocol));
+    }
+    if random.bool() && header.protocol == protocol::TCP {
+        packets = packets.intersection(&space.tcp_flags(0xff, header.tcp_flags));
+    }
+    let question = Question {
+        state: flow.state,
+        ttl: flow.ttl,
+        mark: flow.mark,
+        most: 250,
+        ..Question::new(packets, entry)
+    };
+    Some((header, question))
+}
+
+#[test]
+fn every_class_is_what_the_simulator_says_for_random_rules() {
+    let seed = std::env::var("NATTRACE_LAW_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or(11);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut total = Tally::default();
+    let spaces =
+        [(Space::new(Family::Ipv4), Family::Ipv4), (Space::new(Family::Ipv6), Family::Ipv6)];
+    let mut ruleset = 0;
+    while total.packets < packets_wanted() {
+        ruleset += 1;
+        let (space, family) = &spaces[usize::from(random.u8(0..3) == 0)];
+        let drawing = draw_host(seed + ruleset % 2, ruleset, *family, 6).unwrap();
+        let texts: Vec<Text<'_>> =
+            drawing.texts.iter().map(|(name, text)| Text { name, text }).collect();
+        let loaded = load(&texts, &[]);
+        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+        let about = format!("seed {seed} ruleset {ruleset}");
+        for flow in &drawing.flows {
+            let Some((header, question)) = around(space, flow, &mut random) else { continue };
+            let found = hold(&loaded.system, &question, &mut random, &about);
+            total.add(&found);
+            let single = Question { packets: space.only(&header), ..question };
+            total.add(&hold(&loaded.system, &single, &mut random, &about));
+        }
+    }
+    total.tell("random rules");
+}
+
+impl Tally {
+    fn add(&mut self, other: &Self) {
+        self.packets += other.packets;
+        self.classes += other.classes;
+        self.asked += other.asked;
+        self.left_open += other.left_open;
+        self.questions += other.questions;
+    }
+
+    fn tell(&self, what: &str) {
+        eprintln!(
+            "{what}: {} packets of {} classes ({} left open) of {} questions, {} ways looked at",
+            self.packets, self.classes, self.left_open, self.questions, self.asked
+        );
+        assert!(self.packets > 0);
+    }
 }
