@@ -6,6 +6,7 @@ pub(crate) mod system;
 use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::Arc;
 
 use nattrace_apply::{Conntrack, NoteKind};
 use nattrace_model::build::part_of;
@@ -17,14 +18,8 @@ use crate::args::Global;
 use crate::exit::{Failure, Result};
 use crate::output::diagnostic::print_note;
 
-/// A part of a snapshot, or a file of rules.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Text {
-    /// Its name, as it stands in `iptables-save:14`.
-    pub(crate) name: String,
-    /// Its text.
-    pub(crate) text: String,
-}
+/// A part of a snapshot, or a file of rules, with its name as it stands in `iptables-save:14`.
+pub(crate) use nattrace_model::build::SharedText as Text;
 
 /// Everything that was given.
 #[derive(Clone, Debug, Default)]
@@ -69,7 +64,7 @@ fn read_host() -> Result<Vec<Text>> {
     for note in capture.notes.iter().filter(|note| note.kind == NoteKind::Failed) {
         print_note(&note.text);
     }
-    let text = |(name, text): (&str, String)| Text { name: name.to_owned(), text };
+    let text = |(name, text): (&str, String)| Text { name: name.to_owned(), text: Arc::new(text) };
     Ok(capture.parts.into_iter().map(text).collect())
 }
 
@@ -85,7 +80,7 @@ pub(crate) fn read_rules(path: &Path) -> Result<Text> {
             .help(format!("use `--snapshot {}`", path.display())));
     }
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    Ok(Text { name, text })
+    Ok(Text { name, text: Arc::new(text) })
 }
 
 /// Reads a directory, or one file with headers.
@@ -113,7 +108,7 @@ fn read_folder(folder: &Path) -> Result<Vec<Text>> {
     let mut parts = Vec::new();
     for name in names {
         if part_of(&name).is_some() {
-            parts.push(Text { text: read_text(&folder.join(&name))?, name });
+            parts.push(Text { text: Arc::new(read_text(&folder.join(&name))?), name });
         } else if let Some(near) = misspelt(&name) {
             print_note(format_args!("`{name}` is not read: a part is called `{near}`"));
         }

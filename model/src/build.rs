@@ -22,7 +22,9 @@ use crate::host::route::{LOCAL, MAIN, Routing};
 use crate::host::sysctl::Sysctls;
 use crate::host::{Assumption, ForeignChain, ForeignLayer, Host, Part, Zone};
 
-pub use snapshot::{Loaded, PartDiagnostic, Text, Untold, load, load_with, part_of};
+pub use snapshot::{
+    Loaded, PartDiagnostic, SharedText, Text, Untold, load, load_shared, load_with, part_of,
+};
 
 /// What the parts of a snapshot say, read but not put together. A part that is not there is
 /// `None`; one that is empty says that there is nothing.

@@ -36,7 +36,7 @@ pub struct RulesInput<'a> {
     /// The name of the snapshot's part or of the file, as in `iptables-save:14`.
     pub name: &'a str,
     /// The text that the rules were parsed from.
-    pub text: &'a Arc<str>,
+    pub text: &'a Arc<String>,
     /// The rules.
     pub rules: &'a Rules<'a>,
     /// Their family.
@@ -49,7 +49,7 @@ pub struct RulesInput<'a> {
 #[derive(Debug)]
 pub(crate) struct Drafted<'a> {
     pub(crate) name: &'a str,
-    pub(crate) text: &'a Arc<str>,
+    pub(crate) text: &'a Arc<String>,
     pub(crate) rules: Rules<'a, Draft<'a>>,
     pub(crate) family: Family,
     pub(crate) backend: Backend,

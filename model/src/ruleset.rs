@@ -39,7 +39,7 @@ pub struct Source {
     /// The name of the snapshot's part or of the file.
     pub name: String,
     /// The text.
-    pub text: Arc<str>,
+    pub text: Arc<String>,
 }
 
 /// Where a rule was read.

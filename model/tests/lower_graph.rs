@@ -37,7 +37,7 @@ COMMIT
 
 fn ruleset() -> Ruleset {
     let (rules, _) = parse_rules(RULES);
-    let text: Arc<str> = Arc::from(RULES);
+    let text = Arc::new(RULES.to_owned());
     let input = RulesInput {
         name: "x",
         text: &text,

@@ -34,7 +34,7 @@ fn files_below(folder: &Path, found: &mut Vec<PathBuf>) {
 /// Parses and lowers one text; the diagnostics are those of both.
 fn lowered(text: &str, family: Family) -> (Ruleset, Vec<Diagnostic>) {
     let (rules, mut diagnostics) = parse_rules(text);
-    let text: Arc<str> = Arc::from(text);
+    let text = Arc::new(text.to_owned());
     let family = rules.family.unwrap_or(family);
     let backend = rules.backend.unwrap_or(Backend::Nft);
     let input = RulesInput { name: "x", text: &text, rules: &rules, family, backend };

@@ -1,6 +1,7 @@
 //! A snapshot in one file: each part headed by a line `#@ nattrace NAME`.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use nattrace_parser::host::snapshot;
 
@@ -25,7 +26,9 @@ pub(crate) fn split(path: &Path, text: &str) -> Result<Vec<Text>> {
     let source = Source { name: &name, text };
     print_diagnostics(diagnostics.iter().map(|diagnostic| (source, diagnostic)))?;
     let known = parts.into_iter().filter(|part| part.part.is_some());
-    Ok(known.map(|part| Text { name: part.name.to_owned(), text: part.text.to_owned() }).collect())
+    Ok(known
+        .map(|part| Text { name: part.name.to_owned(), text: Arc::new(part.text.to_owned()) })
+        .collect())
 }
 
 #[cfg(test)]
@@ -38,7 +41,8 @@ mod tests {
         assert_eq!(snapshot::split(&text).1, []);
         let parts = split(Path::new("file"), &text).unwrap();
         let expected = [("sysctl", "a = 1\n"), ("ipset-save", "")];
-        let expected = expected.map(|(name, text)| Text { name: name.into(), text: text.into() });
+        let expected = expected
+            .map(|(name, text)| Text { name: name.into(), text: Arc::new(text.to_owned()) });
         assert_eq!(parts, expected);
         let cut = text.replace(&format!("{HEADER}{END}\n"), "");
         assert_eq!(snapshot::split(&cut).1.len(), 1);

@@ -3,7 +3,7 @@
 use nattrace_model::System;
 use nattrace_model::build::{self, Loaded, PartDiagnostic, Untold};
 
-use super::{Input, Text};
+use super::Input;
 use crate::args::Global;
 use crate::exit::Result;
 use crate::output::diagnostic::{Source, print_diagnostics};
@@ -17,8 +17,7 @@ pub(crate) fn load(global: &Global) -> Result<System> {
     let mut input = super::read(global)?;
     tell_apart(&mut input);
     let untold = Untold { family: global.family(), backend: global.backend() };
-    let Loaded { system, diagnostics } =
-        build::load_with(&views(&input.parts), &views(&input.rules), untold);
+    let Loaded { system, diagnostics } = build::load_shared(&input.parts, &input.rules, untold);
     let text_of = |found: &PartDiagnostic| {
         let mut given = input.parts.iter().chain(&input.rules);
         given.find(|text| text.name == found.part).map_or("", |text| text.text.as_str())
@@ -28,10 +27,6 @@ pub(crate) fn load(global: &Global) -> Result<System> {
         news.map(|found| (Source { name: &found.part, text: text_of(found) }, &found.diagnostic)),
     )?;
     Ok(system)
-}
-
-fn views(texts: &[Text]) -> Vec<build::Text<'_>> {
-    texts.iter().map(|Text { name, text }| build::Text { name, text }).collect()
 }
 
 /// Gives rules that are called like a part of the snapshot another name, so that

@@ -26,6 +26,21 @@ pub struct Text<'a> {
     pub text: &'a str,
 }
 
+/// The same, for a system to keep: its rules are quoted from their text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedText {
+    /// The name of the file, without folders.
+    pub name: String,
+    /// What stands in it; a dump may be large, so that it is not copied.
+    pub text: Arc<String>,
+}
+
+impl From<&Text<'_>> for SharedText {
+    fn from(text: &Text<'_>) -> Self {
+        Self { name: text.name.to_owned(), text: Arc::new(text.text.to_owned()) }
+    }
+}
+
 /// Something to say about a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PartDiagnostic {
@@ -71,33 +86,39 @@ pub fn load(snapshot: &[Text<'_>], rules: &[Text<'_>]) -> Loaded {
 /// The same, told what the given rules do not tell.
 #[must_use]
 pub fn load_with(snapshot: &[Text<'_>], rules: &[Text<'_>], untold: Untold) -> Loaded {
+    let shared = |texts: &[Text<'_>]| texts.iter().map(SharedText::from).collect::<Vec<_>>();
+    load_shared(&shared(snapshot), &shared(rules), untold)
+}
+
+/// The same, of texts that need no copy.
+#[must_use]
+pub fn load_shared(snapshot: &[SharedText], rules: &[SharedText], untold: Untold) -> Loaded {
     let chosen = Chosen::of(snapshot);
     let mut diagnostics = chosen.notes.clone();
     let mut parts = Parts::default();
-    let mut texts: Vec<RulesText> = Vec::new();
+    let mut texts: Vec<RulesText<'_>> = Vec::new();
     for (part, text) in &chosen.parts {
         match part {
             Part::Rules4 | Part::Rules6 | Part::LegacyRules4 | Part::LegacyRules6 => {
                 parts.others.push(*part);
                 // iptables-save prints nothing where there are no tables (kernel-facts A11).
                 if !text.text.trim().is_empty() {
-                    texts.push(RulesText::of_part(*part, *text));
+                    texts.push(RulesText { text, part: Some(*part) });
                 }
             }
-            _ => read(&mut parts, *part, *text, &mut diagnostics),
+            _ => read(&mut parts, *part, text, &mut diagnostics),
         }
     }
     let mut native =
         chosen.parts.iter().find(|(part, _)| *part == Part::Nft).map(|(_, text)| *text);
     for text in rules {
-        if nftables::is_json(text.text) || nftables::is_listing(text.text) {
-            read(&mut parts, Part::Nft, *text, &mut diagnostics);
-            native = Some(*text);
+        if nftables::is_json(&text.text) || nftables::is_listing(&text.text) {
+            read(&mut parts, Part::Nft, text, &mut diagnostics);
+            native = Some(text);
         } else {
-            texts.push(RulesText::given(*text));
+            texts.push(RulesText { text, part: None });
         }
     }
-    let native = native.map(|text| (text.name, Arc::<str>::from(text.text)));
     let (ruleset, found, hidden) = read_rules(&texts, native, untold, &mut parts);
     diagnostics.extend(found);
     let mut host = build_host(parts);
@@ -111,40 +132,40 @@ pub fn load_with(snapshot: &[Text<'_>], rules: &[Text<'_>], untold: Untold) -> L
 /// The text for each part.
 #[derive(Default)]
 struct Chosen<'a> {
-    parts: Vec<(Part, Text<'a>)>,
+    parts: Vec<(Part, &'a SharedText)>,
     notes: Vec<PartDiagnostic>,
 }
 
 impl<'a> Chosen<'a> {
     /// Chooses the text of each part: JSON rather than a listing for people, iptables-save rather
     /// than `-S`, and that rather than `-L`.
-    fn of(snapshot: &[Text<'a>]) -> Self {
+    fn of(snapshot: &'a [SharedText]) -> Self {
         let mut chosen = Self::default();
-        let named: Vec<(Part, u8, Text<'a>)> = snapshot
+        let named: Vec<(Part, u8, &SharedText)> = snapshot
             .iter()
             .filter_map(|text| {
-                let (part, rank) = part_of(text.name)?;
-                Some((part, rank, *text))
+                let (part, rank) = part_of(&text.name)?;
+                Some((part, rank, text))
             })
             .collect();
         for part in Part::ALL {
-            let mut candidates: Vec<&(Part, u8, Text<'a>)> =
+            let mut candidates: Vec<&(Part, u8, &SharedText)> =
                 named.iter().filter(|(candidate, ..)| *candidate == part).collect();
-            candidates.sort_by_key(|(_, rank, text)| (*rank, text.name));
+            candidates.sort_by_key(|(_, rank, text)| (*rank, &text.name));
             let mut candidates = candidates.into_iter();
             let Some((_, _, best)) = candidates.next() else { continue };
-            chosen.parts.push((part, *best));
+            chosen.parts.push((part, best));
             for (_, _, other) in candidates {
                 let message = format!("not read: `{}` says the same", best.name);
-                chosen.notes.push(note("not-read", other.name, message, None));
+                chosen.notes.push(note("not-read", &other.name, message, None));
             }
         }
         for text in snapshot {
-            if part_of(text.name).is_none() && !is_companion(text.name) {
+            if part_of(&text.name).is_none() && !is_companion(&text.name) {
                 let known = Part::ALL.map(Part::file_name);
-                let help = nearest(text.name, known).map(|near| format!("did you mean `{near}`?"));
+                let help = nearest(&text.name, known).map(|near| format!("did you mean `{near}`?"));
                 let message = format!("not read: `{}` is no part of a snapshot", text.name);
-                chosen.notes.push(note("unknown-part", text.name, message, help));
+                chosen.notes.push(note("unknown-part", &text.name, message, help));
             }
         }
         chosen
@@ -211,13 +232,13 @@ fn is_companion(name: &str) -> bool {
 }
 
 /// Reads one part that holds no rules.
-fn read(parts: &mut Parts, part: Part, text: Text<'_>, diagnostics: &mut Vec<PartDiagnostic>) {
-    let source = text.text;
+fn read(parts: &mut Parts, part: Part, text: &SharedText, diagnostics: &mut Vec<PartDiagnostic>) {
+    let source = text.text.as_str();
     let mut say = |found: Vec<Diagnostic>| {
         diagnostics.extend(
             found
                 .into_iter()
-                .map(|diagnostic| PartDiagnostic { part: text.name.to_owned(), diagnostic }),
+                .map(|diagnostic| PartDiagnostic { part: text.name.clone(), diagnostic }),
         );
     };
     macro_rules! part {
@@ -274,39 +295,30 @@ fn refuse(found: &mut [Diagnostic]) {
 }
 
 /// A text of rules, and what its name tells about it.
-struct RulesText {
-    name: String,
-    text: Arc<str>,
+struct RulesText<'a> {
+    text: &'a SharedText,
     part: Option<Part>,
 }
 
-impl RulesText {
-    fn of_part(part: Part, text: Text<'_>) -> Self {
-        Self { name: text.name.to_owned(), text: text.text.into(), part: Some(part) }
-    }
-
-    fn given(text: Text<'_>) -> Self {
-        Self { name: text.name.to_owned(), text: text.text.into(), part: None }
-    }
-
+impl<'a> RulesText<'a> {
     /// Cuts it as rules of the family that its part has, or that is said of what does not tell.
-    fn outline(&self, untold: Untold) -> Outline<'_> {
+    fn outline(&self, untold: Untold) -> Outline<'a> {
         let of_part = self.part.map(|part| match part {
             Part::Rules6 | Part::LegacyRules6 => Family::Ipv6,
             _ => Family::Ipv4,
         });
         let known = Origin { family: of_part, backend: None };
-        let outline = Outline::of(&self.text, known);
-        let by_name = self.name.contains("ip6").then_some(Family::Ipv6);
+        let outline = Outline::of(&self.text.text, known);
+        let by_name = self.text.name.contains("ip6").then_some(Family::Ipv6);
         match (outline.family, untold.family.or(by_name)) {
-            (None, family @ Some(_)) => Outline::of(&self.text, Origin { family, ..known }),
+            (None, family @ Some(_)) => Outline::of(&self.text.text, Origin { family, ..known }),
             _ => outline,
         }
     }
 
     /// Something to say about it.
     fn diagnostic(&self, diagnostic: Diagnostic) -> PartDiagnostic {
-        PartDiagnostic { part: self.name.clone(), diagnostic }
+        PartDiagnostic { part: self.text.name.clone(), diagnostic }
     }
 
     /// The family and backend: of its part, else as the text tells, else as its name does.
@@ -325,7 +337,7 @@ impl RulesText {
         if let Some((family, backend)) = part {
             return (family, backend.or(rules.backend).unwrap_or(Backend::Nft));
         }
-        let by_name = if self.name.contains("ip6") { Family::Ipv6 } else { Family::Ipv4 };
+        let by_name = if self.text.name.contains("ip6") { Family::Ipv6 } else { Family::Ipv4 };
         let family = rules.family.or(untold.family).unwrap_or(by_name);
         // Rules that do not tell are loaded through what the host uses.
         let used =
@@ -336,8 +348,8 @@ impl RulesText {
 
 /// Parses and lowers the rules; those given beside the snapshot come last and so replace its own.
 fn read_rules(
-    texts: &[RulesText],
-    native: Option<(&str, Arc<str>)>,
+    texts: &[RulesText<'_>],
+    native: Option<&SharedText>,
     untold: Untold,
     parts: &mut Parts,
 ) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>, Vec<Assumption>) {
@@ -362,21 +374,18 @@ fn read_rules(
             move |rule| drafter.draft(&rule)
         });
         diagnostics.extend(found.into_iter().map(|diagnostic| text.diagnostic(diagnostic)));
-        inputs.push(Drafted { name: &text.name, text: &text.text, rules, family, backend });
+        let SharedText { name, text } = text.text;
+        inputs.push(Drafted { name, text, rules, family, backend });
     }
     let hidden: Vec<Assumption> = [Family::Ipv4, Family::Ipv6]
         .into_iter()
         .filter_map(|family| tables_not_shown(&inputs, family))
         .collect();
     let native_input = native
-        .as_ref()
         .zip(parts.nftables.as_ref())
-        .map(|((name, text), ruleset)| NativeInput { name, text, ruleset });
+        .map(|(SharedText { name, text }, ruleset)| NativeInput { name, text, ruleset });
     let (ruleset, found) = lower_drafts(inputs, native_input);
-    let of_native = |diagnostic| {
-        let (name, _) = native.as_ref()?;
-        Some(PartDiagnostic { part: (*name).to_owned(), diagnostic })
-    };
+    let of_native = |diagnostic| Some(PartDiagnostic { part: native?.name.clone(), diagnostic });
     diagnostics.extend(found.into_iter().filter_map(
         |(input, diagnostic)| match texts.get(input) {
             Some(text) => Some(text.diagnostic(diagnostic)),

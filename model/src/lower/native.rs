@@ -26,7 +26,7 @@ pub(crate) struct NativeInput<'a> {
     /// The name of the snapshot's part or of the file.
     pub(crate) name: &'a str,
     /// The text that it was parsed from.
-    pub(crate) text: &'a Arc<str>,
+    pub(crate) text: &'a Arc<String>,
     /// What stands in it.
     pub(crate) ruleset: &'a nftables::Ruleset,
 }

@@ -206,7 +206,13 @@ pub fn is_listing(text: &str) -> bool {
             && words.next().is_some_and(|word| family(word) || line.trim_end().ends_with('{'))
             && line.contains('{')
     };
-    text.lines().any(opens)
+    // Only lines with the word are looked at: a dump of iptables-save has many without it.
+    memchr::memmem::find_iter(text.as_bytes(), "table").any(|at| {
+        let (before, rest) = text.split_at_checked(at).unwrap_or_default();
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let end = at + rest.find('\n').unwrap_or(rest.len());
+        opens(text.get(start..end).unwrap_or_default())
+    })
 }
 
 /// Whether a text is what `nft -j list ruleset` prints.
