@@ -43,7 +43,7 @@ pub struct Source {
 }
 
 /// Where a rule was read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Origin {
     /// Index into [`Ruleset::sources`].
     pub source: u16,

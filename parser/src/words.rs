@@ -54,12 +54,7 @@ pub(crate) fn split_words<'a>(
             break;
         }
         let start = at;
-        let plain = bytes
-            .get(start..)
-            .unwrap_or_default()
-            .iter()
-            .position(|&byte| byte <= b' ' || byte == b'"' || byte >= 0x80)
-            .map_or(bytes.len(), |length| start + length);
+        let plain = start + plain_length(bytes.get(start..).unwrap_or_default());
         at = plain;
         match bytes.get(plain) {
             None | Some(0..=b' ') => words.push(Word {
@@ -70,6 +65,31 @@ pub(crate) fn split_words<'a>(
             Some(_) => at = odd_word(line, start, offset, words, diagnostics),
         }
     }
+}
+
+/// How many bytes stand before the first blank, control character, quote or byte beyond ASCII.
+///
+/// Looks at eight bytes at a time: a dump has millions of words, of about eight bytes each.
+fn plain_length(bytes: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    const QUOTES: u64 = b'"' as u64 * EACH;
+    const ABOVE_BLANK: u64 = (b' ' as u64 + 1) * EACH;
+    let mut length = 0;
+    while let Some(&eight) = bytes.get(length..).and_then(<[u8]>::first_chunk::<8>) {
+        let eight = u64::from_le_bytes(eight);
+        // The high bit of each byte tells; with it set beforehand, no byte borrows from the next.
+        let blanks = !((eight | HIGH) - ABOVE_BLANK);
+        let unquoted = ((eight ^ QUOTES) & !HIGH) + !HIGH;
+        let found = (eight | blanks | !unquoted) & HIGH;
+        if found != 0 {
+            return length + found.trailing_zeros() as usize / 8;
+        }
+        length += 8;
+    }
+    let rest = bytes.get(length..).unwrap_or_default();
+    let odd = |byte: &u8| *byte <= b' ' || *byte == b'"' || *byte >= 0x80;
+    length + rest.iter().position(odd).unwrap_or(rest.len())
 }
 
 /// Reads a word with quotes or with characters beyond ASCII; returns where it ends.
@@ -157,6 +177,21 @@ pub(crate) fn clip(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plain_word_ends_where_each_of_its_bytes_says() {
+        for odd in 0..=255u8 {
+            let ends = odd <= b' ' || odd == b'"' || odd >= 0x80;
+            for at in 0..20 {
+                for before in [b'!', b'#', b'~', 0x7f] {
+                    let mut bytes = vec![before; 24];
+                    bytes[at] = odd;
+                    let expected = if ends { at } else { bytes.len() };
+                    assert_eq!(plain_length(&bytes), expected, "{odd} at {at} behind {before}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn a_line_has_only_so_many_words() {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 
+use foldhash::fast::RandomState;
 use nattrace_parser::diagnostic::{Diagnostic, nearest};
 use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{self, Placement, Policy};
@@ -19,7 +20,7 @@ pub(super) struct Table<'a> {
     /// The number of its first chain in the ruleset.
     pub(super) first: u32,
     pub(super) chains: Vec<ChainDraft<'a>>,
-    names: HashMap<Cow<'a, str>, u32>,
+    names: HashMap<Cow<'a, str>, u32, RandomState>,
 }
 
 /// A chain without its rules.
@@ -120,7 +121,7 @@ pub(super) fn tables<'d, 'a>(
             section: place,
             first,
             chains: Vec::with_capacity(declared),
-            names: HashMap::with_capacity(declared),
+            names: HashMap::with_capacity_and_hasher(declared, RandomState::default()),
         };
         let mut found = Vec::new();
         // The built-in chains of a table exist in the kernel, declared or not (kernel-facts A11).
@@ -223,7 +224,7 @@ fn bad_position(draft: &Draft<'_>, position: u32, length: usize) -> Diagnostic {
         length + 1,
         draft.chain
     );
-    Diagnostic::error("bad-position", message, draft.rule.origin.span)
+    Diagnostic::error("bad-position", message, draft.origin.span)
 }
 
 /// Says for which built-in chains the text gives no policy. iptables-nft-restore takes ACCEPT, the

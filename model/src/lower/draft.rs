@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use nattrace_parser::emit_rule;
 use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{
-    self, AddressMask, Family, Interfaces, NatRange, Negatable, Placement, Value,
+    self, AddressMask, Counters, Family, Interfaces, NatRange, Negatable, Placement, Value,
 };
 
 use super::conditions::Conditions;
 use super::{matches, targets, tracking};
 use crate::address::Prefix;
 use crate::condition::{Condition, InterfacePattern, Sense, Undecided};
-use crate::ruleset::{ChainId, Origin, Rule};
+use crate::ruleset::Origin;
 use crate::target::Target;
 
 /// A lowered rule whose jump is not resolved.
@@ -24,21 +24,23 @@ pub(crate) struct Draft<'a> {
     /// The chain it stands in.
     pub(super) chain: Cow<'a, str>,
     pub(super) placement: Placement,
-    /// The rule, without a target where there is a call.
-    pub(super) rule: Rule,
-    pub(super) call: Option<Call<'a>>,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) target: DraftTarget<'a>,
+    pub(super) origin: Origin,
+    pub(super) counters: Option<Counters>,
     /// Whether it makes the kernel track connections.
     pub(super) tracked: bool,
     /// The places of addresses of the other family.
     pub(super) strangers: Box<[Span]>,
 }
 
-/// A jump or goto to a chain by its name.
+/// A target whose chain is known by its name only.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
-    pub(super) name: Cow<'a, str>,
-    pub(super) span: Span,
-    pub(super) target: fn(ChainId) -> Target,
+pub(super) enum DraftTarget<'a> {
+    Jump(Cow<'a, str>, Span),
+    Goto(Cow<'a, str>, Span),
+    /// Any other.
+    Lowered(Target),
 }
 
 /// Drafts the rules of one text.
@@ -76,7 +78,6 @@ impl Drafter {
         if let syntax::Target::Extension(extension) = &rule.target {
             tracked |= tracking::target_needs_connections(extension);
         }
-        let (target, call) = lower_target(&rule.target);
         let origin = Origin {
             source: self.source,
             line: rule.line,
@@ -87,8 +88,10 @@ impl Drafter {
         Draft {
             chain: rule.chain.clone(),
             placement: rule.placement,
-            rule: Rule { conditions: conditions.take(), target, origin, counters: rule.counters },
-            call,
+            conditions: conditions.take(),
+            target: lower_target(&rule.target),
+            origin,
+            counters: rule.counters,
             tracked,
             strangers: strangers(rule, self.family).collect(),
         }
@@ -152,26 +155,21 @@ fn protocol(given: Negatable<u8>) -> Condition {
     }
 }
 
-/// The target, or what calls a chain.
-fn lower_target<'a>(target: &syntax::Target<'a>) -> (Target, Option<Call<'a>>) {
-    let call = |name: &Cow<'a, str>, span: Span, target: fn(ChainId) -> Target| {
-        (Target::None, Some(Call { name: name.clone(), span, target }))
-    };
-    let target = match target {
+fn lower_target<'a>(target: &syntax::Target<'a>) -> DraftTarget<'a> {
+    DraftTarget::Lowered(match target {
         syntax::Target::None => Target::None,
         syntax::Target::Accept => Target::Accept,
         syntax::Target::Drop => Target::Drop,
         syntax::Target::Return => Target::Return,
-        syntax::Target::Jump(name, span) => return call(name, *span, Target::Jump),
-        syntax::Target::Goto(name, span) => return call(name, *span, Target::Goto),
+        syntax::Target::Jump(name, span) => return DraftTarget::Jump(name.clone(), *span),
+        syntax::Target::Goto(name, span) => return DraftTarget::Goto(name.clone(), *span),
         syntax::Target::Extension(extension) => targets::lower_target(extension),
         syntax::Target::Unsupported(unknown) => {
             let mut words = unknown.raw.split_whitespace();
             let name = words.find(|word| !word.starts_with('-')).unwrap_or(&unknown.raw);
             Target::Unsupported(name.into())
         }
-    };
-    (target, None)
+    })
 }
 
 /// The places of addresses of the other family; the parser can't tell where the text does not.

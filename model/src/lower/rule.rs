@@ -9,10 +9,10 @@ use nattrace_parser::syntax::Family;
 use rayon::prelude::*;
 
 use super::chain::{ChainDraft, RuleList, Table};
-use super::draft::{Call, Draft};
+use super::draft::{Draft, DraftTarget};
 use super::placement;
 use crate::graph::HookSet;
-use crate::ruleset::{Chain, Origin, Rule, Table as ChainTable};
+use crate::ruleset::{Chain, ChainId, Rule, Table as ChainTable};
 use crate::target::Target;
 
 /// From how many rules on a chain is lowered on several cores.
@@ -127,31 +127,27 @@ fn settle(draft: &mut Draft<'_>, context: &Context<'_>) -> Rule {
     if draft.tracked {
         context.track();
     }
-    let target = match draft.call.take() {
-        Some(call) => resolve(&call, context),
-        None => std::mem::replace(&mut draft.rule.target, Target::None),
+    let target = match &mut draft.target {
+        DraftTarget::Jump(name, span) => call(name, *span, Target::Jump, context),
+        DraftTarget::Goto(name, span) => call(name, *span, Target::Goto, context),
+        DraftTarget::Lowered(target) => std::mem::replace(target, Target::None),
     };
-    let Rule { conditions, origin, counters, .. } = &mut draft.rule;
-    let Origin { source, line, handle, span, printed } = origin;
-    let origin = Origin {
-        source: *source,
-        line: *line,
-        handle: *handle,
-        span: *span,
-        printed: printed.take(),
-    };
-    Rule { conditions: std::mem::take(conditions), target, origin, counters: *counters }
+    Rule {
+        conditions: std::mem::take(&mut draft.conditions),
+        target,
+        origin: std::mem::take(&mut draft.origin),
+        counters: draft.counters,
+    }
 }
 
-fn resolve(call: &Call<'_>, context: &Context<'_>) -> Target {
-    let Call { name, span, target } = call;
+fn call(name: &str, span: Span, target: fn(ChainId) -> Target, context: &Context<'_>) -> Target {
     let Some(chain) = context.table.find(name) else {
-        context.report(missing_chain(name, *span, context.table));
-        return Target::Unsupported(name.as_ref().into());
+        context.report(missing_chain(name, span, context.table));
+        return Target::Unsupported(name.into());
     };
     if context.table.is_base(chain) {
         // The parser refuses it already.
-        return Target::Unsupported(name.as_ref().into());
+        return Target::Unsupported(name.into());
     }
     target(chain)
 }

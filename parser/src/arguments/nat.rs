@@ -22,7 +22,9 @@ pub(crate) fn nat(text: &str, context: &Context) -> Result<Value<'static>, Fault
             })?;
             address::of_family(found, context.family, part)
         };
-        range.addresses = Some((one(first)?, one(last)?));
+        let lowest = one(first)?;
+        let highest = if last == first { lowest } else { one(last)? };
+        range.addresses = Some((lowest, highest));
     } else if range.ports.is_none() {
         return Err(Fault::expected("invalid-address", "an address to translate to", text));
     }

@@ -206,7 +206,7 @@ impl<'a> Reader<'_, 'a> {
         }
         let family = self.context.family;
         let mut found = Addresses::default();
-        if argument.text.contains(',') {
+        if argument.text.as_bytes().contains(&b',') {
             if let Some(span) = negation {
                 let message = "`!` can't stand before a list of addresses";
                 self.error("not-negatable", message.to_owned(), span);
@@ -422,7 +422,8 @@ pub(crate) fn bad_chain_name(name: &str) -> Option<Fault> {
         let message = format!("expected the name of a chain, found `{}`", clip(name));
         return Some(Fault::new("invalid-chain-name", message));
     }
-    if name.contains(|char: char| char.is_whitespace() || char.is_control()) {
+    let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
+    if !plain && name.contains(|char: char| char.is_whitespace() || char.is_control()) {
         let message = format!("chain name `{}` holds a blank or control character", clip(name));
         return Some(Fault::new("invalid-chain-name", message));
     }

@@ -4,6 +4,8 @@ use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Line;
+use foldhash::fast::RandomState;
+
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::span::Span;
 use crate::syntax::{Backend, Chain, Counters, Policy, Rule, TableName, Target, Unsupported};
@@ -108,7 +110,7 @@ pub(super) fn policy(
 /// The chains of a table that exist.
 pub(super) struct Declared<'b> {
     table: TableName,
-    names: HashSet<&'b str>,
+    names: HashSet<&'b str, RandomState>,
     /// Whether a chain that is not declared surely does not exist.
     complete: bool,
     /// How often a name was looked for that is near to a mistyped one.
@@ -125,7 +127,7 @@ impl<'b> Declared<'b> {
         complete: bool,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Self {
-        let mut names = HashSet::with_capacity(chains.len());
+        let mut names = HashSet::with_capacity_and_hasher(chains.len(), RandomState::default());
         for chain in chains {
             if !names.insert(chain.name.as_ref()) {
                 let message = format!("chain `{}` is declared twice", clip(&chain.name));

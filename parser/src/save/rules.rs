@@ -89,6 +89,9 @@ struct Buffers<'a> {
     scratch: Scratch<'a>,
     more: Vec<Rule<'a>>,
     diagnostics: Vec<Diagnostic>,
+    /// The chain of the last rule, which is declared: most rules stand in the chain of the one
+    /// before.
+    home: Option<Cow<'a, str>>,
 }
 
 /// What few lines have: messages and further rules, with the number of their line.
@@ -135,7 +138,7 @@ impl<R> Reading<'_, R> {
     }
 
     fn rule<'a>(&self, rule_line: &RuleLine<'a>, buffers: &mut Buffers<'a>) -> (Rule<'a>, bool) {
-        let Buffers { words, scratch, more, diagnostics } = buffers;
+        let Buffers { words, scratch, more, diagnostics, home } = buffers;
         words.clear();
         let (line, counters) = split_counters(rule_line.line, diagnostics);
         split_words(line.text, line.start, words, diagnostics);
@@ -166,8 +169,12 @@ impl<R> Reading<'_, R> {
         if placement.is_none() {
             return (rule, false);
         }
-        if !self.declared.contains(&rule.chain) {
-            self.declared.check_home(&rule, chain_span, diagnostics);
+        if home.as_ref() != Some(&rule.chain) {
+            if self.declared.contains(&rule.chain) {
+                *home = Some(rule.chain.clone());
+            } else {
+                self.declared.check_home(&rule, chain_span, diagnostics);
+            }
         }
         self.declared.check_target(&mut rule, diagnostics);
         for one in more.iter_mut() {
