@@ -3,16 +3,31 @@
 use crate::syntax::{Backend, Family, RulesFormat, TableName};
 
 /// The form of a rules text: a `*table` line makes it iptables-save, a `Chain … (…)` line a
-/// listing, whichever is first; else it is a list of commands as of `iptables -S`.
+/// listing, whichever is first; else commands of a shell make it a script, and lines such as
+/// `-A …` a list of commands as of `iptables -S`.
 #[must_use]
 pub fn recognize(text: &str) -> RulesFormat {
+    let mut script = is_shell(text);
+    let mut listed = false;
+    let mut joined = false;
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
+        if script && feeds_restore(line) {
+            return RulesFormat::Script;
+        }
+        script |= !joined && changes(line);
+        if script && feeds_restore(line) {
+            return RulesFormat::Script;
+        }
+        let front = line.trim_start();
+        listed |= !joined && ["-A ", "-I ", "-P ", "-N "].iter().any(|one| front.starts_with(one));
+        joined = line.trim_end().ends_with('\\');
         // Lists are read in quotations as well.
         let unquoted = line.trim_start_matches(['>', ' ', '\t']).trim_end();
         let line = line.trim();
         if line.strip_prefix('*').is_some_and(is_table_header) {
-            return RulesFormat::Save;
+            let adds = crate::replay::is_ufw(text);
+            return if adds { RulesFormat::Script } else { RulesFormat::Save };
         }
         if is_listing_header(unquoted) {
             let columns = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -20,7 +35,53 @@ pub fn recognize(text: &str) -> RulesFormat {
             return RulesFormat::Listing { verbose };
         }
     }
-    RulesFormat::Commands
+    if script && !listed { RulesFormat::Script } else { RulesFormat::Commands }
+}
+
+/// Whether the first line names a shell.
+fn is_shell(text: &str) -> bool {
+    let first = text.lines().next().unwrap_or_default();
+    first.starts_with("#!") && first.contains("sh") && !first.contains("tables")
+}
+
+/// Whether a line gives iptables-restore its input.
+fn feeds_restore(line: &str) -> bool {
+    let line = line.trim_start();
+    !line.starts_with('#') && line.contains("tables-") && line.contains("restore")
+        || line.starts_with("cat ") && line.contains("<<")
+        || ["echo ", "printf "].iter().any(|start| line.starts_with(start)) && line.contains('*')
+}
+
+/// Whether a line is a command of a shell that changes rules.
+fn changes(line: &str) -> bool {
+    if !line.contains("tables") && !line.contains('$') {
+        return false;
+    }
+    let line = line.trim_start();
+    if feeds_restore(line) && (line.contains("<<") || line.contains('|')) {
+        return true;
+    }
+    let mut words = line.split_ascii_whitespace();
+    // `# iptables -A …` may be behind the prompt of root.
+    let comment = line.starts_with('#');
+    let mut found = false;
+    for (index, word) in words.by_ref().enumerate() {
+        let word = word.trim_matches(['"', '\'', '`', '(', '{', '}', ';']);
+        let variable = word.strip_prefix('$').map(|name| name.trim_start_matches('{'));
+        let named = program(word).is_some_and(|program| program.tool == Tool::Rules)
+            || variable.is_some_and(|name| {
+                let name = name.to_ascii_lowercase();
+                name.contains("ipt") || name.contains("ip6t") || name.contains("tables")
+            })
+            || word.rsplit(['$', '#', ':']).next().is_some_and(|name| {
+                program(name).is_some_and(|program| program.tool == Tool::Rules)
+            });
+        if named && (!comment || index == 1) {
+            found = true;
+            break;
+        }
+    }
+    found && words.any(crate::replay::changes_rules)
 }
 
 /// Whether this stands behind the `*` of a table: `*nat`, or `* nat` as iptables-restore also
@@ -72,6 +133,52 @@ pub(crate) struct Invocation<'a> {
     pub(crate) arguments: &'a str,
     /// Whether the line is a comment.
     pub(crate) comment: bool,
+}
+
+/// What a program of iptables does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// `iptables`.
+    Rules,
+    /// `iptables-restore`.
+    Restore,
+    /// `iptables-save`.
+    Save,
+}
+
+/// A program of iptables, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Program {
+    pub(crate) family: Family,
+    pub(crate) backend: Option<Backend>,
+    pub(crate) tool: Tool,
+}
+
+/// The program that a word names, with or without its folder.
+pub(crate) fn program(word: &str) -> Option<Program> {
+    let name = word.rsplit('/').next()?;
+    let (family, rest) = match (name.strip_prefix("iptables"), name.strip_prefix("ip6tables")) {
+        (Some(rest), _) => (Family::Ipv4, rest),
+        (_, Some(rest)) => (Family::Ipv6, rest),
+        _ => return None,
+    };
+    let (backend, rest) = match (rest.strip_prefix("-nft"), rest.strip_prefix("-legacy")) {
+        (Some(rest), _) => (Some(Backend::Nft), rest),
+        (_, Some(rest)) => (Some(Backend::Legacy), rest),
+        _ => (None, rest),
+    };
+    let tool = match rest {
+        "" => Tool::Rules,
+        "-restore" => Tool::Restore,
+        "-save" => Tool::Save,
+        _ => return None,
+    };
+    Some(Program { family, backend, tool })
+}
+
+/// Whether a word names a program of iptables.
+pub(crate) fn is_rules_program(word: &str) -> bool {
+    program(word).is_some()
 }
 
 /// Finds an `iptables` command on a line, behind a prompt, `sudo` or a path.

@@ -12,6 +12,7 @@ mod tables;
 use crate::diagnostic::Diagnostic;
 use crate::extension::{ExtensionKind, find};
 use crate::recognize::recognize;
+use crate::replay::Replay;
 use crate::span::Span;
 use crate::syntax::{Backend, Family, Rule, Rules, RulesFormat, Table, TableName};
 use crate::words::Word;
@@ -32,6 +33,9 @@ impl Line<'_> {
         Span::new(self.start, self.start + self.text.len())
     }
 }
+
+pub(crate) use chains::declaration;
+pub(crate) use rules::split_counters;
 
 /// A line that holds a rule, and how its words are cut.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +121,7 @@ impl<'a> Outline<'a> {
         let (mut origin, blocks) = match format {
             RulesFormat::Save => tables::scan(text, known, &mut diagnostics),
             RulesFormat::Commands => commands::scan(text, known, &mut diagnostics),
+            RulesFormat::Script => return Self::of_script(text, known),
             RulesFormat::Listing { .. } => {
                 let (Rules { family, backend, format, tables }, diagnostics) =
                     crate::listing::parse_listing_of(text, known);
@@ -130,6 +135,24 @@ impl<'a> Outline<'a> {
         origin.family = origin.family.or_else(|| infer_family(&blocks));
         let Origin { family, backend } = origin;
         Self { family, backend, format, tables: Tables::Unread(blocks), diagnostics }
+    }
+
+    /// What a script leaves of one family, where it begins with empty tables.
+    fn of_script(text: &'a str, known: Origin) -> Self {
+        let format = RulesFormat::Script;
+        let (rules, mut diagnostics) =
+            Replay::default().script(text, known.backend.unwrap_or(Backend::Nft), 0);
+        let several = rules.len() > 1;
+        let mut rules = rules.into_iter();
+        let first = rules.find(|one| known.family.is_none() || one.family == known.family);
+        if several && known.family.is_none() {
+            let span = Span::new(0, text.chars().next().map_or(0, char::len_utf8));
+            let message = "rules of several families or backends stand in one text";
+            diagnostics.push(Diagnostic::error("mixed-families", message, span));
+        }
+        let (family, backend, tables) =
+            first.map_or((None, None, Vec::new()), |one| (one.family, one.backend, one.tables));
+        Self { family, backend, format, tables: Tables::Read(tables), diagnostics }
     }
 
     /// Reads the rules on several cores. Of each rule there remains what `keep` makes of it, so
@@ -156,7 +179,7 @@ impl<'a> Outline<'a> {
 }
 
 /// Refuses what can't be a rules text.
-fn unreadable(text: &str) -> Option<Diagnostic> {
+pub(crate) fn unreadable(text: &str) -> Option<Diagnostic> {
     if u32::try_from(text.len()).is_err() {
         let message = "the text is 4 GiB or more";
         return Some(Diagnostic::error("too-large", message, Span::default()));
@@ -166,7 +189,7 @@ fn unreadable(text: &str) -> Option<Diagnostic> {
     Some(Diagnostic::error("binary", message, Span::new(nul, nul + 1)))
 }
 
-fn no_rules(text: &str) -> Diagnostic {
+pub(crate) fn no_rules(text: &str) -> Diagnostic {
     let span = Span::new(0, text.chars().next().map_or(0, char::len_utf8));
     if lines(text).all(|line| line.text.starts_with('#')) {
         // iptables-save of a host without tables prints nothing (kernel-facts A11).
@@ -177,7 +200,7 @@ fn no_rules(text: &str) -> Diagnostic {
 }
 
 /// The lines of a text without blanks around them; blank ones are left out.
-fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
+pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut start = 0;
     let mut number = 0;
     let mut newlines = memchr::memchr_iter(b'\n', text.as_bytes());

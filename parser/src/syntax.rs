@@ -84,6 +84,8 @@ pub enum RulesFormat {
     Save,
     /// `iptables -S`, or a list of `-A …` lines.
     Commands,
+    /// Commands of a shell, or files that add to what is there, carried out one after the other.
+    Script,
     /// `iptables -L`.
     Listing {
         /// Whether the columns of `-v` are there; without them no interface is known.
@@ -223,6 +225,9 @@ pub struct Rule<'a> {
     /// Whether its text is exactly one line of the source that means just this rule. False for
     /// listings and for a rule expanded from a list such as `-s a,b`: print it instead of quoting.
     pub verbatim: bool,
+    /// Which text it stands in, counted from 0, where that is an earlier one than the text that it
+    /// was read with: a script leaves the rules that were there before it.
+    pub stands_in: Option<u16>,
 }
 
 /// What happens to a packet that a rule matches.

@@ -7,6 +7,8 @@ use nattrace_parser::host::snapshot::part_name;
 use nattrace_parser::host::{
     address, bridge, docker, ipset, listener, nftables, route, rule, sysctl, zones,
 };
+use nattrace_parser::recognize;
+use nattrace_parser::replay::Replay;
 use nattrace_parser::save::{Origin, Outline};
 use nattrace_parser::span::Span;
 use nattrace_parser::syntax::{Backend, Family, RulesFormat, TableName};
@@ -316,6 +318,11 @@ impl<'a> RulesText<'a> {
         }
     }
 
+    /// Whether it begins with what the texts before it left: a script, a file of ufw.
+    fn builds_on_others(&self) -> bool {
+        self.part.is_none() && recognize(&self.text.text) == RulesFormat::Script
+    }
+
     /// Something to say about it.
     fn diagnostic(&self, diagnostic: Diagnostic) -> PartDiagnostic {
         PartDiagnostic { part: self.text.name.clone(), diagnostic }
@@ -354,25 +361,53 @@ fn read_rules(
     parts: &mut Parts,
 ) -> (crate::ruleset::Ruleset, Vec<PartDiagnostic>, Vec<Assumption>) {
     let mut diagnostics = Vec::new();
-    let mut of_snapshot = Vec::new();
+    let mut of_snapshot: Vec<(Family, Backend)> = Vec::new();
     let mut inputs: Vec<Drafted<'_>> = Vec::with_capacity(texts.len());
-    for (index, text) in texts.iter().enumerate() {
+    // The text of each input.
+    let mut texts_of: Vec<usize> = Vec::with_capacity(texts.len());
+    let mut replay = Replay::default();
+    // Only what builds on others needs to know what was there before it.
+    let last = texts.iter().rposition(RulesText::builds_on_others);
+    for (number, text) in texts.iter().enumerate() {
+        let index = inputs.len();
+        if text.builds_on_others() {
+            let backend = untold.backend.or(of_snapshot.first().map(|(_, backend)| *backend));
+            let source = u16::try_from(index).unwrap_or(u16::MAX);
+            let (left, found) =
+                replay.script(&text.text.text, backend.unwrap_or(Backend::Nft), source);
+            diagnostics.extend(found.into_iter().map(|diagnostic| text.diagnostic(diagnostic)));
+            for rules in left {
+                let family = rules.family.unwrap_or(Family::Ipv4);
+                let backend = rules.backend.unwrap_or(Backend::Nft);
+                of_snapshot.push((family, backend));
+                parts.others.push(part_for(family, backend));
+                let mut drafter = Drafter::new(index, family);
+                let rules = rules.map(|rule| drafter.draft(&rule));
+                let SharedText { name, text } = text.text;
+                inputs.push(Drafted { name, text, rules, family, backend });
+                texts_of.push(number);
+            }
+            continue;
+        }
         let outline = text.outline(untold);
         let (family, backend) = text.loaded_as(&outline, untold, &of_snapshot);
         of_snapshot.push((family, backend));
-        let part = match (family, backend) {
-            (Family::Ipv4, Backend::Nft) => Part::Rules4,
-            (Family::Ipv6, Backend::Nft) => Part::Rules6,
-            (Family::Ipv4, Backend::Legacy) => Part::LegacyRules4,
-            (Family::Ipv6, Backend::Legacy) => Part::LegacyRules6,
-        };
         if text.part.is_none() {
-            parts.others.push(part);
+            parts.others.push(part_for(family, backend));
         }
-        let (rules, found) = outline.read(|| {
+        let (rules, found) = if last.is_some_and(|last| number < last) {
+            let (rules, found) = outline.read(|| |rule| rule);
+            let source = u16::try_from(index).unwrap_or(u16::MAX);
+            replay.start_from(&rules, family, backend, source);
             let mut drafter = Drafter::new(index, family);
-            move |rule| drafter.draft(&rule)
-        });
+            (rules.map(|rule| drafter.draft(&rule)), found)
+        } else {
+            outline.read(|| {
+                let mut drafter = Drafter::new(index, family);
+                move |rule| drafter.draft(&rule)
+            })
+        };
+        texts_of.push(number);
         diagnostics.extend(found.into_iter().map(|diagnostic| text.diagnostic(diagnostic)));
         let SharedText { name, text } = text.text;
         inputs.push(Drafted { name, text, rules, family, backend });
@@ -386,13 +421,23 @@ fn read_rules(
         .map(|(SharedText { name, text }, ruleset)| NativeInput { name, text, ruleset });
     let (ruleset, found) = lower_drafts(inputs, native_input);
     let of_native = |diagnostic| Some(PartDiagnostic { part: native?.name.clone(), diagnostic });
-    diagnostics.extend(found.into_iter().filter_map(
-        |(input, diagnostic)| match texts.get(input) {
+    diagnostics.extend(found.into_iter().filter_map(|(input, diagnostic)| {
+        match texts_of.get(input).and_then(|number| texts.get(*number)) {
             Some(text) => Some(text.diagnostic(diagnostic)),
             None => of_native(diagnostic),
-        },
-    ));
+        }
+    }));
     (ruleset, diagnostics, hidden)
+}
+
+/// The part that holds the rules of a family and backend.
+fn part_for(family: Family, backend: Backend) -> Part {
+    match (family, backend) {
+        (Family::Ipv4, Backend::Nft) => Part::Rules4,
+        (Family::Ipv6, Backend::Nft) => Part::Rules6,
+        (Family::Ipv4, Backend::Legacy) => Part::LegacyRules4,
+        (Family::Ipv6, Backend::Legacy) => Part::LegacyRules6,
+    }
 }
 
 /// What is assumed of the tables that no text shows: only iptables-save prints all that there are,

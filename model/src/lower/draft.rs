@@ -79,7 +79,8 @@ impl Drafter {
             tracked |= tracking::target_needs_connections(extension);
         }
         let origin = Origin {
-            source: self.source,
+            // A script leaves rules of the texts before it.
+            source: rule.stands_in.unwrap_or(self.source),
             line: rule.line,
             handle: None,
             span: rule.span,

@@ -50,6 +50,13 @@ impl Context<'_> {
         }
     }
 
+    /// Reports something about the input of this number.
+    fn report_in(&self, input: u16, diagnostic: Diagnostic) {
+        if let Ok(mut diagnostics) = self.findings.diagnostics.lock() {
+            diagnostics.push((usize::from(input), diagnostic));
+        }
+    }
+
     /// Marks that a rule of this family needs the kernel to track connections.
     fn track(&self) {
         let [v4, v6] = &self.findings.tracking;
@@ -122,7 +129,8 @@ fn settle(draft: &mut Draft<'_>, context: &Context<'_>) -> Rule {
             Family::Ipv6 => ("IPv6", "IPv4"),
         };
         let message = format!("expected an {expected} address, found an {found} address");
-        context.report(Diagnostic::error("wrong-family", message, *span));
+        context
+            .report_in(draft.rule.origin.source, Diagnostic::error("wrong-family", message, *span));
     }
     if draft.tracked {
         context.track();

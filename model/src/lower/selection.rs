@@ -33,6 +33,13 @@ pub(super) fn select<'d, 'a>(inputs: &'d mut [Drafted<'a>]) -> Vec<Section<'d, '
     for (index, input) in inputs.iter_mut().enumerate() {
         let Drafted { backend, family, .. } = *input;
         let format = input.rules.format;
+        if format == RulesFormat::Script {
+            // It holds whatever was there before it, too.
+            sections.retain(|section| {
+                let Place { backend: of, family: which, .. } = section.place;
+                (of, which) != (backend, family)
+            });
+        }
         for block in &mut input.rules.tables {
             let place = Place { backend, family, table: block.name, input: index };
             let same = sections.iter_mut().find(|section| {

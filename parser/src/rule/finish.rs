@@ -52,6 +52,7 @@ impl<'a> Reader<'_, 'a> {
             target: self.target,
             unsupported: self.unsupported,
             verbatim: self.context.verbatim,
+            stands_in: None,
         };
         Read { rule, sources: self.source.more, destinations: self.destination.more }
     }

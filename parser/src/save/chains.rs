@@ -39,7 +39,7 @@ pub(super) fn counters(text: &str) -> Option<Counters> {
 }
 
 /// `:NAME POLICY [PACKETS:BYTES]`.
-pub(super) fn declaration<'a>(
+pub(crate) fn declaration<'a>(
     line: Line<'a>,
     table: TableName,
     backend: Option<Backend>,

@@ -185,7 +185,7 @@ impl<R> Reading<'_, R> {
 }
 
 /// Takes the counters off the front of a line.
-fn split_counters<'a>(
+pub(crate) fn split_counters<'a>(
     line: Line<'a>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Line<'a>, Option<Counters>) {

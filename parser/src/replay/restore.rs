@@ -1,0 +1,237 @@
+//! The input of iptables-restore, carried out line by line (kernel-facts I1 to I6).
+
+use std::borrow::Cow;
+
+use super::command;
+use super::{At, Field, Outcome, TableSet};
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::recognize::table;
+use crate::save::{Line, declaration, split_counters};
+use crate::span::Span;
+use crate::syntax::{Backend, TableName, Unsupported};
+use crate::words::{Word, clip, split_words};
+
+/// Marks a word whose value is not known, in front of how it is written. A character that no text
+/// is expected to hold.
+pub(crate) const UNKNOWN: char = '\u{e0f5}';
+
+/// A line of the input.
+#[derive(Clone, Debug)]
+pub(crate) struct RestoreLine<'a> {
+    pub(crate) text: Cow<'a, str>,
+    /// Where it stands; its text is exactly that of this place where it is borrowed.
+    pub(crate) span: Span,
+    pub(crate) line: u32,
+}
+
+/// How the tool was called.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Options {
+    /// `-n`: what is there stays.
+    pub(crate) keeps: bool,
+    /// `-c`: counters count.
+    pub(crate) counters: bool,
+    /// `-T`: only this table.
+    pub(crate) only: Option<TableName>,
+}
+
+/// Carries out the lines. A table with a fault stays as it was, and what follows is only read for
+/// more faults.
+pub(crate) fn restore<'a>(
+    set: &mut TableSet<'a>,
+    lines: &[RestoreLine<'a>],
+    options: &Options,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Outcome {
+    set.touch();
+    let mut restore =
+        Restore { before: None, set, options, diagnostics, table: None, outcome: Outcome::Done };
+    for line in lines {
+        restore.line(line);
+    }
+    if restore.table.is_some() {
+        let span = lines.last().map_or(Span::default(), |line| line.span);
+        let message = "expected COMMIT at the end of the table";
+        restore.fail(Diagnostic::error("missing-commit", message, span));
+    }
+    restore.outcome
+}
+
+struct Restore<'s, 'a> {
+    set: &'s mut TableSet<'a>,
+    /// The tables before the one that is being read.
+    before: Option<TableSet<'a>>,
+    options: &'s Options,
+    diagnostics: &'s mut Vec<Diagnostic>,
+    /// The table that is being read; `None` inside for one that is left out.
+    table: Option<Option<TableName>>,
+    outcome: Outcome,
+}
+
+impl<'a> Restore<'_, 'a> {
+    /// Reports a fault, and undoes the table.
+    fn fail(&mut self, diagnostic: Diagnostic) {
+        self.diagnostics.push(diagnostic);
+        self.outcome = Outcome::Refused;
+    }
+
+    fn line(&mut self, line: &RestoreLine<'a>) {
+        let text = line.text.trim();
+        match text.as_bytes() {
+            [] | [b'#', ..] => {}
+            [b'*', ..] => self.begin(text, line),
+            b"COMMIT" => self.commit(line),
+            [b':', ..] => self.chain(line),
+            [b'-' | b'[', ..] => self.command(line),
+            _ => self.fail(Diagnostic::error(
+                "unexpected-line",
+                format!("expected a rule, a chain or COMMIT, found `{}`", clip(text)),
+                line.span,
+            )),
+        }
+    }
+
+    fn begin(&mut self, text: &str, line: &RestoreLine<'a>) {
+        if self.table.is_some() {
+            let message = "expected COMMIT before the next table";
+            self.fail(Diagnostic::error("missing-commit", message, line.span));
+        }
+        let name = text.trim_start_matches('*').trim();
+        let Some(found) = table(name) else {
+            let message = format!("unknown table `{}`", clip(name));
+            self.fail(Diagnostic::error("unknown-table", message, line.span));
+            self.table = Some(None);
+            return;
+        };
+        if self.options.only.is_some_and(|only| only != found) {
+            self.table = Some(None);
+            return;
+        }
+        self.table = Some(Some(found));
+        self.before = Some(self.set.clone());
+        if !self.options.keeps {
+            match self.set.backend {
+                // kernel-facts I4.
+                Backend::Nft => self.set.tables.retain(|known| known.name != found),
+                Backend::Legacy => {
+                    let state = self.set.make(found, line.span);
+                    let builtin = found.builtin_chains();
+                    state.chains.retain(|name, _| builtin.contains(&name.as_ref()));
+                    state.chains.values_mut().for_each(|chain| chain.rules.clear());
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, line: &RestoreLine<'a>) {
+        if self.table.take().is_none() {
+            let message = "COMMIT stands behind no table";
+            self.fail(Diagnostic::error("outside-of-table", message, line.span));
+        }
+        if self.outcome != Outcome::Done
+            && let Some(before) = self.before.take()
+        {
+            *self.set = before;
+        }
+    }
+
+    /// The table of a line; `None`, and a message, where it stands in none.
+    fn current(&mut self, line: &RestoreLine<'a>) -> Option<TableName> {
+        if self.table.is_none() {
+            let message = "this line stands in no table";
+            let diagnostic = Diagnostic::error("outside-of-table", message, line.span)
+                .help("expected a line such as `*filter` before it and `COMMIT` behind it");
+            self.fail(diagnostic);
+        }
+        self.table.flatten()
+    }
+
+    /// `:NAME POLICY [PACKETS:BYTES]`.
+    fn chain(&mut self, line: &RestoreLine<'a>) {
+        let Some(table) = self.current(line) else { return };
+        let mut found = Vec::new();
+        let start = line.span.range().start;
+        let owned = line.text.trim().to_owned();
+        let read = Line { text: &owned, start, number: line.line };
+        let chain = declaration(read, table, Some(self.set.backend), &mut found).map(|chain| {
+            (Cow::<'a, str>::Owned(chain.name.into_owned()), chain.policy, chain.counters)
+        });
+        let failed = found.iter().any(|one| one.severity == Severity::Error);
+        self.diagnostics.append(&mut found);
+        let Some((name, policy, counters)) = chain.filter(|_| !failed) else {
+            self.outcome = Outcome::Refused;
+            return;
+        };
+        let counters = counters.filter(|_| self.options.counters);
+        let builtin = table.builtin_chains().contains(&name.as_ref());
+        let state = self.set.make(table, line.span).chain(&name, line.span);
+        state.span = line.span;
+        if builtin {
+            state.policy = policy.or(state.policy);
+            state.counters = counters;
+        } else {
+            // Also where it was there before (kernel-facts I5).
+            state.rules.clear();
+        }
+    }
+
+    fn command(&mut self, line: &RestoreLine<'a>) {
+        let Some(table) = self.current(line) else { return };
+        let mut found = Vec::new();
+        let fields = fields(line, &mut found);
+        let counters = fields.1;
+        let at = At { span: line.span, line: line.line, doubt: None };
+        let invocation = command::read(&fields.0, line.span, &mut found);
+        let counters = counters.filter(|_| self.options.counters);
+        let outcome = match invocation {
+            // Lines of the other family are skipped (kernel-facts I6).
+            Some(one) if one.family.is_some_and(|family| family != self.set.family) => {
+                Outcome::Done
+            }
+            Some(mut one) => {
+                one.table = table;
+                self.set.carry_out(&one, counters, &at, &mut found)
+            }
+            None => Outcome::Refused,
+        };
+        self.diagnostics.append(&mut found);
+        if outcome != Outcome::Done {
+            self.outcome = Outcome::Refused;
+        }
+    }
+}
+
+/// The words of a line, and the counters before them.
+fn fields<'a>(
+    line: &RestoreLine<'a>,
+    found: &mut Vec<Diagnostic>,
+) -> (Vec<Field<'a>>, Option<crate::syntax::Counters>) {
+    let start = line.span.range().start;
+    match &line.text {
+        Cow::Borrowed(text) => {
+            let line = Line { text: text.trim_end(), start, number: line.line };
+            let (line, counters) = split_counters(line, found);
+            let mut words = Vec::new();
+            split_words(line.text, line.start, &mut words, found);
+            (words.into_iter().map(|word| Field { word, known: true }).collect(), counters)
+        }
+        Cow::Owned(text) => {
+            let read = Line { text: text.trim(), start, number: line.line };
+            let (read, counters) = split_counters(read, found);
+            let mut words = Vec::new();
+            split_words(read.text, read.start, &mut words, found);
+            let field = |word: Word<'_>| {
+                let known = !word.text.contains(UNKNOWN);
+                let text = Cow::Owned(word.text.replace(UNKNOWN, ""));
+                Field { word: Word { text, span: line.span, quoted: word.quoted }, known }
+            };
+            (words.into_iter().map(field).collect(), counters)
+        }
+    }
+}
+
+/// The rules of a text in doubt are not carried out: too much depends on whether they are.
+pub(crate) fn doubted(doubt: &Unsupported<'_>, span: Span) -> Diagnostic {
+    let message = format!("whether these rules are restored depends on `{}`", clip(&doubt.raw));
+    Diagnostic::error("undetermined-command", message, span)
+}
