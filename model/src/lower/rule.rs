@@ -130,7 +130,7 @@ fn settle(draft: &mut Draft<'_>, context: &Context<'_>) -> Rule {
         };
         let message = format!("expected an {expected} address, found an {found} address");
         context
-            .report_in(draft.rule.origin.source, Diagnostic::error("wrong-family", message, *span));
+            .report_in(draft.origin.source, Diagnostic::error("wrong-family", message, *span));
     }
     if draft.tracked {
         context.track();

@@ -1,6 +1,7 @@
 //! Carrying out commands of iptables.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::command::{self, Field, Invocation, Verb};
 use super::{At, Outcome, State, TableSet, refuse, spec};
@@ -35,11 +36,33 @@ impl<'a> TableSet<'a> {
         at: &At<'a>,
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Outcome {
-        let Invocation { table, verb, option, .. } = *invocation;
-        if self.backend == Backend::Legacy {
-            // kernel-facts A11.
+        let table = invocation.table;
+        // kernel-facts A11.
+        let fresh = self.backend == Backend::Legacy && self.find(table).is_none();
+        if fresh {
             self.make(table, at.span);
         }
+        let said = diagnostics.len();
+        let outcome = self.change(invocation, counters, at, diagnostics);
+        // What is refused for its words never gets to the table.
+        let words = diagnostics.get(said..).unwrap_or_default().last();
+        if fresh
+            && outcome == Outcome::Refused
+            && words.is_some_and(|last| last.label.is_none() || last.code == "drop-in-nat")
+        {
+            self.tables.retain(|state| state.name != table);
+        }
+        outcome
+    }
+
+    fn change(
+        &mut self,
+        invocation: &Invocation<'a>,
+        counters: Option<Counters>,
+        at: &At<'a>,
+        diagnostics: &mut Vec<Diagnostic>,
+    ) -> Outcome {
+        let Invocation { table, verb, option, .. } = *invocation;
         if let Some(family) = invocation.family.filter(|family| *family != self.family) {
             let tool = match family {
                 Family::Ipv4 => "iptables",
@@ -74,6 +97,8 @@ impl<'a> TableSet<'a> {
             (Verb::Flush, chain) => self.flush(table, chain.as_ref(), at, diagnostics),
             (Verb::Zero, chain) => self.zero(invocation, chain.as_ref(), diagnostics),
             (Verb::Policy, Some(chain)) => self.policy(invocation, chain, at, diagnostics),
+            // `iptables -L CHAIN || iptables -N CHAIN`.
+            (Verb::Print, Some(chain)) if !self.has(table, &chain.word.text) => Outcome::Refused,
             _ => Outcome::Done,
         }
     }
@@ -117,6 +142,9 @@ impl<'a> TableSet<'a> {
         }
         let rules = spec::read(self, invocation, &name, counters, at, diagnostics);
         let Some(rules) = rules else { return Outcome::Refused };
+        if self.closes_loop(table, &name, rules.first()) {
+            return self.too_many_links(&name, at, diagnostics);
+        }
         let present = self.length(table, &name);
         let position = match (invocation.verb, &invocation.value) {
             (Verb::Insert, None) => 1,
@@ -144,6 +172,23 @@ impl<'a> TableSet<'a> {
             chain.rules.extend(rules);
         }
         Outcome::Done
+    }
+
+    /// Whether a rule closes a loop that packets can get into (kernel-facts G5).
+    fn closes_loop(&self, table: TableName, chain: &str, rule: Option<&Rule<'a>>) -> bool {
+        let (Some(state), Some(to)) = (self.find(table), rule.and_then(target)) else {
+            return false;
+        };
+        state.leads_round(to, chain) && state.is_reached(chain)
+    }
+
+    fn too_many_links(&self, chain: &str, at: &At<'a>, out: &mut Vec<Diagnostic>) -> Outcome {
+        let message = format!("this rule of chain `{}` closes a loop", clip(chain));
+        let says = match self.backend {
+            Backend::Nft => "iptables: RULE_APPEND failed (Too many links)",
+            Backend::Legacy => "iptables: Too many levels of symbolic links",
+        };
+        refuse(out, "chain-loop", message, at.span, says)
     }
 
     fn length(&self, table: TableName, chain: &str) -> usize {
@@ -260,6 +305,9 @@ impl<'a> TableSet<'a> {
             let message = "a rule can't be replaced by several".to_owned();
             let says = "Replacement rule does not specify a unique address";
             return refuse(diagnostics, "bad-position", message, at.span, says);
+        }
+        if self.closes_loop(table, name, rules.first()) {
+            return self.too_many_links(name, at, diagnostics);
         }
         let says = "iptables: Index of replacement too big";
         let span = number.word.span;
@@ -565,6 +613,57 @@ fn position(number: &Field<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<usi
         diagnostics.push(Diagnostic::error("invalid-position", message, number.word.span));
     }
     found
+}
+
+/// The chain that a rule leads to.
+fn target<'r>(rule: &'r Rule<'_>) -> Option<&'r str> {
+    use crate::syntax::Target;
+    match &rule.target {
+        Target::Jump(name, _) | Target::Goto(name, _) => Some(name),
+        _ => None,
+    }
+}
+
+impl State<'_> {
+    /// The chains that the rules of a chain lead to.
+    fn calls(&self, chain: &str) -> impl Iterator<Item = &str> {
+        self.chains.get(chain).into_iter().flat_map(|chain| &chain.rules).filter_map(target)
+    }
+
+    /// Whether there is a way from a chain to another, or round in a circle.
+    fn leads_round<'n>(&'n self, from: &'n str, to: &str) -> bool {
+        // Chains that are being left, and those that were.
+        let (mut open, mut done) = (BTreeSet::new(), BTreeSet::new());
+        let mut ways = vec![(from, false)];
+        while let Some((chain, left)) = ways.pop() {
+            if left {
+                open.remove(chain);
+                done.insert(chain);
+            } else if chain == to || open.contains(chain) {
+                return true;
+            } else if !done.contains(chain) {
+                open.insert(chain);
+                ways.push((chain, true));
+                ways.extend(self.calls(chain).map(|next| (next, false)));
+            }
+        }
+        false
+    }
+
+    /// Whether packets get into a chain.
+    fn is_reached(&self, chain: &str) -> bool {
+        let mut seen = BTreeSet::new();
+        let mut ways: Vec<&str> = self.name.builtin_chains().to_vec();
+        while let Some(from) = ways.pop() {
+            if from == chain {
+                return true;
+            }
+            if seen.insert(from) {
+                ways.extend(self.calls(from));
+            }
+        }
+        false
+    }
 }
 
 fn rename_targets<'a>(state: &mut State<'a>, old: &str, new: &Cow<'a, str>) {

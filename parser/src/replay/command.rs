@@ -265,7 +265,13 @@ fn command<'a>(
     let option = &field.word;
     if verb == Verb::Print {
         // Whatever stands behind it changes nothing.
-        arguments.verb.get_or_insert(verb);
+        if arguments.verb.is_none() {
+            arguments.verb = Some(verb);
+            arguments.invocation.chain = match attached {
+                Some(_) => None,
+                None => arguments.argument(),
+            };
+        }
         while arguments.argument().is_some() {}
         return Some(());
     }

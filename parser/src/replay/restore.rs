@@ -108,6 +108,10 @@ impl<'a> Restore<'_, 'a> {
             return;
         }
         self.table = Some(Some(found));
+        if self.set.backend == Backend::Legacy {
+            // It is there even where the input is refused (kernel-facts A11).
+            self.set.make(found, line.span);
+        }
         self.before = Some(self.set.clone());
         if !self.options.keeps {
             match self.set.backend {

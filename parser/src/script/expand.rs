@@ -79,7 +79,12 @@ impl<'a> Fields<'_, 'a> {
 
 /// A word as iptables gets it. Only text with blanks, or none, is kept from being an option.
 fn field<'a>(text: Cow<'a, str>, span: Span, quoted: bool, known: bool) -> Field<'a> {
-    let kept = quoted && (text.is_empty() || text.contains(|char: char| char.is_whitespace()));
+    let option = text.strip_prefix("--").and_then(|rest| rest.split_once('='));
+    let option = option.is_some_and(|(name, _)| {
+        name.bytes().all(|byte| byte == b'-' || byte.is_ascii_alphanumeric())
+    });
+    let blank = text.is_empty() || text.contains(|char: char| char.is_whitespace());
+    let kept = quoted && blank && !option;
     Field { word: Word { text, span, quoted: kept }, known }
 }
 
