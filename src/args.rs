@@ -35,7 +35,8 @@ pub(crate) struct Global {
     /// A directory, or one file with the same parts, that describes a host [default: this host].
     #[arg(short, long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) snapshot: Option<PathBuf>,
-    /// Rules alone, or in place of those of the snapshot; `-` is standard input.
+    /// Rules alone, or in place of those of the snapshot; `-` is standard input. A script, or a
+    /// file of ufw, builds on the rules before it.
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) rules: Vec<PathBuf>,
     /// How to print answers.

@@ -14,7 +14,7 @@ pub fn rules(text: &str) {
     match rules.format {
         RulesFormat::Save => every_line_is_accounted_for(text, &rules, &diagnostics),
         RulesFormat::Commands => every_command_is_accounted_for(text, &rules, &diagnostics),
-        RulesFormat::Listing { .. } => {}
+        RulesFormat::Listing { .. } | RulesFormat::Script => {}
     }
     printing_settles(&rules, &diagnostics);
 }

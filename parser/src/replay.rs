@@ -3,8 +3,10 @@
 //! A [`Replay`] starts empty, or from rules that were read before, and says of each command
 //! whether iptables carries it out (kernel-facts G6, H12, I5).
 
+mod chain;
 mod change;
 mod command;
+mod loops;
 mod restore;
 mod spec;
 mod ufw;

@@ -41,7 +41,8 @@ fn run(text: &str, backend: Backend) -> Option<Left> {
     for family in ["iptables", "ip6tables"] {
         for tool in ["", "-restore", "-save"] {
             let from = format!("/usr/sbin/{family}-{name}{tool}");
-            std::os::unix::fs::symlink(from, folder.path().join(format!("{family}{tool}"))).unwrap();
+            std::os::unix::fs::symlink(from, folder.path().join(format!("{family}{tool}")))
+                .unwrap();
         }
     }
     fs::write(folder.path().join("script"), text).unwrap();
@@ -147,8 +148,14 @@ fn generated(seed: u64) -> String {
     let builtin = ["INPUT", "FORWARD"];
     let targets = ["-j ACCEPT", "-j DROP", "-j A", "-j B", "-g C", "", "-j RETURN", "-j LOG"];
     let matches = [
-        "", "-p tcp", "-p tcp --dport 80", "-p udp --sport 53", "-i eth0", "-m mark --mark 1",
-        "-m comment --comment x", "-p tcp -m multiport --dports 1,2",
+        "",
+        "-p tcp",
+        "-p tcp --dport 80",
+        "-p udp --sport 53",
+        "-i eth0",
+        "-m mark --mark 1",
+        "-m comment --comment x",
+        "-p tcp -m multiport --dports 1,2",
     ];
     for number in 0..random.usize(10..50) {
         let chain = |random: &mut fastrand::Rng| match random.bool() {
@@ -191,14 +198,26 @@ fn random_commands_leave_what_iptables_leaves() {
     if !available(usize::try_from(count).unwrap()) {
         return;
     }
+    let mut left_out = 0;
     for seed in 0..count {
         let text = generated(seed);
         let backend = if seed % 2 == 0 { Backend::Nft } else { Backend::Legacy };
         let expected = run(&text, backend).unwrap();
         let (found, diagnostics) = read(&text, backend);
+        // iptables-legacy lets loops be where no packet gets to, which are refused here.
+        if backend == Backend::Legacy && errors(&diagnostics).contains(&"chain-loop") {
+            left_out += 1;
+            continue;
+        }
         for (found, expected) in found.0.iter().zip(&expected.0) {
-            assert_eq!(found, expected, "seed {seed}, {backend:?}\n{text}\n{:?}", errors(&diagnostics));
+            assert_eq!(
+                found,
+                expected,
+                "seed {seed}, {backend:?}\n{text}\n{:?}",
+                errors(&diagnostics)
+            );
         }
     }
-    println!("{count} scripts of random commands agree");
+    assert!(left_out * 4 <= count, "{left_out} of {count} are left out");
+    println!("{} scripts of random commands agree, {left_out} are left out", count - left_out);
 }

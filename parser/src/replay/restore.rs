@@ -1,4 +1,4 @@
-//! The input of iptables-restore, carried out line by line (kernel-facts I1 to I6).
+//! The input of iptables-restore, carried out line by line (kernel-facts I1, I4, I5, I6).
 
 use std::borrow::Cow;
 

@@ -415,11 +415,11 @@ fn trimmed<'t>(value: &'t str, operator: &str, pattern: &str) -> &'t str {
         let (front, back) = value.split_at_checked(*at).unwrap_or((value, ""));
         matches(pattern, if operator.starts_with('#') { front } else { back })
     };
-    let mut found = places.filter(fits);
+    let found: Vec<usize> = places.filter(fits).collect();
     // A front grows with its place, and a back shrinks.
     let at = match operator {
-        "#" | "%%" => found.next(),
-        _ => found.last(),
+        "#" | "%%" => found.first().copied(),
+        _ => found.last().copied(),
     };
     match at {
         Some(at) if operator.starts_with('#') => value.get(at..).unwrap_or(value),
