@@ -129,8 +129,7 @@ fn settle(draft: &mut Draft<'_>, context: &Context<'_>) -> Rule {
             Family::Ipv6 => ("IPv6", "IPv4"),
         };
         let message = format!("expected an {expected} address, found an {found} address");
-        context
-            .report_in(draft.origin.source, Diagnostic::error("wrong-family", message, *span));
+        context.report_in(draft.origin.source, Diagnostic::error("wrong-family", message, *span));
     }
     if draft.tracked {
         context.track();
