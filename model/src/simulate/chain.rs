@@ -238,10 +238,8 @@ impl Trip<'_, '_, '_> {
             Target::Zone(zone) => {
                 // What is tracked already stays where it is.
                 if self.tracking == Tracking::None {
-                    if self.tracking == Tracking::None {
-                        self.tracking = Tracking::Template;
-                        self.zone = *zone;
-                    }
+                    self.tracking = Tracking::Template;
+                    self.zone = *zone;
                 }
                 Next::Rule
             }
