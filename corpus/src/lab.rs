@@ -10,6 +10,7 @@ mod drawing;
 mod frame;
 mod generate;
 mod jobs;
+mod native;
 mod netlink;
 mod report;
 mod rules;
@@ -47,6 +48,8 @@ pub struct Options {
     pub family: Family,
     /// Whether bridged frames pass the hooks; by chance if not given.
     pub bridge_nf: Option<bool>,
+    /// Whether native nft tables are loaded besides.
+    pub native: bool,
     /// Where disagreements are written as cases.
     pub cases: Option<PathBuf>,
     /// How many disagreements are enough.

@@ -41,6 +41,9 @@ struct Arguments {
     /// Whether bridged frames pass the hooks (bridge-nf-call-iptables); by chance if not given.
     #[arg(long, value_parser = clap::value_parser!(u8).range(0..=1))]
     bridge_nf: Option<u8>,
+    /// Native nft tables beside those of iptables-nft, which is then the only backend.
+    #[arg(long)]
+    native: bool,
     /// A folder in which each disagreement becomes a case.
     #[arg(long)]
     cases: Option<PathBuf>,
@@ -61,6 +64,7 @@ enum Backend {
 impl Arguments {
     fn backends(&self) -> Vec<syntax::Backend> {
         match self.backend {
+            _ if self.native => vec![syntax::Backend::Nft],
             Some(Backend::Nft) => vec![syntax::Backend::Nft],
             Some(Backend::Legacy) => vec![syntax::Backend::Legacy],
             None => vec![syntax::Backend::Nft, syntax::Backend::Legacy],
@@ -84,6 +88,9 @@ impl Arguments {
         let mut others = vec!["--at-most".to_owned(), self.at_most.to_string()];
         if let Some(value) = self.bridge_nf {
             others.extend(["--bridge-nf".to_owned(), value.to_string()]);
+        }
+        if self.native {
+            others.push("--native".to_owned());
         }
         if let Some(cases) = &self.cases {
             others.extend(["--cases".to_owned(), cases.display().to_string()]);
@@ -148,6 +155,7 @@ fn run_part(arguments: &Arguments) -> io::Result<ExitCode> {
         backend: *backend,
         family: *family,
         bridge_nf: arguments.bridge_nf.map(|value| value != 0),
+        native: arguments.native,
         cases: arguments.cases.clone(),
         at_most: arguments.at_most,
     };

@@ -1,6 +1,7 @@
 //! Random rulesets, hosts and packets: of everything that means something, from values that meet.
 
 mod condition;
+mod native;
 mod target;
 mod traffic;
 mod value;

@@ -16,6 +16,7 @@ use super::command;
 use super::comparison::{Judgement, Prediction};
 use super::conntrack::Connections;
 use super::generate::Generator;
+use super::native;
 use super::report;
 use super::rules::Loader;
 use super::shrink;
@@ -142,7 +143,11 @@ impl Session {
 
     /// Loads rules into the kernel, and what the kernel then says into the simulator.
     pub(crate) fn load(&self, rules: &str) -> io::Result<Result<Loaded, String>> {
-        if let Err(why) = self.loader.load(rules)? {
+        let (iptables, native) = native::split(rules);
+        if let Err(why) = self.loader.load(iptables)? {
+            return Ok(Err(why));
+        }
+        if let Some(Err(why)) = native.map(native::load).transpose()? {
             return Ok(Err(why));
         }
         let saved = self.loader.save()?;
@@ -150,6 +155,9 @@ impl Session {
         let mut texts = self.fixed.clone();
         texts.extend(topology::varying_parts()?);
         texts.push((self.loader.part().to_owned(), saved));
+        if native.is_some() {
+            texts.push(("nft-ruleset.json".to_owned(), native::part()?));
+        }
         let borrowed: Vec<Text<'_>> =
             texts.iter().map(|(name, text)| Text { name, text }).collect();
         let loaded = load(&borrowed, &[]);
@@ -216,7 +224,10 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
         let variation = generator.variation();
         variation.apply(before.as_ref(), options.family)?;
         before = Some(variation);
-        let rules = generator.ruleset();
+        let mut rules = generator.ruleset();
+        if options.native {
+            rules += &format!("{}\n{}", native::MARKER, generator.native_tables());
+        }
         let loaded = match session.load(&rules)? {
             Ok(loaded) => loaded,
             Err(why) => {

@@ -30,7 +30,8 @@ pub(crate) fn shrink(
         let mut from = 0;
         while from < lines.len() {
             let kept = |(at, line): (usize, &&'_ str)| {
-                !(from..from + size).contains(&at) || !line.starts_with("-A ")
+                !(from..from + size).contains(&at)
+                    || !(line.starts_with("-A ") || line.starts_with("\t\t"))
             };
             let fewer: Vec<&str> = lines
                 .iter()

@@ -11,6 +11,7 @@ use std::io;
 use nattrace_parser::syntax::{Backend, Family};
 
 use super::command::output;
+use super::native::TRACE_TABLE;
 use super::netlink::{Message, Netlink, Request, flag, subsystem};
 use super::rules::{Counted, Counts, Loader, difference};
 
@@ -28,6 +29,10 @@ const TRACE_GROUP: u32 = 9;
 /// `NFT_MSG_GETRULE` and `NFT_MSG_TRACE`.
 const GET_RULE: u8 = 7;
 const TRACE: u8 = 17;
+
+/// `NFPROTO_INET`, and `NFTA_TRACE_NFPROTO`.
+const INET: u8 = 1;
+const NFPROTO: u16 = 15;
 
 /// `NFULNL_MSG_PACKET`, `NFULNL_MSG_CONFIG` and what it sets.
 const LOGGED: u8 = 0;
@@ -89,9 +94,13 @@ impl Trace {
 
     fn handles(&self) -> io::Result<BTreeMap<(String, u64), Counted>> {
         let family = protocol_family(self.family);
-        let request = Request::new((subsystem::NFTABLES, GET_RULE), flag::DUMP, (family, 0));
         // Not the way that hears traces: an answer must not get between them.
-        let rules = Netlink::open(&[])?.ask(request)?;
+        let netlink = Netlink::open(&[])?;
+        let mut rules = Vec::new();
+        for family in [family, INET] {
+            let request = Request::new((subsystem::NFTABLES, GET_RULE), flag::DUMP, (family, 0));
+            rules.extend(netlink.ask(request)?);
+        }
         let mut next: BTreeMap<(String, String), u32> = BTreeMap::new();
         let mut places = BTreeMap::new();
         for rule in rules {
@@ -127,11 +136,19 @@ impl Trace {
     /// What nftables' trace says: a rule that matched has its handle; where a packet returns
     /// from the end of a chain there is none.
     fn traced(&self, message: &Message) -> Option<Counted> {
-        let ours = (message.subsystem, message.kind, message.family);
-        if ours != (subsystem::NFTABLES, TRACE, protocol_family(self.family)) {
+        if (message.subsystem, message.kind) != (subsystem::NFTABLES, TRACE) {
             return None;
         }
+        let own = protocol_family(self.family);
+        let ours = match message.family {
+            // A table of both families sees the other one's packets too.
+            INET => message.number(NFPROTO)? == u32::from(own),
+            family => family == own,
+        };
         let (table, chain) = (message.text(1)?, message.text(2)?);
+        if !ours || table == TRACE_TABLE {
+            return None;
+        }
         const POLICY: u32 = 1;
         if message.number(4)? == POLICY {
             return Some(Counted { table: table.to_owned(), chain: chain.to_owned(), rule: None });

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{InterfacePattern, TupleField, Undecided};
+use super::{InterfacePattern, TupleField, TypeLimit, Undecided};
 
 /// Something that can be read from a packet. Numbers are as people write them, addresses as
 /// integers of 32 or 128 bits, flags as bits.
@@ -59,6 +59,10 @@ pub enum Selector {
     /// The user or group of the sending socket, which no snapshot tells; without a socket the rule
     /// ends.
     SocketOwner,
+    /// The type of the source address, as routes see it: `RTN_UNICAST`, … (`fib saddr type`).
+    SourceType(TypeLimit),
+    /// The type of the destination address.
+    DestinationType(TypeLimit),
     /// A number that is known beforehand.
     Constant(u64),
     /// Not modelled, or decided by chance.

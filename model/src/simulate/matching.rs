@@ -365,10 +365,17 @@ impl View<'_> {
         // A link-local source is sought on its own link only (`rpfilter_lookup_reverse6`).
         let link_local =
             matches!(packet.source, IpAddr::V6(source) if source.is_unicast_link_local());
+        // In FORWARD, where only nft asks, it is the way back from where the packet goes
+        // (`nft_fib4_eval`; measured with `iif br0 lookup 100`).
+        let onward = !loose && !self.out_interface.is_empty();
         let key = Lookup {
             source: Some(packet.destination).filter(|to| !address_type::is_group(self.host, *to)),
             destination: packet.source,
-            in_interface: if link_local { self.in_interface } else { "lo" },
+            in_interface: match (link_local, onward) {
+                (true, _) => self.in_interface,
+                (false, true) => self.out_interface,
+                (false, false) => "lo",
+            },
             mark: if valid_mark { packet.mark } else { 0 },
             tos: packet.tos,
             protocol: packet.protocol,

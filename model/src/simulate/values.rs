@@ -3,10 +3,14 @@
 use std::net::IpAddr;
 
 use crate::condition::value::{BitOperation, Interval, Operand, Selector, ValueCondition};
-use crate::condition::{Direction, LinkDelivery, Undecided, connection_state, connection_status};
+use crate::condition::{
+    Direction, LinkDelivery, TypeLimit, Undecided, connection_state, connection_status,
+};
+use crate::host::route::RouteKind;
 use crate::packet::{Transport, protocol};
 use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::matching::{Ternary, View, tuple_address, tuple_port};
+use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::trip::Maker;
 
 /// A value as it is read.
@@ -138,6 +142,10 @@ fn select<'v>(view: &'v View<'_>, selector: Selector) -> Value<'v> {
         }),
         Selector::SocketOwner if view.local && view.maker == Maker::Sender => UNKNOWN,
         Selector::SocketOwner => Value::None,
+        Selector::SourceType(limit) => route_type(view, packet.source, packet.destination, limit),
+        Selector::DestinationType(limit) => {
+            route_type(view, packet.destination, packet.source, limit)
+        }
         Selector::Constant(value) => number(value),
         Selector::Unknown(why) => Value::Unknown(why),
     }
@@ -203,4 +211,54 @@ fn of_connection<'v>(view: &View<'_>, connection: &Connection, selector: Selecto
         }
         _ => UNKNOWN,
     }
+}
+
+/// The type of an address in the way of `nft_fib6_eval_type`: of a lookup in all tables, not just in
+/// table local, and one type only.
+fn route_type<'v>(
+    view: &'v View<'_>,
+    address: IpAddr,
+    other: IpAddr,
+    limit: TypeLimit,
+) -> Value<'v> {
+    let device = match limit {
+        TypeLimit::None => None,
+        TypeLimit::InInterface => Some(view.in_interface),
+        TypeLimit::OutInterface => Some(view.out_interface),
+    };
+    let packet = view.packet;
+    let link_local = matches!(address, IpAddr::V6(own) if own.is_unicast_link_local());
+    let key = Lookup {
+        source: Some(other).filter(|other| !other.is_multicast() && !other.is_unspecified()),
+        destination: address,
+        in_interface: match device {
+            Some(device) if link_local => device,
+            _ if link_local => view.in_interface,
+            _ => "lo",
+        },
+        mark: 0,
+        tos: packet.tos,
+        protocol: packet.protocol,
+        ports: None,
+    };
+    let kind = match routing::lookup(view.host, &key) {
+        LookupResult::Found(found) => found.route.kind,
+        LookupResult::None => return Value::Number(7),
+        LookupResult::Refused(_) | LookupResult::Unknown(_) => return UNKNOWN,
+    };
+    let on_device = || {
+        let own = device.and_then(|name| view.host.interface(name));
+        own.is_some_and(|own| own.addresses.iter().any(|have| have.local == address))
+    };
+    Value::Number(match kind {
+        RouteKind::Blackhole => 6,
+        RouteKind::Unreachable | RouteKind::Throw => 7,
+        RouteKind::Prohibit => 8,
+        RouteKind::Anycast => 4,
+        RouteKind::Local if device.is_none() => 2,
+        _ if on_device() => 2,
+        _ if address.is_multicast() => 5,
+        _ if address.is_unspecified() => 0,
+        _ => 1,
+    })
 }

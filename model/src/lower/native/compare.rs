@@ -54,6 +54,15 @@ fn condition(
 ) -> Option<Condition> {
     let sense = Sense::of_negation(relation == Relation::NotEqual);
     if let [single] = read {
+        if let (Relation::NotEqual, Expression::Range(first, last)) = (relation, right) {
+            let first = constant::number(single.kind, first)?;
+            let last = constant::number(single.kind, last)?;
+            // `tcp dport < 1024 tcp dport > 500` is listed as `!= 1024-500` (measured).
+            if first > last {
+                let between = Interval::Numbers(last + 1, first.saturating_sub(1));
+                return Some(value(Sense::Is, read, vec![Box::new([between])]));
+            }
+        }
         if let Selector::Unknown(why) = single.operand.selector {
             return Some(Condition::Undecided(why));
         }
@@ -128,21 +137,21 @@ pub(super) fn element(read: &[Reading], value: &Expression) -> Option<Box<[Inter
 /// `ct state new,related`, `tcp flags syn`, `ct status dnat`: one of the bits is set, or (of later
 /// versions, with a list behind `!=`) none.
 fn flags(relation: Relation, reading: &Reading, right: &Expression) -> Option<Condition> {
-    if !reading.kind.holds_flags() {
+    if !reading.kind.holds_flags() && relation != Relation::Without {
         return None;
     }
     let plain = reading.operand.operations.is_empty();
     let sense = match (relation, right) {
         (Relation::In, right) if !matches!(right, Expression::Set(_)) => Sense::Is,
-        (Relation::NotEqual, Expression::List(_)) => Sense::IsNot,
+        (Relation::NotEqual, Expression::List(_)) | (Relation::Without, _) => Sense::IsNot,
         // What else is in the word than its names, nobody can say.
         _ if reading.kind == ValueKind::ConnectionStatus && plain => return Some(UNSUPPORTED),
         _ => return None,
     };
-    let mask = constant::number(reading.kind, right)?;
     if !plain {
-        return None;
+        return Some(UNSUPPORTED);
     }
+    let mask = constant::number(reading.kind, right)?;
     if reading.kind == ValueKind::ConnectionState {
         return Some(state(sense, mask));
     }
@@ -179,7 +188,7 @@ fn ordered(relation: Relation, reading: &Reading, right: &Expression) -> Option<
             number().and_then(|end| Some(Interval::Numbers(end.checked_add(1)?, u128::MAX)))
         }
         Relation::AtLeast => number().map(|first| Interval::Numbers(first, u128::MAX)),
-        Relation::Equal | Relation::NotEqual | Relation::In => return None,
+        Relation::Equal | Relation::NotEqual | Relation::In | Relation::Without => return None,
     })
 }
 
@@ -325,7 +334,9 @@ fn special(
 ) -> Option<Vec<Condition>> {
     let sense = Sense::of_negation(relation == Relation::NotEqual);
     match left {
-        Expression::Fib { result, flags } => Some(vec![fib(sense, result, flags, right)]),
+        Expression::Fib { result, flags } => {
+            Some(vec![fib((sense, context.family), result, flags, right)])
+        }
         Expression::Payload { protocol, field } if protocol == "ether" && field == "saddr" => {
             let Expression::Text(text) = right else { return Some(vec![UNSUPPORTED]) };
             Some(vec![mac(text).map_or(UNSUPPORTED, |mac| Condition::Mac(sense, mac))])
@@ -366,7 +377,12 @@ fn other(context: &Context<'_>, kind: &str, sense: Sense, right: &Expression) ->
 }
 
 /// `fib`: the type of an address (as addrtype), or whether the way back is known (as rpfilter).
-fn fib(sense: Sense, result: &str, flags: &[String], right: &Expression) -> Condition {
+fn fib(
+    (sense, family): (Sense, Family),
+    result: &str,
+    flags: &[String],
+    right: &Expression,
+) -> Condition {
     let has = |flag: &str| flags.iter().any(|given| given == flag);
     let source = has("saddr");
     if result == "type" {
@@ -376,6 +392,14 @@ fn fib(sense: Sense, result: &str, flags: &[String], right: &Expression) -> Cond
             (false, false) => TypeLimit::None,
         };
         let Some(types) = address_types(right) else { return UNSUPPORTED };
+        if family == Family::Ipv6 {
+            // addrtype's answer is another one for IPv6 (`nft_fib6_eval_type`).
+            let selector = match source {
+                true => Selector::SourceType(limit),
+                false => Selector::DestinationType(limit),
+            };
+            return type_condition(sense, selector, types);
+        }
         return if source {
             Condition::SourceType(sense, types, limit)
         } else {
@@ -397,6 +421,16 @@ fn fib(sense: Sense, result: &str, flags: &[String], right: &Expression) -> Cond
         valid_mark: has("mark"),
         accept_local: false,
     }
+}
+
+/// One of the types, which are bits by the kernel's numbers.
+fn type_condition(sense: Sense, selector: Selector, types: u16) -> Condition {
+    let numbers = (0..16u128).filter(|number| types & (1 << number) != 0);
+    let elements: Vec<Box<[Interval]>> =
+        numbers.map(|number| vec![Interval::Numbers(number, number)].into()).collect();
+    let set = Arc::new(ValueSet { elements, grows: false, shrinks: false });
+    let operands = Box::new([Operand::plain(selector)]);
+    Condition::Value(sense, Box::new(ValueCondition { operands, set }))
 }
 
 fn address_types(right: &Expression) -> Option<u16> {

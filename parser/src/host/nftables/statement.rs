@@ -22,6 +22,8 @@ pub enum Relation {
     AtLeast,
     /// For flags: one of them is set.
     In,
+    /// For flags: none of them is set (`!`).
+    Without,
 }
 
 impl Relation {
@@ -36,10 +38,11 @@ impl Relation {
             Self::AtMost => "<=",
             Self::AtLeast => ">=",
             Self::In => "in",
+            Self::Without => "!",
         }
     }
 
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Equal,
         Self::NotEqual,
         Self::Less,
@@ -47,6 +50,7 @@ impl Relation {
         Self::AtMost,
         Self::AtLeast,
         Self::In,
+        Self::Without,
     ];
 }
 
