@@ -12,6 +12,7 @@ mod cells;
 mod class;
 mod header;
 mod packets;
+pub mod audit;
 pub mod policy;
 mod space;
 mod walk;

@@ -1,0 +1,58 @@
+//! What is wrong with a host although nobody wrote a policy.
+//!
+//! A lint looks for one defect and proves it with a witness: a packet on which the simulator was
+//! run. What no packet shows is told only where it is structural (a rule behind one that always
+//! ends the chain). Rules that a program keeps (Docker, kube-proxy, ufw, …) are its own business:
+//! they are only looked at for what they do together with others.
+
+pub mod finding;
+mod lint;
+pub mod owner;
+mod scene;
+mod variant;
+
+use nattrace_model::System;
+
+pub use finding::{Finding, Severity};
+pub use owner::Owner;
+use scene::Scene;
+
+/// Whose rules are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Owners {
+    /// Those that people wrote.
+    #[default]
+    Hand,
+    /// Those of programs too.
+    All,
+}
+
+/// A lint.
+struct Lint {
+    code: &'static str,
+    find: fn(&Scene<'_>) -> Vec<Finding>,
+}
+
+/// The codes of all lints, in the order in which findings are told.
+#[must_use]
+pub fn codes() -> Vec<&'static str> {
+    lint::LINTS.iter().map(|lint| lint.code).collect()
+}
+
+/// Everything that the lints find, by severity, then by the order of the lints, then by place.
+#[must_use]
+pub fn audit(system: &System, owners: Owners) -> Vec<Finding> {
+    let scene = Scene::new(system, owners);
+    let mut findings: Vec<Finding> = Vec::new();
+    for lint in lint::LINTS {
+        let mut found = (lint.find)(&scene);
+        debug_assert!(found.iter().all(|finding| finding.code == lint.code));
+        found.dedup();
+        findings.append(&mut found);
+    }
+    findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    findings
+}
+
+#[cfg(test)]
+mod tests;

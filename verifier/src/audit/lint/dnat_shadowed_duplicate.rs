@@ -1,0 +1,43 @@
+//! A second DNAT for the same packets.
+
+use std::collections::HashMap;
+
+use nattrace_model::condition::Condition;
+use nattrace_model::ruleset::RuleId;
+use nattrace_model::target::Target;
+
+use super::CodeOf;
+use crate::audit::finding::{Finding, Severity};
+use crate::audit::scene::Scene;
+
+pub(super) const CODE: CodeOf = "dnat-shadowed-duplicate";
+
+pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut first: HashMap<(u32, &[Condition]), (RuleId, &Target)> = HashMap::new();
+    for (id, _, rule) in scene.rules() {
+        let chance = rule.conditions.iter().any(|c| matches!(c, Condition::Undecided(_)));
+        if !matches!(rule.target, Target::Dnat(..) | Target::Redirect(..)) || chance {
+            continue;
+        }
+        let key = (id.chain.0, rule.conditions.as_slice());
+        let Some((earlier, target)) = first.get(&key) else {
+            first.insert(key, (id, &rule.target));
+            continue;
+        };
+        if **target == rule.target {
+            continue;
+        }
+        found.push(
+            Finding::new(
+                CODE,
+                Severity::Warning,
+                format!("{} takes all of its packets", scene.name(*earlier)),
+            )
+            .at(id, scene.owner(id))
+            .effect("the second target never gets a packet")
+            .help("delete one of the two; to share packets out use `-m statistic`"),
+        );
+    }
+    found
+}

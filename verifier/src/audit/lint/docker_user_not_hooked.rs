@@ -1,0 +1,72 @@
+//! DOCKER-USER would stop a packet, but FORWARD decides about it before it gets there.
+
+use nattrace_model::answer::{Answer, Outcome, Step};
+use nattrace_model::hook::Hook;
+use nattrace_model::ruleset::{ChainId, RuleId};
+use nattrace_model::simulate;
+use nattrace_model::target::Target;
+use nattrace_parser::syntax::{Family, TableName};
+
+use super::CodeOf;
+use crate::audit::finding::{Finding, Severity};
+use crate::audit::scene::{Scene, packet};
+use crate::audit::variant;
+
+pub(super) const CODE: CodeOf = "docker-user-not-hooked";
+
+pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (chain_index, chain) in (0u32..).zip(&scene.system.rules.chains) {
+        let stops = |target: &Target| matches!(target, Target::Drop | Target::Reject(_));
+        let own = chain.rules.iter().position(|rule| stops(&rule.target));
+        let (true, Some(first)) = (*chain.name == *"DOCKER-USER", own) else { continue };
+        if chain.table != TableName::Filter {
+            continue;
+        }
+        let user = ChainId(chain_index);
+        let rule = RuleId { chain: user, index: u32::try_from(first).unwrap_or_default() };
+        let Some((passed, answer)) = passed_by(scene, user, chain.family) else { continue };
+        let message = match passed {
+            None => "FORWARD never calls DOCKER-USER for packets that it would stop".to_owned(),
+            Some(id) => format!("{} accepts packets before DOCKER-USER sees them", scene.name(id)),
+        };
+        let program = if chain.family == Family::Ipv4 { "iptables" } else { "ip6tables" };
+        found.push(
+            Finding::new(CODE, Severity::Error, message)
+                .at(rule, scene.owner(rule))
+                .effect("packets get to containers past the rules of DOCKER-USER")
+                .help(format!(
+                    "{program} -D FORWARD -j DOCKER-USER; {program} -I FORWARD -j DOCKER-USER (Docker \
+                     puts it first whenever it starts)"
+                ))
+                .witness(answer),
+        );
+    }
+    found
+}
+
+/// A packet that DOCKER-USER would stop were it called first, and the rule that accepts it.
+fn passed_by(scene: &Scene<'_>, user: ChainId, family: Family) -> Option<(Option<RuleId>, Answer)> {
+    let hooked = variant::calling_first(scene.system, user, Hook::Forward);
+    let out = scene.networks().filter_map(|network| {
+        let member = scene.members(network, family).into_iter().next()?;
+        Some(packet(member.address, Scene::outsider(family), 6, 443))
+    });
+    let published = scene.published();
+    let inward = published.iter().flat_map(|port| scene.to_published(port, family));
+    inward.chain(out).find_map(|flow| {
+        let answer = scene.why(&flow);
+        let lost = matches!(
+            simulate::why(&hooked, &flow).outcome,
+            Outcome::Timeout | Outcome::Refused | Outcome::Unreachable
+        );
+        if answer.outcome != Outcome::Connects || !lost {
+            return None;
+        }
+        let accepting = answer.steps.iter().find_map(|step| match step {
+            Step::Rule { hook: Hook::Forward, rule, .. } => Some(*rule),
+            _ => None,
+        });
+        Some((accepting, answer))
+    })
+}

@@ -1,0 +1,42 @@
+//! Containers on a host that does not forward.
+
+use nattrace_model::answer::{RouteDecision, Step};
+
+use super::CodeOf;
+use crate::audit::finding::{Finding, Severity};
+use crate::audit::scene::{FAMILIES, Scene, packet};
+
+pub(super) const CODE: CodeOf = "ip-forward-disabled";
+
+pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for family in FAMILIES {
+        let members = scene
+            .networks()
+            .filter(|network| !network.internal)
+            .flat_map(|network| scene.members(network, family));
+        let witness = members.filter(|member| member.container.is_some()).find_map(|member| {
+            let answer = scene.why(&packet(member.address, Scene::outsider(family), 6, 443));
+            let off = answer.steps.iter().any(|step| {
+                matches!(step, Step::Route { decision: RouteDecision::ForwardingOff, .. })
+            });
+            off.then_some((member, answer))
+        });
+        let Some((member, answer)) = witness else { continue };
+        let key = if answer.flow.source.is_ipv4() {
+            "net.ipv4.ip_forward"
+        } else {
+            "net.ipv6.conf.all.forwarding"
+        };
+        found.push(
+            Finding::new(CODE, Severity::Error, format!("forwarding is off ({key} = 0)"))
+                .effect(format!(
+                    "{} reaches nobody beyond its own bridge, and nobody reaches it",
+                    member.name()
+                ))
+                .help(format!("sysctl -w {key}=1, and the same line in /etc/sysctl.d/"))
+                .witness(answer),
+        );
+    }
+    found
+}

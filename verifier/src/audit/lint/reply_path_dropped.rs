@@ -1,0 +1,66 @@
+//! Packets that get through while their answers do not.
+
+use nattrace_model::answer::{Answer, Outcome, Step, Verdict};
+
+use super::CodeOf;
+use crate::audit::finding::{Finding, Severity};
+use crate::audit::scene::{FAMILIES, Scene, packet, protocol_name};
+
+pub(super) const CODE: CodeOf = "reply-path-dropped";
+
+pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found: Vec<Finding> = Vec::new();
+    for family in FAMILIES {
+        let out = scene.networks().flat_map(|network| {
+            let member = scene.members(network, family).into_iter().next();
+            member.map(|it| {
+                (
+                    packet(it.address, Scene::outsider(family), 6, 443),
+                    format!("from `{}` to the internet", network.name),
+                )
+            })
+        });
+        let published = scene.published();
+        let inward = published.iter().flat_map(|port| {
+            let what =
+                format!("to published port {}/{}", port.host_port, protocol_name(port.protocol));
+            scene.to_published(port, family).into_iter().map(move |flow| (flow, what.clone()))
+        });
+        for (flow, what) in out.chain(inward) {
+            let answer = scene.why(&flow);
+            let Some((rule, by)) = dropped_on_the_way_back(scene, &answer) else { continue };
+            let known = found.iter().any(|finding| finding.rule == rule && rule.is_some());
+            if known {
+                continue;
+            }
+            let mut finding = Finding::new(CODE, Severity::Error, format!("answers to packets {what} are dropped by {by}"))
+                .effect("the connection never comes about: requests arrive, answers do not")
+                .help("accept answers before anything drops them: iptables -I FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (for forwarded packets best in DOCKER-USER)");
+            if let Some(rule) = rule {
+                finding = finding.at(rule, scene.owner(rule));
+            }
+            found.push(finding.witness(answer));
+        }
+    }
+    found
+}
+
+/// What dropped the answer to a packet that got through.
+fn dropped_on_the_way_back(
+    scene: &Scene<'_>,
+    answer: &Answer,
+) -> Option<(Option<nattrace_model::ruleset::RuleId>, String)> {
+    let reply = answer.reply.as_ref()?;
+    let lost = matches!(reply.verdict, Verdict::Dropped | Verdict::Rejected);
+    if !lost || answer.verdict != Verdict::Forwarded || answer.outcome != Outcome::Timeout {
+        return None;
+    }
+    match reply.steps.get(reply.decided_by?)? {
+        Step::Rule { rule, .. } => Some((Some(*rule), scene.name(*rule))),
+        Step::Policy { chain, .. } => {
+            let chain = scene.system.rules.chain(*chain)?;
+            Some((None, format!("the policy of {}/{}", chain.table.as_str(), chain.name)))
+        }
+        _ => None,
+    }
+}

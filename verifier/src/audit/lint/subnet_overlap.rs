@@ -1,0 +1,50 @@
+//! A container network whose addresses are also somewhere else.
+
+use nattrace_model::address::Prefix;
+use nattrace_model::host::route::RouteKind;
+
+use super::CodeOf;
+use crate::audit::finding::{Finding, Severity};
+use crate::audit::scene::Scene;
+
+pub(super) const CODE: CodeOf = "subnet-overlap";
+
+pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for network in scene.networks() {
+        for subnet in &network.subnets {
+            let Some((other, what)) = elsewhere(scene, subnet, &network.bridge) else { continue };
+            found.push(
+                Finding::new(CODE, Severity::Error, format!("{subnet} of `{}` overlaps {other}, {what}", network.name))
+                    .effect("packets to addresses of both go to one of them only: the longer prefix wins")
+                    .help("give the network another subnet (docker network create --subnet …, default-address-pools in daemon.json)"),
+            );
+        }
+    }
+    found
+}
+
+fn elsewhere(scene: &Scene<'_>, subnet: &Prefix, bridge: &str) -> Option<(String, String)> {
+    let overlaps = |other: &Prefix| {
+        other.family() == subnet.family()
+            && other.length() > 0
+            && (other.contains(subnet.network()) || subnet.contains(other.network()))
+    };
+    let on_link = scene.host().interfaces.iter().filter(|own| own.name != bridge).find_map(|own| {
+        let subnets = own.addresses.iter().map(|address| &address.subnet);
+        subnets
+            .into_iter()
+            .find(|other| overlaps(other))
+            .map(|other| (other.to_string(), format!("on-link at {}", own.name)))
+    });
+    on_link.or_else(|| {
+        let tables = scene.host().routing.tables(subnet.family()).values();
+        let mut routes = tables.flat_map(|table| table.routes()).filter(|route| {
+            route.kind == RouteKind::Unicast
+                && route.next_hops.iter().all(|hop| hop.interface != bridge)
+        });
+        routes
+            .find(|route| overlaps(&route.destination))
+            .map(|route| (route.destination.to_string(), format!("a route (`{}`)", route.text)))
+    })
+}
