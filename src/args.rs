@@ -147,6 +147,8 @@ pub(crate) enum Backend {
 pub(crate) enum Command {
     /// What happens to a packet, rule by rule, and whether the answer comes back
     Why(Why),
+    /// What is wrong with a host although nobody wrote a policy
+    Audit(Audit),
     /// The chains and how they call each other, as a drawing
     Graph(Graph),
     /// The rules exactly as iptables-save prints them
@@ -209,6 +211,43 @@ pub(crate) struct Packet {
     /// Its ICMP type, by name or as TYPE or TYPE/CODE [default: echo-request].
     #[arg(long, value_name = "TYPE")]
     pub(crate) icmp_type: Option<String>,
+}
+
+/// `nattrace audit`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each finding has a packet that shows it, what to do, and where that lasts. `nattrace explain CODE` \
+tells more. Rules that Docker, kube-proxy, ufw and others keep are not looked at on their own.
+
+  nattrace audit -s host.snapshot
+  nattrace audit --only snat-shadowed-by-masquerade,masquerade-missing
+  nattrace audit --fail-on warning --json")]
+pub(crate) struct Audit {
+    /// Ends with status 1 if there is a finding at least this bad.
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value = "error")]
+    pub(crate) fail_on: FailOn,
+    /// Only these lints.
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Not these lints.
+    #[arg(long, value_name = "CODE", value_delimiter = ',')]
+    pub(crate) ignore: Vec<String>,
+    /// The rules that programs keep too.
+    #[arg(long)]
+    pub(crate) all_owners: bool,
+}
+
+/// The least severity that counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Any finding.
+    Info,
+    /// Likely mistakes, and errors.
+    Warning,
+    /// What breaks security or connectivity.
+    Error,
+    /// Nothing.
+    Never,
 }
 
 /// `nattrace graph`.

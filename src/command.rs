@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod audit;
 pub(crate) mod completions;
 pub(crate) mod explain;
 pub(crate) mod fmt;

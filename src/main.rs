@@ -12,7 +12,7 @@ mod output;
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
-use command::{completions, explain, fmt, graph, man, redact, snapshot, why};
+use command::{audit, completions, explain, fmt, graph, man, redact, snapshot, why};
 use exit::{Result, Status};
 use output::diagnostic;
 
@@ -39,6 +39,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
     let global = &arguments.global;
     match &arguments.command {
         Command::Why(why) => why::run(global, why),
+        Command::Audit(audit) => audit::run(global, audit),
         Command::Graph(graph) => graph::run(global, graph),
         Command::Fmt(fmt) => fmt::run(global, fmt),
         Command::Snapshot(snapshot) => snapshot::run(global, snapshot),

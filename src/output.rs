@@ -3,6 +3,7 @@
 pub(crate) mod concise;
 pub(crate) mod context;
 pub(crate) mod diagnostic;
+pub(crate) mod finding;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod pretty;

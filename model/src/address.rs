@@ -66,6 +66,12 @@ impl Prefix {
             Self::V6(prefix) => prefix.1.count_ones(),
         }
     }
+
+    /// Whether it is one address.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.length() == if self.family() == Family::Ipv4 { 32 } else { 128 }
+    }
 }
 
 impl From<AddressMask> for Prefix {

@@ -49,6 +49,14 @@ pub(crate) fn write_answer(
     out.write_all(b"\n")
 }
 
+/// An answer within another document.
+pub(crate) fn answer_value<'a>(
+    context: &'a Context<'a>,
+    answer: &'a Answer,
+) -> impl Serialize + 'a {
+    View { context, family: Family::of(answer.flow.source), item: answer }
+}
+
 /// A part of an answer with what its identities belong to.
 struct View<'a, T> {
     context: &'a Context<'a>,

@@ -6,6 +6,7 @@
 //! they are only looked at for what they do together with others.
 
 pub mod finding;
+mod inferred;
 mod lint;
 pub mod owner;
 mod scene;
@@ -42,7 +43,8 @@ pub fn codes() -> Vec<&'static str> {
 /// Everything that the lints find, by severity, then by the order of the lints, then by place.
 #[must_use]
 pub fn audit(system: &System, owners: Owners) -> Vec<Finding> {
-    let scene = Scene::new(system, owners);
+    let system = inferred::supplemented(system);
+    let scene = Scene::new(&system, owners);
     let mut findings: Vec<Finding> = Vec::new();
     for lint in lint::LINTS {
         let mut found = (lint.find)(&scene);

@@ -8,11 +8,11 @@
 //!
 //! No I/O happens here.
 
+pub mod audit;
 mod cells;
 mod class;
 mod header;
 mod packets;
-pub mod audit;
 pub mod policy;
 mod space;
 mod walk;

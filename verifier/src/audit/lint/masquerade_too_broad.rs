@@ -88,11 +88,12 @@ fn translated_by(answer: &Answer) -> Option<RuleId> {
         return None;
     }
     answer.steps.iter().find_map(|step| match step {
-        Step::Rule { hook: Hook::Postrouting, rule, effect, .. }
-            if matches!(effect, Effect::Snat | Effect::Masquerade | Effect::Netmap) =>
-        {
-            Some(*rule)
-        }
+        Step::Rule {
+            hook: Hook::Postrouting,
+            rule,
+            effect: Effect::Snat | Effect::Masquerade | Effect::Netmap,
+            ..
+        } => Some(*rule),
         _ => None,
     })
 }

@@ -58,11 +58,12 @@ fn taken(
         flow.in_interface = None;
         let answer = scene.why(&flow);
         let by = answer.steps.iter().find_map(|step| match step {
-            Step::Rule { hook: Hook::Postrouting, rule, effect, .. }
-                if matches!(effect, Effect::Snat | Effect::Masquerade) =>
-            {
-                Some(*rule)
-            }
+            Step::Rule {
+                hook: Hook::Postrouting,
+                rule,
+                effect: Effect::Snat | Effect::Masquerade,
+                ..
+            } => Some(*rule),
             _ => None,
         })?;
         if by == id {
@@ -93,8 +94,11 @@ fn sources(scene: &Scene<'_>, rule: &Rule, family: nattrace_parser::syntax::Fami
         .filter(|address| wanted.is_none_or(|prefix| prefix.contains(*address)))
         .collect();
     if let (true, Some(prefix)) = (sources.is_empty(), wanted) {
-        let only = prefix.length() == if prefix.family() == family { 32 } else { 128 };
-        sources.extend(if only { Some(prefix.network()) } else { scene.free_address(prefix) });
+        sources.extend(if prefix.is_single() {
+            Some(prefix.network())
+        } else {
+            scene.free_address(prefix)
+        });
     }
     sources
 }

@@ -37,9 +37,8 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
 
 fn gone_container(scene: &Scene<'_>, prefix: &Prefix) -> Option<(String, String)> {
     let address: IpAddr = prefix.network();
-    let single = prefix.length() == if address.is_ipv4() { 32 } else { 128 };
     let host = scene.host();
-    if !single || !host.has(Part::DockerContainers) || host.owner(address).is_some() {
+    if !prefix.is_single() || !host.has(Part::DockerContainers) || host.owner(address).is_some() {
         return None;
     }
     let network =

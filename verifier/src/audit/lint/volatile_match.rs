@@ -14,8 +14,8 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         let volatile = rule.conditions.iter().find_map(|condition| match condition {
             Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
                 let address = prefix.network();
-                let single = prefix.length() == if address.is_ipv4() { 32 } else { 128 };
-                let (container, _) = scene.host().inventory.owner(address).filter(|_| single)?;
+                let (container, _) =
+                    scene.host().inventory.owner(address).filter(|_| prefix.is_single())?;
                 Some((
                     address.to_string(),
                     format!(
