@@ -79,8 +79,8 @@ fn plain_length(bytes: &[u8]) -> usize {
     while let Some(&eight) = bytes.get(length..).and_then(<[u8]>::first_chunk::<8>) {
         let eight = u64::from_le_bytes(eight);
         // The high bit of each byte tells; with it set beforehand, no byte borrows from the next.
-        let blanks = !((eight | HIGH) - ABOVE_BLANK);
-        let unquoted = ((eight ^ QUOTES) & !HIGH) + !HIGH;
+        let blanks = !(eight | HIGH).wrapping_sub(ABOVE_BLANK);
+        let unquoted = ((eight ^ QUOTES) & !HIGH).wrapping_add(!HIGH);
         let found = (eight | blanks | !unquoted) & HIGH;
         if found != 0 {
             return length + found.trailing_zeros() as usize / 8;

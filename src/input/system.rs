@@ -1,5 +1,7 @@
 //! From texts to a system, with whatever there is to say about them.
 
+use std::mem::ManuallyDrop;
+
 use nattrace_model::System;
 use nattrace_model::build::{self, Loaded, PartDiagnostic, Untold};
 
@@ -13,7 +15,10 @@ const NO_NEWS: &str = "not-read";
 
 /// Reads what the options name, prints what there is to say about it, and fails if it can't be
 /// used.
-pub(crate) fn load(global: &Global) -> Result<System> {
+///
+/// The system is never freed: the process ends when the answer is given, and to take a hundred
+/// thousand rules apart takes longer than to ask them.
+pub(crate) fn load(global: &Global) -> Result<ManuallyDrop<System>> {
     let mut input = super::read(global)?;
     tell_apart(&mut input);
     let untold = Untold { family: global.family(), backend: global.backend() };
@@ -26,7 +31,7 @@ pub(crate) fn load(global: &Global) -> Result<System> {
     print_diagnostics(
         news.map(|found| (Source { name: &found.part, text: text_of(found) }, &found.diagnostic)),
     )?;
-    Ok(system)
+    Ok(ManuallyDrop::new(system))
 }
 
 /// Gives rules that are called like a part of the snapshot another name, so that

@@ -187,7 +187,7 @@ impl Serialize for View<'_, Step> {
         let kept = self.context.fragments().and_then(|fragments| {
             let context = self.context.keeping(None);
             let anew = View { context: &context, family: self.family, item: self.item };
-            fragments.of(self.item, || serde_json::value::to_raw_value(&anew).ok())
+            fragments.of(self.item, self.family, || serde_json::value::to_raw_value(&anew).ok())
         });
         match kept {
             Some(text) => text.serialize(serializer),

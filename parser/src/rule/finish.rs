@@ -15,8 +15,7 @@ const BUILTIN: &[&str] = &["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUT
 impl<'a> Reader<'_, 'a> {
     /// The rule, without its chain.
     pub(super) fn finish(mut self) -> Read<'a> {
-        let mut matches = Vec::new();
-        self.uses(&mut matches);
+        let matches = self.uses();
         if matches!(self.target, Target::Drop) && self.context.table == TableName::Nat {
             // kernel-facts G4.
             self.error(
@@ -73,12 +72,10 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// Divides the options among the uses they belong to.
-    fn uses(&mut self, matches: &mut Vec<ExtensionUse<'a>>) {
+    fn uses(&mut self) -> Vec<ExtensionUse<'a>> {
         let count = self.scratch.uses.len();
-        if count == 0 {
-            return;
-        }
-        matches.reserve_exact(count - usize::from(self.target_use.is_some()));
+        let mut matches =
+            Vec::with_capacity(count.saturating_sub(usize::from(self.target_use.is_some())));
         let place = |(number, used): &(usize, OptionUse<'a>)| {
             let sorted = self
                 .scratch
@@ -103,7 +100,7 @@ impl<'a> Reader<'_, 'a> {
             if extension.fills {
                 self.fill(&one, &mut options);
             }
-            self.check(&one, &mut options, matches);
+            self.check(&one, &mut options, &matches);
             let used = ExtensionUse { extension, options, span };
             match self.target_use == Some(number) {
                 true => target = Some(used),
@@ -113,6 +110,7 @@ impl<'a> Reader<'_, 'a> {
         if let Some(used) = target {
             self.target = Target::Extension(used);
         }
+        matches
     }
 
     /// Adds the values of options that are not given but printed.

@@ -50,7 +50,7 @@ pub(super) fn run(global: &Global, path: &Path, format: Option<Format>) -> Resul
     let style = if format == Some(Format::Concise) { Style::Concise } else { Style::Json };
     let mut tally = Tally::default();
     let mut screen = Screen::stdout();
-    let fragments = Fragments::new(&system.rules);
+    let fragments = Fragments::new(&system);
     let context = Context::new(&system).keeping(Some(&fragments));
     let questioner = Questioner { global, system: &system, context, style };
     questioner.answer_all(reader, screen.raw(), &mut tally)?;

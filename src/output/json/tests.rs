@@ -3,7 +3,7 @@ use crate::output::sample;
 
 fn written(layout: Layout, keep: bool) -> String {
     let system = sample::system();
-    let fragments = Fragments::new(&system.rules);
+    let fragments = Fragments::new(&system);
     let context = Context::new(&system).keeping(keep.then_some(&fragments));
     let mut out = Vec::new();
     // The second time, what was kept is copied.
