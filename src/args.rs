@@ -157,6 +157,8 @@ pub(crate) enum Command {
     Snapshot(Snapshot),
     /// The same snapshot with pseudonyms for addresses and names, to paste in public
     Redact(Redact),
+    /// Whether your own kernel does what is said about it
+    Selftest(Selftest),
     /// The page of a diagnostic or assumption
     Explain(Explain),
     /// Completions for a shell
@@ -308,6 +310,39 @@ pub(crate) struct Redact {
     /// Writes what stands for what into this file (JSON), for your eyes only.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) map: Option<PathBuf>,
+}
+
+/// `nattrace selftest`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Rebuilds the host in a network namespace of this kernel (interfaces, addresses, bridges, routes, \
+settings, sets, sockets, rules), sends packets through it, and compares what the kernel does with \
+what nattrace says: the rules that match, what leaves by which interface with which addresses, and \
+the way of the answer. Nothing outside the namespace is touched. It needs root, or a user \
+namespace of one's own.
+
+Exit status: 0 the kernel agrees, 1 it does not, 2 usage or input error, 3 nothing could be \
+compared.
+
+  nattrace selftest
+  nattrace selftest -s host.snapshot --packets 1000 --seed 7
+  nattrace selftest -s host.snapshot web to internet:443")]
+pub(crate) struct Selftest {
+    /// One packet: `SRC -> DST`, as for `why` [default: a sample].
+    #[arg(value_name = "SRC -> DST")]
+    pub(crate) words: Vec<String>,
+    /// How many packets are compared.
+    #[arg(long, value_name = "N", default_value_t = 200, conflicts_with = "words")]
+    pub(crate) packets: u64,
+    /// What they are drawn from: the same seed draws the same packets [default: by the clock].
+    #[arg(long, value_name = "SEED", conflicts_with = "words")]
+    pub(crate) seed: Option<u64>,
+    /// What is asked of the one packet.
+    #[command(flatten)]
+    pub(crate) packet: Packet,
+    /// Set for the process in the network namespace.
+    #[arg(long, hide = true)]
+    pub(crate) inside: bool,
 }
 
 /// `nattrace explain`.

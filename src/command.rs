@@ -7,5 +7,6 @@ pub(crate) mod fmt;
 pub(crate) mod graph;
 pub(crate) mod man;
 pub(crate) mod redact;
+pub(crate) mod selftest;
 pub(crate) mod snapshot;
 pub(crate) mod why;

@@ -12,7 +12,7 @@ mod output;
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
-use command::{audit, completions, explain, fmt, graph, man, redact, snapshot, why};
+use command::{audit, completions, explain, fmt, graph, man, redact, selftest, snapshot, why};
 use exit::{Result, Status};
 use output::diagnostic;
 
@@ -44,6 +44,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
         Command::Fmt(fmt) => fmt::run(global, fmt),
         Command::Snapshot(snapshot) => snapshot::run(global, snapshot),
         Command::Redact(redact) => redact::run(global, redact),
+        Command::Selftest(selftest) => selftest::run(global, selftest),
         Command::Explain(explain) => explain::run(explain),
         Command::Completions(completions) => completions::run(completions),
         Command::Man(man) => man::run(man),

@@ -3,25 +3,25 @@
 //! Everything takes place in a network namespace of its own, made by unshare(1), which is gone with
 //! the process. See docs/fidelity.md.
 
-mod command;
-mod comparison;
-mod conntrack;
+pub(crate) mod command;
+pub(crate) mod comparison;
+pub(crate) mod conntrack;
 mod drawing;
-mod frame;
+pub(crate) mod frame;
 mod generate;
 mod jobs;
 mod native;
 mod netlink;
 mod report;
-mod rules;
+pub(crate) mod rules;
 mod session;
 mod shrink;
-mod socket;
-mod surroundings;
-mod topology;
-mod trace;
-mod trial;
-mod wire;
+pub(crate) mod socket;
+pub(crate) mod surroundings;
+pub(crate) mod topology;
+pub(crate) mod trace;
+pub(crate) mod trial;
+pub(crate) mod wire;
 
 use std::path::PathBuf;
 

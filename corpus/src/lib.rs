@@ -6,5 +6,6 @@ pub mod case;
 pub mod fact;
 pub mod lab;
 pub mod seed;
+pub mod selftest;
 
 pub use case::{Case, Probe, Sender};

@@ -116,7 +116,7 @@ fn status(outcome: Outcome) -> Status {
 }
 
 /// What the shell made of an unquoted arrow, and how it is undone.
-struct Undo {
+pub(crate) struct Undo {
     stray: Option<Stray>,
     /// Whether the file is gone already.
     done: bool,
@@ -125,7 +125,7 @@ struct Undo {
 impl Undo {
     /// Removes the file at once if its name is an address: then it is surely not wanted, even if
     /// the input turns out to be unusable.
-    fn new(stray: Option<Stray>) -> Self {
+    pub(crate) fn new(stray: Option<Stray>) -> Self {
         let mut undo = Self { stray, done: false };
         if undo.stray.as_ref().is_some_and(Stray::is_surely_endpoint) {
             undo.remove();
@@ -141,7 +141,7 @@ impl Undo {
     }
 
     /// A failure about a file that may never have been meant as a destination says so.
-    fn explain(&self, failure: Failure) -> Failure {
+    pub(crate) fn explain(&self, failure: Failure) -> Failure {
         match self.stray.as_ref().filter(|_| !self.done) {
             Some(stray) => failure.help(stray.advice()),
             None => failure,
@@ -149,7 +149,7 @@ impl Undo {
     }
 
     /// Where the answer goes, now that the destination turned out to be one.
-    fn screen(mut self) -> Screen {
+    pub(crate) fn screen(mut self) -> Screen {
         self.remove();
         if self.stray.is_some() { Screen::terminal() } else { Screen::stdout() }
     }

@@ -19,8 +19,12 @@ const NO_NEWS: &str = "not-read";
 /// The system is never freed: the process ends when the answer is given, and to take a hundred
 /// thousand rules apart takes longer than to ask them.
 pub(crate) fn load(global: &Global) -> Result<ManuallyDrop<System>> {
-    let mut input = super::read(global)?;
-    tell_apart(&mut input);
+    of_input(global, &mut super::read(global)?).map(ManuallyDrop::new)
+}
+
+/// The same from texts that were read before.
+pub(crate) fn of_input(global: &Global, input: &mut Input) -> Result<System> {
+    tell_apart(input);
     let untold = Untold { family: global.family(), backend: global.backend() };
     let Loaded { system, diagnostics } = build::load_shared(&input.parts, &input.rules, untold);
     let text_of = |found: &PartDiagnostic| {
@@ -31,7 +35,7 @@ pub(crate) fn load(global: &Global) -> Result<ManuallyDrop<System>> {
     print_diagnostics(
         news.map(|found| (Source { name: &found.part, text: text_of(found) }, &found.diagnostic)),
     )?;
-    Ok(ManuallyDrop::new(system))
+    Ok(system)
 }
 
 /// Gives rules that are called like a part of the snapshot another name, so that

@@ -47,6 +47,11 @@ impl<'a> Prediction<'a> {
         Self { surroundings, system, trial, answer: why(system, &trial.flow) }
     }
 
+    /// What the simulator says.
+    pub(crate) fn answer(&self) -> &Answer {
+        &self.answer
+    }
+
     /// The ways that things may go.
     fn candidates(&self) -> Vec<&Answer> {
         if self.answer.branches.is_empty() {
@@ -272,7 +277,7 @@ fn is_redirected(trial: &Trial, answer: &Answer) -> bool {
 /// needs no answer; and for protocols whose sockets no part of a snapshot lists.
 fn is_answer_determined(trial: &Trial, answer: &Answer) -> bool {
     let flow = &trial.flow;
-    let delivered = answer.verdict == Verdict::Delivered;
+    let delivered = matches!(answer.verdict, Verdict::Delivered | Verdict::Proxied);
     let has_listing =
         matches!(flow.protocol, protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6);
     let established = flow.state == FlowState::Established;
@@ -301,26 +306,27 @@ fn is_handshake(trial: &Trial, answer: &Answer) -> bool {
 
 /// The ways that the third packet of a handshake may go.
 fn acknowledgements(system: &System, trial: &Trial, first: &Answer) -> Vec<ExpectedSeen> {
-    let port_by_chance = first.egress.as_ref().is_some_and(|egress| egress.source_port_random);
+    let first = first.egress.as_ref();
     let flow = Flow { state: FlowState::Established, tcp_flags: None, ..trial.flow.clone() };
     let answer = why(system, &flow);
     if answer.branches.is_empty() {
-        return vec![acknowledgement(system, &answer, port_by_chance)];
+        return vec![acknowledgement(system, &answer, first)];
     }
     let branches = answer.branches.iter();
-    branches.map(|branch| acknowledgement(system, &branch.answer, port_by_chance)).collect()
+    branches.map(|branch| acknowledgement(system, &branch.answer, first)).collect()
 }
 
-fn acknowledgement(system: &System, answer: &Answer, port_by_chance: bool) -> ExpectedSeen {
+fn acknowledgement(system: &System, answer: &Answer, first: Option<&Egress>) -> ExpectedSeen {
     let mut seen = ExpectedSeen::new(system, &answer.steps);
     if answer.verdict == Verdict::Rejected {
         seen.extent = Extent::AtLeast;
     }
     if leaves(answer.verdict) {
         let mut egress = answer.egress.clone();
-        if let Some(egress) = &mut egress {
-            // The handshake's first packet has drawn it.
-            egress.source_port_random |= port_by_chance;
+        if let (Some(egress), Some(first)) = (&mut egress, first) {
+            // The handshake's first packet has drawn it, or got one that nobody knows.
+            egress.source_port_random |= first.source_port_random;
+            egress.source_unknown |= first.source_unknown;
         }
         seen.depart(egress.as_ref(), &answer.steps, None);
     }

@@ -85,12 +85,7 @@ impl Generator {
         let mut text = format!("*{}\n", table.as_str());
         let mut places: Vec<Place> = Vec::new();
         for chain in table.builtin_chains() {
-            let drops = match table {
-                TableName::Filter => self.chance(12),
-                // The tool refuses it.
-                TableName::Nat => false,
-                TableName::Raw | TableName::Mangle | TableName::Security => self.chance(2),
-            };
+            let drops = table == TableName::Filter && self.chance(12);
             text += &format!(":{chain} {} [0:0]\n", if drops { "DROP" } else { "ACCEPT" });
             places.push(Place {
                 table,

@@ -48,6 +48,11 @@ impl Loader {
         format!("{family}-{backend}-{action}")
     }
 
+    /// The programs that it needs.
+    pub(crate) fn programs(self) -> Vec<String> {
+        ["restore", "save"].map(|action| self.program(action)).into()
+    }
+
     /// The name of the part of a snapshot that holds these rules.
     pub(crate) fn part(self) -> &'static str {
         match (self.family, self.backend) {

@@ -128,7 +128,7 @@ impl Session {
         let meter = if command::exists("nft") {
             Meter::Trace(Trace::open(options.family, options.backend)?)
         } else {
-            Meter::by_counters(loader)
+            Meter::by_counters(vec![loader])
         };
         let bench = Bench {
             wires,

@@ -1,11 +1,13 @@
 //! Local processes of the host under test: sockets that listen and answer, and one that sends.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use nattrace_model::flow::Flow;
+use nattrace_model::host::{Listener, SocketProtocol};
 use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -19,9 +21,23 @@ pub(crate) const UDP_PORT: u16 = 53;
 /// The port on which datagrams to one address are answered.
 pub(crate) const UDP_BOUND_PORT: u16 = 5353;
 
+/// Where a socket listens.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    address: SocketAddr,
+    /// The interface that it is bound to.
+    interface: Option<String>,
+}
+
+impl Place {
+    fn new(address: IpAddr, port: u16) -> Self {
+        Self { address: SocketAddr::new(address, port), interface: None }
+    }
+}
+
 /// The sockets that listen.
 pub(crate) struct Listeners {
-    any: IpAddr,
+    places: Vec<Place>,
     streams: Vec<Socket>,
     datagrams: Vec<Socket>,
 }
@@ -30,13 +46,17 @@ fn domain(address: IpAddr) -> Domain {
     if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }
 }
 
-fn listen(address: IpAddr, kind: Type, port: u16) -> io::Result<Socket> {
-    let socket = Socket::new(domain(address), kind, None)?;
+fn listen(place: &Place, kind: Type) -> io::Result<Socket> {
+    let socket = Socket::new(domain(place.address.ip()), kind, None)?;
     socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
+    socket.set_reuse_port(true)?;
+    if place.address.is_ipv6() {
         socket.set_only_v6(true)?;
     }
-    socket.bind(&SocketAddr::new(address, port).into())?;
+    if let Some(interface) = &place.interface {
+        socket.bind_device(Some(interface.as_bytes()))?;
+    }
+    socket.bind(&place.address.into())?;
     if kind == Type::STREAM {
         socket.listen(128)?;
     }
@@ -57,10 +77,51 @@ impl Listeners {
                 (Ipv6Addr::UNSPECIFIED.into(), bound.into())
             }
         };
-        let streams = streams(any)?;
-        let datagrams =
-            vec![listen(any, Type::DGRAM, UDP_PORT)?, listen(bound, Type::DGRAM, UDP_BOUND_PORT)?];
-        Ok(Self { any, streams, datagrams })
+        let places = TCP_PORTS.map(|port| Place::new(any, port)).to_vec();
+        let streams = streams(&places)?;
+        let datagrams = [Place::new(any, UDP_PORT), Place::new(bound, UDP_BOUND_PORT)]
+            .iter()
+            .map(|place| listen(place, Type::DGRAM))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { places, streams, datagrams })
+    }
+
+    /// Opens the sockets of a described host; what can't be opened is told.
+    pub(crate) fn of(listeners: &[Listener], not_opened: &mut Vec<String>) -> Self {
+        let mut sockets = Self { places: Vec::new(), streams: Vec::new(), datagrams: Vec::new() };
+        let mut places = BTreeSet::new();
+        for listener in listeners {
+            let kind = match listener.protocol {
+                SocketProtocol::Tcp => protocol::TCP,
+                SocketProtocol::Udp => protocol::UDP,
+                SocketProtocol::Sctp => continue,
+            };
+            let any4 = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+            let any6 = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            let addresses = match (listener.address, listener.family) {
+                (Some(address), _) => vec![address],
+                (None, Family::Ipv4) => vec![any4],
+                (None, Family::Ipv6) if listener.dual_stack => vec![any4, any6],
+                (None, Family::Ipv6) => vec![any6],
+            };
+            for address in addresses {
+                let interface = listener.interface.clone();
+                let address = SocketAddr::new(address, listener.port);
+                places.insert((kind, Place { address, interface }));
+            }
+        }
+        for (number, place) in places {
+            let kind = if number == protocol::TCP { Type::STREAM } else { Type::DGRAM };
+            match listen(&place, kind) {
+                Ok(socket) if number == protocol::TCP => {
+                    sockets.streams.push(socket);
+                    sockets.places.push(place);
+                }
+                Ok(socket) => sockets.datagrams.push(socket),
+                Err(error) => not_opened.push(format!("a socket at {}: {error}", place.address)),
+            }
+        }
+        sockets
     }
 
     /// Answers every datagram that waits; whether there was one.
@@ -95,13 +156,13 @@ impl Listeners {
                 connection.set_linger(Some(Duration::ZERO))?;
             }
         }
-        self.streams = streams(self.any)?;
+        self.streams = streams(&self.places)?;
         Ok(())
     }
 }
 
-fn streams(any: IpAddr) -> io::Result<Vec<Socket>> {
-    TCP_PORTS.into_iter().map(|port| listen(any, Type::STREAM, port)).collect()
+fn streams(places: &[Place]) -> io::Result<Vec<Socket>> {
+    places.iter().map(|place| listen(place, Type::STREAM)).collect()
 }
 
 /// A local process that sends the packet of a flow, and waits for the answer.
@@ -165,7 +226,8 @@ impl Sender {
             protocol::TCP => self.socket.connect(&to),
             protocol::UDP => self.socket.send_to(b"nattrace", &to).map(drop),
             protocol::ICMP | protocol::ICMPV6 => {
-                let (kind, code) = flow.icmp.unwrap_or((8, 0));
+                let query = if flow.protocol == protocol::ICMP { 8 } else { 128 };
+                let (kind, code) = flow.icmp.unwrap_or((query, 0));
                 let message = echo(kind, code, flow.protocol == protocol::ICMP);
                 self.socket.send_to(&message, &to).map(drop)
             }

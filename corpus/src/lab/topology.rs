@@ -214,27 +214,6 @@ add nets6 2001:db8::/32
 create services6 hash:ip,port family inet6
 add services6 fd17::2,tcp:80
 add services6 2001:db8:1::2,udp:53
-create triples hash:ip,port,ip family inet
-add triples 10.0.1.2,tcp:80,172.17.0.2
-add triples 8.8.8.8,udp:53,203.0.113.2
-add triples 10.0.1.3,icmp:echo-request,10.0.1.1
-create netports hash:net,port family inet
-add netports 10.0.0.0/8,tcp:80
-add netports 10.0.1.2,tcp:80 nomatch
-add netports 8.8.0.0/16,udp:1-1024
-create bits bitmap:ip range 10.0.1.0/24
-add bits 10.0.1.0/28
-create portnets hash:ip,port,net family inet
-add portnets 10.0.1.2,tcp:80,172.16.0.0/12
-add portnets 172.17.0.2,udp:53,8.8.0.0/16
-create triples6 hash:ip,port,ip family inet6
-add triples6 fd01::2,tcp:80,fd17::2
-add triples6 fd01::3,icmpv6:echo-request,fd01::1
-create netports6 hash:net,port family inet6
-add netports6 fd00::/8,tcp:80
-add netports6 fd01::2,tcp:80 nomatch
-create added hash:ip family inet
-create added6 hash:ip family inet6
 create either list:set
 add either clients
 add either services

@@ -210,18 +210,29 @@ pub(crate) fn counts(met: &[Counted]) -> Counts {
     counts
 }
 
+/// What the counters of all backends say; rules at the same place count together.
+fn counted_by(loaders: &[Loader]) -> io::Result<Counts> {
+    let mut all = Counts::new();
+    for loader in loaders {
+        for (counted, packets) in loader.counts()? {
+            *all.entry(counted).or_default() += packets;
+        }
+    }
+    Ok(all)
+}
+
 /// How it is told which rules packets meet.
 pub(crate) enum Meter {
     /// By the kernel's trace, in order.
     Trace(Trace),
     /// By the counters of rules, where there is no trace.
-    Counters(Loader, RefCell<Counts>),
+    Counters(Vec<Loader>, RefCell<Counts>),
 }
 
 impl Meter {
-    /// A meter that needs nothing but the tool that loaded the rules.
-    pub(crate) fn by_counters(loader: Loader) -> Self {
-        Self::Counters(loader, RefCell::default())
+    /// A meter that needs nothing but the tools that loaded the rules.
+    pub(crate) fn by_counters(loaders: Vec<Loader>) -> Self {
+        Self::Counters(loaders, RefCell::default())
     }
 
     /// Learns which rules there are from what iptables-save printed.
@@ -236,8 +247,8 @@ impl Meter {
     pub(crate) fn forget(&self) -> io::Result<()> {
         match self {
             Self::Trace(trace) => trace.forget(),
-            Self::Counters(loader, before) => {
-                before.replace(loader.counts()?);
+            Self::Counters(loaders, before) => {
+                before.replace(counted_by(loaders)?);
                 Ok(())
             }
         }
@@ -251,8 +262,8 @@ impl Meter {
                 let met = trace.take()?;
                 Ok((counts(&met), Some(met)))
             }
-            Self::Counters(loader, before) => {
-                let after = loader.counts()?;
+            Self::Counters(loaders, before) => {
+                let after = counted_by(loaders)?;
                 let new = difference(&before.borrow(), &after);
                 before.replace(after);
                 Ok((new, None))

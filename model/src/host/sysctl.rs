@@ -32,6 +32,11 @@ impl Sysctls {
         self.values.insert(name, value);
     }
 
+    /// Every setting by its name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, i64)> {
+        self.values.iter().map(|(name, value)| (name.as_str(), *value))
+    }
+
     /// A setting, where it is known.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<i64> {

@@ -27,7 +27,6 @@ pub(crate) struct Travelled<'s> {
     pub(crate) packet: Packet,
     pub(crate) tracking: Tracking,
     pub(crate) in_interface: &'s str,
-    pub(crate) noted_interface: Option<&'s str>,
     pub(crate) physical_in: PhysicalPort<'s>,
     pub(crate) delivery: LinkDelivery,
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
@@ -40,8 +39,7 @@ pub(crate) struct Travelled<'s> {
 impl<'s> Travelled<'s> {
     /// The packet, for an ICMP error about it.
     pub(crate) fn about(&self, progress: Progress) -> About<'s> {
-        let in_interface = self.noted_interface.unwrap_or(self.in_interface);
-        About { tracking: self.tracking, in_interface, progress }
+        About { tracking: self.tracking, in_interface: self.in_interface, progress }
     }
 
     pub(crate) fn egress(&self) -> Option<Egress> {
@@ -340,7 +338,6 @@ pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Trav
         packet: trip.packet,
         tracking: trip.tracking,
         in_interface: trip.in_interface,
-        noted_interface: trip.noted_interface,
         physical_in: trip.physical_in,
         delivery: trip.delivery,
         proxy_socket: trip.proxy_socket,

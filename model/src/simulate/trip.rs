@@ -126,9 +126,6 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) packet: Packet,
     /// The interface of the hook by which the packet came; empty for a local packet.
     pub(crate) in_interface: &'s str,
-    /// The interface that the kernel takes a packet of IPv6 to have come by when it makes an error
-    /// about it, where that is another one (`IP6CB(skb)->iif`).
-    pub(crate) noted_interface: Option<&'s str>,
     /// The interface of the hook by which the packet leaves; empty before routing.
     pub(crate) out_interface: &'s str,
     /// Where routing sends the packet; OUTPUT's rules still see the first choice
@@ -180,7 +177,6 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             leg,
             packet,
             in_interface: "",
-            noted_interface: None,
             out_interface: "",
             route: None,
             physical_in: PhysicalPort::None,
@@ -354,11 +350,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     /// Runs a chain that is no nat chain. What mangle OUTPUT changes is routed anew
     /// (kernel-facts D11).
     fn filter_chain(&mut self, hook: Hook, id: ChainId, kind: ChainKind) -> Result<(), Stop> {
-        // Of IPv6 the hop limit counts too (`nf_route_table_hook6`, `ip6t_mangle_out`; measured).
-        let key = |p: &Packet| {
-            let hops = if p.source.is_ipv6() { p.ttl } else { 0 };
-            (p.mark, p.source, p.destination, p.tos, hops)
-        };
+        let key = |p: &Packet| (p.mark, p.source, p.destination, p.tos);
         let before = key(&self.packet);
         self.chain(hook, id)?;
         if hook == Hook::Output && kind == ChainKind::Route && key(&self.packet) != before {
@@ -402,22 +394,14 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     pub(crate) fn connection(&self) -> Option<&Connection> {
         match self.tracking {
             Tracking::Tracked { connection, .. } => self.run.connections.get(connection),
-            Tracking::None
-            | Tracking::Attached
-            | Tracking::Template
-            | Tracking::Invalid
-            | Tracking::Untracked => None,
+            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
         }
     }
 
     pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
         match self.tracking {
             Tracking::Tracked { connection, .. } => self.run.connections.get_mut(connection),
-            Tracking::None
-            | Tracking::Attached
-            | Tracking::Template
-            | Tracking::Invalid
-            | Tracking::Untracked => None,
+            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
         }
     }
 
@@ -425,8 +409,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     /// (`nf_conntrack_in`).
     fn track(&mut self) {
         let family = self.packet.family();
-        let fresh =
-            matches!(self.tracking, Tracking::None | Tracking::Attached | Tracking::Template);
+        let fresh = matches!(self.tracking, Tracking::None | Tracking::Attached);
         if !fresh || !self.run.system.rules.tracks_connections(family) {
             return;
         }
@@ -440,7 +423,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             Some(FlowState::Untracked) => Tracking::Untracked,
             Some(FlowState::Related) => begin(self, TrackedState::Related),
             Some(FlowState::New | FlowState::Established) | None => {
-                match self.quoted_connection().or_else(|| self.known_connection()) {
+                match self.quoted.or_else(|| self.known_connection()) {
                     Some(known) => known,
                     None => match first_packet(&self.packet, self.loose()) {
                         FirstPacket::New => begin(self, TrackedState::New),
@@ -450,18 +433,6 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
                 }
             }
         };
-    }
-
-    /// What the packet that an ICMP error quotes belongs to, if that is in the error's own zone
-    /// (`nf_conntrack_inet_error`; measured).
-    fn quoted_connection(&self) -> Option<Tracking> {
-        self.quoted.filter(|quoted| match quoted {
-            Tracking::Tracked { connection, .. } => {
-                self.run.connections.get(*connection).is_some_and(|c| c.zone == self.zone)
-            }
-            Tracking::None | Tracking::Attached | Tracking::Template => true,
-            Tracking::Invalid | Tracking::Untracked => true,
-        })
     }
 
     /// `nf_conntrack_tcp_loose` (kernel-facts F3).
@@ -536,10 +507,9 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let Some(own) = self.run.connections.get(index).filter(|_| manip == Manip::Source) else {
             return;
         };
-        let (reply, zone) = (own.reply, own.zone);
+        let reply = own.reply;
         let taken = self.run.connections.iter().enumerate().any(|(at, other)| {
-            let near = at != index && other.confirmed && other.zone == zone;
-            near && (other.original == reply || other.reply == reply)
+            at != index && other.confirmed && (other.original == reply || other.reply == reply)
         });
         if let Some(own) = self.run.connections.get_mut(index)
             && taken
