@@ -86,3 +86,191 @@ fn every_finding_says_what_and_why() {
         }
     }
 }
+
+/// What is found on a host of the corpus after some of its text was replaced; an empty `from`
+/// appends to the part, or makes it.
+fn after(case: &str, edits: &[(&str, &str, &str)]) -> Vec<&'static str> {
+    let mut case = Case::read(&cases_dir().join(case)).unwrap();
+    for (part, from, to) in edits {
+        let known = case.parts.iter_mut().find(|(name, _)| name == part);
+        match (known, from.is_empty()) {
+            (Some((_, text)), false) => {
+                assert!(text.contains(from), "{part} has no `{from}`");
+                *text = text.replacen(from, to, 1);
+            }
+            (Some((_, text)), true) => text.push_str(to),
+            (None, _) => case.parts.push(((*part).to_owned(), (*to).to_owned())),
+        }
+    }
+    let loaded = build::load(&case.texts(), &[]);
+    let errors: Vec<_> = loaded
+        .diagnostics
+        .iter()
+        .filter(|found| found.diagnostic.severity == nattrace_parser::Severity::Error)
+        .collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    audit(&loaded.system, Owners::Hand).iter().map(|finding| finding.code).collect()
+}
+
+const RULES: &str = "iptables-save";
+const USER: &str = "[18:1186] -A DOCKER-USER -j RETURN\n";
+const HOOK: &str = "[18:1186] -A FORWARD -j DOCKER-USER\n";
+const ISOLATION: &str = "[18:1186] -A FORWARD -j DOCKER-ISOLATION-STAGE-1\n";
+const BACK: &str =
+    "[8:537] -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n";
+const DNAT: &str = "[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8082 -j DNAT --to-destination 172.17.0.2:82\n";
+const HAIRPIN: &str = "[0:0] -A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 82 -j MASQUERADE\n";
+const INPUT: &str = ":DOCKER - [0:0]\n:DOCKER-ISOLATION-STAGE-1 - [0:0]\n";
+
+/// One edit that the lint is about, and one like it that is fine.
+#[test]
+fn each_lint_sees_its_defect_and_no_other() {
+    let fronted = format!("-A DOCKER-USER -i eth0 -o docker0 -j DROP\n{USER}");
+    let behind = format!("{USER}-A DOCKER-USER -i eth0 -s 198.51.100.9/32 -j DROP\n");
+    let hooked_late = "-A FORWARD -i eth0 -o docker0 -j ACCEPT\n".to_owned() + HOOK;
+    let rule = |before: &str, line: &str| format!("{line}\n{before}");
+    let chain = |line: &str| format!("{INPUT}:hand - [0:0]\n:f2b-web - [0:0]\n{line}");
+    let v4_closed = ":INPUT DROP [0:0]\n";
+    for (code, bad, good) in [
+        ("docker-user-rule-after-return", vec![(RULES, USER, behind.clone())], vec![(RULES, USER, fronted.clone())]),
+        (
+            "docker-user-not-hooked",
+            vec![(RULES, USER, fronted.clone()), (RULES, HOOK, hooked_late)],
+            vec![(RULES, USER, fronted.clone())],
+        ),
+        (
+            "docker-user-not-hooked",
+            vec![(RULES, USER, fronted.clone()), (RULES, HOOK, String::new())],
+            vec![(RULES, HOOK, String::new())],
+        ),
+        (
+            "snat-address-not-local",
+            vec![(RULES, HAIRPIN, rule(HAIRPIN, "-A POSTROUTING -s 172.17.0.3/32 -o eth0 -j SNAT --to-source 203.0.113.99"))],
+            vec![(RULES, HAIRPIN, rule(HAIRPIN, "-A POSTROUTING -s 172.17.0.3/32 -o eth0 -j SNAT --to-source 203.0.113.10"))],
+        ),
+        (
+            "dnat-dead-target",
+            vec![(RULES, DNAT, rule(DNAT, "-A PREROUTING -i eth0 -p tcp -m tcp --dport 9000 -j DNAT --to-destination 172.17.0.77:80"))],
+            vec![(RULES, DNAT, rule(DNAT, "-A PREROUTING -i eth0 -p tcp -m tcp --dport 9000 -j DNAT --to-destination 172.17.0.3:80"))],
+        ),
+        (
+            "dnat-shadowed-duplicate",
+            vec![(RULES, DNAT, format!("{DNAT}{}", DNAT.replace("172.17.0.2:82", "172.17.0.3:82")))],
+            vec![(RULES, DNAT, format!("{DNAT}{}", DNAT.replace("8082", "8083").replace("172.17.0.2:82", "172.17.0.3:82")))],
+        ),
+        ("reply-path-dropped", vec![(RULES, BACK, String::new())], vec![(RULES, BACK, BACK.to_owned())]),
+        (
+            "stale-container-rule",
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -s 172.17.0.77/32 -j DROP"))],
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -s 172.17.0.3/32 -j DROP"))],
+        ),
+        (
+            "stale-container-rule",
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -i br-0123456789ab -j DROP"))],
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -i docker0 -d 10.9.9.9/32 -j DROP"))],
+        ),
+        (
+            "interface-never-matches",
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -i eth9 -j DROP"))],
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -i eth0 -p tcp -m tcp --dport 25 -j DROP"))],
+        ),
+        (
+            "interface-never-matches",
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -i eth0:1 -j DROP"))],
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -i eth+ -p tcp -m tcp --dport 25 -j DROP"))],
+        ),
+        (
+            "interface-never-matches",
+            vec![(RULES, INPUT, chain("-A INPUT -j hand\n-A hand -o eth0 -j DROP\n"))],
+            vec![(RULES, INPUT, chain("-A FORWARD -j hand\n-A hand -o eth0 -p tcp -m tcp --dport 25 -j DROP\n"))],
+        ),
+        (
+            "unreachable-rule",
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -p tcp -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 25 -j DROP"))],
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -p tcp -m tcp --dport 25 -j DROP\n-A INPUT -p tcp -j ACCEPT"))],
+        ),
+        (
+            "duplicate-rule",
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -p tcp -m tcp --dport 25 -j LOG\n-A INPUT -p tcp -m tcp --dport 25 -j LOG"))],
+            vec![(RULES, ISOLATION, rule(ISOLATION, "-A INPUT -p tcp -m tcp --dport 25 -j LOG\n-A INPUT -p tcp -m tcp --dport 26 -j LOG"))],
+        ),
+        (
+            "mixed-iptables-backends",
+            vec![("iptables-legacy-save", "", "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n".to_owned())],
+            vec![("iptables-legacy-save", "", "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n".to_owned())],
+        ),
+        (
+            "ban-chain-ineffective",
+            vec![(RULES, INPUT, chain("-A INPUT -p tcp -m tcp --dport 8080 -j f2b-web\n-A f2b-web -s 198.51.100.9/32 -j DROP\n"))],
+            vec![(RULES, INPUT, chain("-A INPUT -p tcp -m tcp --dport 22 -j f2b-web\n-A f2b-web -s 198.51.100.9/32 -j DROP\n"))],
+        ),
+        (
+            "published-port-bypasses-input",
+            vec![(RULES, ":INPUT ACCEPT [0:0]\n", v4_closed.to_owned())],
+            vec![(RULES, ":INPUT ACCEPT [0:0]\n", ":INPUT ACCEPT [1:60]\n".to_owned())],
+        ),
+        (
+            "ip-forward-disabled",
+            vec![("sysctl", "net.ipv4.conf.docker0.forwarding = 1", "net.ipv4.conf.docker0.forwarding = 0".to_owned())],
+            vec![("sysctl", "net.ipv4.ip_forward = 1", "net.ipv4.ip_forward = 0".to_owned())],
+        ),
+        (
+            "mark-bit-collision",
+            vec![(RULES, INPUT, format!("{INPUT}:KUBE-MARK - [0:0]\n-A INPUT -j KUBE-MARK\n-A KUBE-MARK -j MARK --set-xmark 0x4000/0x4000\n-A INPUT -j MARK --set-xmark 0x4000/0xffff\n-A INPUT -m mark --mark 0x4000/0x4000 -j ACCEPT\n"))],
+            vec![(RULES, INPUT, format!("{INPUT}:KUBE-MARK - [0:0]\n-A INPUT -j KUBE-MARK\n-A KUBE-MARK -j MARK --set-xmark 0x4000/0x4000\n-A INPUT -j MARK --set-xmark 0x1/0x1\n-A INPUT -m mark --mark 0x4000/0x4000 -j ACCEPT\n"))],
+        ),
+        (
+            "subnet-overlap",
+            vec![("ip-route.json", "[{", r#"[{"dst":"172.17.8.0/24","gateway":"203.0.113.1","dev":"eth0","flags":[]},{"#.to_owned())],
+            vec![("ip-route.json", "[{", r#"[{"dst":"172.27.8.0/24","gateway":"203.0.113.1","dev":"eth0","flags":[]},{"#.to_owned())],
+        ),
+    ] {
+        for (edits, expected) in [(bad, true), (good, false)] {
+            let edits: Vec<(&str, &str, &str)> =
+                edits.iter().map(|(part, from, to)| (*part, *from, to.as_str())).collect();
+            let found = after("01-default-bridge", &edits);
+            assert_eq!(found.contains(&code), expected, "{code} in {found:?} after {edits:?}");
+        }
+    }
+}
+
+/// A tunnel that containers leave by, and a bridge of guests.
+#[test]
+fn tunnels_and_other_bridges() {
+    let link = |name: &str, kind: &str, address: &str| {
+        format!(
+            r#"[{{"ifindex":90,"ifname":"{name}","flags":["UP","LOWER_UP"],"operstate":"UP","link_type":"{kind}","linkinfo":{{"info_kind":"{}"}},"addr_info":[{{"family":"inet","local":"{address}","prefixlen":24,"scope":"global"}}]}},{{"#,
+            if kind == "none" { "wireguard" } else { "bridge" },
+        )
+    };
+    let tunnel = link("wg0", "none", "10.66.0.2");
+    let by_tunnel = r#"[{"dst":"0.0.0.0/1","dev":"wg0","scope":"link","flags":[]},{"#;
+    let masquerade = "-A POSTROUTING -o wg0 -j MASQUERADE\n".to_owned() + HAIRPIN;
+    let leak = [
+        ("ip-addr.json", "[{", tunnel.as_str()),
+        ("ip-route.json", "[{", by_tunnel),
+        (RULES, HAIRPIN, masquerade.as_str()),
+    ];
+    assert!(after("01-default-bridge", &leak).contains(&"killswitch-leak"));
+    let guarded =
+        format!("-A DOCKER-USER -i docker0 ! -o wg0 -m conntrack --ctstate NEW -j DROP\n{USER}");
+    let guarded = [leak[0], leak[1], leak[2], (RULES, USER, guarded.as_str())];
+    assert!(!after("01-default-bridge", &guarded).contains(&"killswitch-leak"));
+
+    let guests = link("virbr0", "ether", "192.168.122.1");
+    let on_link = r#"[{"dst":"192.168.122.0/24","dev":"virbr0","protocol":"kernel","scope":"link","prefsrc":"192.168.122.1","flags":[]},{"#;
+    let blocked = [("ip-addr.json", "[{", guests.as_str()), ("ip-route.json", "[{", on_link)];
+    assert!(after("01-default-bridge", &blocked).contains(&"forward-drop-blocks-other-bridge"));
+    let accepted = format!("-A DOCKER-USER -i virbr0 -j ACCEPT\n{USER}");
+    let accepted = [blocked[0], blocked[1], (RULES, USER, accepted.as_str())];
+    assert!(!after("01-default-bridge", &accepted).contains(&"forward-drop-blocks-other-bridge"));
+}
+
+/// The rules of IPv4 closed, those of IPv6 not.
+#[test]
+fn open_for_one_family_only() {
+    let closed = (RULES, ":INPUT ACCEPT", ":INPUT DROP");
+    assert!(after("11a-ipv6-ip6tables", &[closed]).contains(&"ipv6-policy-mismatch"));
+    let both = [closed, ("ip6tables-save", ":INPUT ACCEPT", ":INPUT DROP")];
+    assert!(!after("11a-ipv6-ip6tables", &both).contains(&"ipv6-policy-mismatch"));
+}
