@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod dscp;
 pub(crate) mod flags;
+pub(crate) mod header_options;
 pub(crate) mod icmp;
 pub(crate) mod mark;
 pub(crate) mod names;
@@ -32,8 +33,8 @@ pub enum Argument {
     Between(u64, u64),
     /// A number up to this: [`Value::Number`], printed in hexadecimal.
     Hex(u64),
-    /// A number of 32 bits: [`Value::Number`], printed with eight hexadecimal digits.
-    WideHex,
+    /// A number up to this: [`Value::Number`], printed with so many hexadecimal digits.
+    WideHex(u64, usize),
     /// `N` or `LOW:HIGH`, up to this: [`Value::Range`].
     Range(u64),
     /// `N` or `LOW-HIGH`, up to this: [`Value::Range`].
@@ -42,8 +43,10 @@ pub enum Argument {
     Port,
     /// A port or service, or a range of them: [`Value::Range`].
     PortRange,
-    /// The same, but a reversed range is taken: [`Value::Range`].
-    LoosePortRange,
+    /// A port as getaddrinfo(3) reads it, in decimal or by name: [`Value::Number`].
+    DecimalPort,
+    /// The same, or a range of them, which may be reversed: [`Value::Range`].
+    DecimalPortRange,
     /// A list of ports and ranges: [`Value::Ranges`].
     PortList,
     /// `VALUE[/MASK]` of 32 bits: [`Value::Masked`], a full mask is not printed.
@@ -57,10 +60,16 @@ pub enum Argument {
     Text(usize),
     /// A text of at most so many bytes, never quoted: [`Value::Text`].
     Bare(usize),
-    /// One of some words; the first of each row is canonical, the others are its spellings:
-    /// [`Value::Text`].
+    /// One of some words in whichever case; the first of each row is canonical, the others are
+    /// its spellings: [`Value::Text`].
     Keyword(&'static [&'static [&'static str]]),
-    /// A list of names that stand for bits, printed in the order of the table: [`Value::Bits`].
+    /// The same, in exactly this case.
+    ExactKeyword(&'static [&'static [&'static str]]),
+    /// A list of names in exactly this case, otherwise as [`Self::Bits`].
+    ExactBits(&'static [(&'static str, u32)]),
+    /// A list of names, of each of which the beginning is enough, otherwise as [`Self::Bits`].
+    ShortBits(&'static [(&'static str, u32)]),
+    /// A list of names in whichever case that stand for bits, printed in the order of the table: [`Value::Bits`].
     Bits(&'static [(&'static str, u32)]),
     /// One address, printed without a mask: [`Value::Address`].
     Host,
@@ -96,6 +105,10 @@ pub enum Argument {
 pub struct Custom {
     /// How many words it takes.
     pub(crate) words: usize,
+    /// Its form, as a page shows it.
+    pub form: &'static str,
+    /// Some of what it takes; words are set apart by a blank.
+    pub samples: &'static [&'static str],
     /// Reads it.
     pub(crate) parse: for<'a> fn(&[Word<'a>], &Context) -> Result<Value<'a>, Fault>,
     /// Prints it, with a leading blank where it is not empty.
@@ -177,22 +190,28 @@ impl Argument {
             Self::Flag => Ok(Value::Flag),
             Self::Number(max) | Self::Hex(max) => number::number(found, max).map(Value::Number),
             Self::Between(low, high) => number::between(found, low, high).map(Value::Number),
-            Self::WideHex => number::number(found, u64::from(u32::MAX)).map(Value::Number),
+            Self::WideHex(max, _) => number::number(found, max).map(Value::Number),
             Self::Range(max) => number::range(found, ':', max),
             Self::DashRange(max) => number::range(found, '-', max),
             Self::Port => port::port(found, context).map(|port| Value::Number(u64::from(port))),
             Self::PortRange => port::range(found, context),
-            Self::LoosePortRange => port::loose_range(found, context),
+            Self::DecimalPort => {
+                port::decimal(found, context).map(|port| Value::Number(u64::from(port)))
+            }
+            Self::DecimalPortRange => port::decimal_range(found, context),
             Self::PortList => port::list(found, context),
             Self::Mark | Self::MaskedMark => mark::mark(found),
             Self::MarkOperand(operation) => mark::operand(found, operation),
             Self::Text(max) => Ok(text::text(word, max)),
             Self::Bare(max) => text::bare(word, max),
             Self::Keyword(table) => names::keyword(found, table),
+            Self::ExactKeyword(table) => names::exact_keyword(found, table),
             Self::Bits(table) => names::bits(found, table),
+            Self::ExactBits(table) => names::exact_bits(found, table),
+            Self::ShortBits(table) => names::short_bits(found, table),
             Self::Host => address::host(found, context.family),
-            Self::Address => address::address(found, context.family).map(Value::Address),
-            Self::Network => address::network(found, context.family).map(Value::Address),
+            Self::Address => address::guided(found, context.family).map(Value::Address),
+            Self::Network => address::guided_network(found, context.family).map(Value::Address),
             Self::AddressRange => address::range(found, context.family),
             Self::Mac => text::mac(found),
             Self::Rate => rate::rate(found),
@@ -217,15 +236,22 @@ impl Argument {
         }
         match (self, value) {
             (Self::Hex(_), Value::Number(number)) => number::print_hex(*number, out),
-            (Self::WideHex, Value::Number(number)) => number::print_wide_hex(*number, out),
+            (Self::WideHex(_, digits), Value::Number(number)) => {
+                number::print_wide_hex(*number, digits, out);
+            }
             (Self::DashRange(_), Value::Range(low, high)) => {
                 number::print_range(*low, *high, '-', out);
             }
             (Self::MaskedMark, Value::Masked(value, mask)) => {
                 mark::print_masked(*value, *mask, out)
             }
-            (Self::Bare(_) | Self::Keyword(_), Value::Text(text)) => out.push_str(text),
-            (Self::Bits(table), Value::Bits(bits)) => names::print_bits(*bits, table, out),
+            (Self::Bare(_) | Self::Keyword(_) | Self::ExactKeyword(_), Value::Text(text)) => {
+                out.push_str(text)
+            }
+            (
+                Self::Bits(table) | Self::ExactBits(table) | Self::ShortBits(table),
+                Value::Bits(bits),
+            ) => names::print_bits(*bits, table, out),
             (Self::Network, Value::Address(address)) => address::print_network(*address, out),
             (Self::NatPorts, Value::Nat(range)) => nat::print_ports(range, out),
             (_, value) => print(value, out),

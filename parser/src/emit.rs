@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use crate::arguments::address;
 use crate::protocols;
 use crate::syntax::{
-    AddressMask, Chain, Counters, ExtensionUse, Negatable, Placement, Policy, Rule, Rules, Table,
-    Target, Value,
+    AddressMask, Backend, Chain, Counters, ExtensionUse, Negatable, Placement, Policy, Rule, Rules,
+    Table, Target, Value,
 };
 
 /// Whether the counters of rules are printed, as by `iptables-save -c`.
@@ -29,12 +29,19 @@ pub struct EmitOptions {
 
 /// Prints one rule as `-A CHAIN …`, without counters and without a newline.
 pub fn emit_rule(rule: &Rule<'_>, out: &mut String) {
+    emit_rule_of(rule, Backend::Nft, out);
+}
+
+/// The same as a backend prints it: iptables-legacy forgets `! -i +` (kernel-facts G8).
+fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
     out.push_str("-A ");
     out.push_str(&rule.chain);
     emit_address("-s", rule.source, out);
     emit_address("-d", rule.destination, out);
-    emit_name("-i", rule.in_interface.as_ref(), out);
-    emit_name("-o", rule.out_interface.as_ref(), out);
+    for (option, name) in [("-i", &rule.in_interface), ("-o", &rule.out_interface)] {
+        let shown = name.as_ref().filter(|name| backend == Backend::Nft || name.value != "+");
+        emit_name(option, shown, out);
+    }
     if let Some(Negatable { negated, value }) = rule.protocol {
         emit_option("-p", negated, out);
         match protocols::name(value) {
@@ -87,13 +94,13 @@ pub fn emit_rule(rule: &Rule<'_>, out: &mut String) {
 pub fn emit_rules(rules: &Rules<'_>, options: EmitOptions) -> String {
     let mut out = String::new();
     for table in &rules.tables {
-        emit_table(table, options, &mut out);
+        emit_table(table, rules.backend.unwrap_or(Backend::Nft), options, &mut out);
     }
     out
 }
 
 /// Prints one table from `*NAME` to `COMMIT`.
-fn emit_table(table: &Table<'_>, options: EmitOptions, out: &mut String) {
+fn emit_table(table: &Table<'_>, backend: Backend, options: EmitOptions, out: &mut String) {
     let _ = writeln!(out, "*{}", table.name.as_str());
     let builtin = table.name.builtin_chains();
     for name in builtin {
@@ -116,7 +123,7 @@ fn emit_table(table: &Table<'_>, options: EmitOptions, out: &mut String) {
             let Counters { packets, bytes } = rule.counters.unwrap_or_default();
             let _ = write!(out, "[{packets}:{bytes}] ");
         }
-        emit_rule(rule, out);
+        emit_rule_of(rule, backend, out);
         out.push('\n');
     }
     out.push_str("COMMIT\n");

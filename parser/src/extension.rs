@@ -8,12 +8,12 @@ mod registry;
 
 use std::borrow::Cow;
 
-use crate::arguments::Argument;
 use crate::diagnostic::Diagnostic;
 use crate::rule::RuleContext;
 use crate::span::Span;
 use crate::syntax::{Family, Negatable, OptionUse, TableName, Value};
 
+pub use crate::arguments::{Argument, Custom};
 pub use registry::{EXTENSIONS, find};
 
 /// Whether an extension is used with `-m` or with `-j`.
@@ -74,6 +74,8 @@ pub struct OptionDecl {
     pub aliases: &'static [Alias],
     /// The value that iptables-save does not print unless it is negated.
     pub omitted: Option<&'static Value<'static>>,
+    /// The only family in which it exists.
+    pub family: Option<Family>,
     /// The value that it has, and that is printed, where the option is not given.
     pub filled: Option<fn(Family) -> Value<'static>>,
 }
@@ -203,7 +205,15 @@ impl OptionDecl {
     /// An option with this argument, which can't be negated.
     #[must_use]
     pub const fn new(name: &'static str, argument: Argument) -> Self {
-        Self { name, negatable: false, argument, aliases: &[], omitted: None, filled: None }
+        Self {
+            name,
+            negatable: false,
+            argument,
+            aliases: &[],
+            omitted: None,
+            family: None,
+            filled: None,
+        }
     }
 
     /// An option without an argument.
@@ -230,6 +240,13 @@ impl OptionDecl {
     #[must_use]
     pub const fn omitted(mut self, value: &'static Value<'static>) -> Self {
         self.omitted = Some(value);
+        self
+    }
+
+    /// Exists in this family only.
+    #[must_use]
+    pub const fn family(mut self, family: Family) -> Self {
+        self.family = Some(family);
         self
     }
 
@@ -264,6 +281,8 @@ pub struct Completion<'c, 'a> {
     pub(crate) protocol: Option<Negatable<u8>>,
     pub(crate) matches: &'c [crate::syntax::ExtensionUse<'a>],
     pub(crate) span: Span,
+    /// Set where nothing of the use is left, not even its name.
+    pub(crate) vanishes: &'c mut bool,
     pub(crate) diagnostics: &'c mut Vec<Diagnostic>,
 }
 
@@ -296,6 +315,11 @@ impl<'a> Completion<'_, 'a> {
 
     /// Sets a value where the option is not given; it has no place of its own.
     pub(crate) fn fill(&mut self, name: &str, value: Value<'static>) {
+        self.fill_at(name, value, self.span);
+    }
+
+    /// Sets a value that has this place where the option is not given.
+    pub(crate) fn fill_at(&mut self, name: &str, value: Value<'static>, span: Span) {
         if self.has(name) {
             return;
         }
@@ -308,7 +332,54 @@ impl<'a> Completion<'_, 'a> {
             declared.take(index).any(|earlier| std::ptr::eq(earlier, option.option))
         });
         if let Some(option) = self.extension.options.get(index) {
-            self.options.insert(at, OptionUse { option, negated: false, value, span: self.span });
+            self.options.insert(at, OptionUse { option, negated: false, value, span });
+        }
+    }
+
+    /// Refuses a range whose first end is above the second.
+    pub(crate) fn refuse_reversed(&mut self, name: &str) {
+        if let Some(Value::Range(low, high)) = self.value(name)
+            && low > high
+        {
+            let message = format!("the range of `--{name}` is empty");
+            let span = self.span_of(name);
+            self.refuse("invalid-range", message, span);
+        }
+    }
+
+    /// Takes an option out if it has this value, negated or not.
+    pub(crate) fn forget(&mut self, name: &str, value: &Value<'static>) {
+        self.options.retain(|option| option.option.name != name || option.value != *value);
+    }
+
+    /// Cuts a text to so many bytes.
+    pub(crate) fn shorten(&mut self, name: &str, most: usize) {
+        for option in self.options.iter_mut().filter(|option| option.option.name == name) {
+            if let Value::Text(text) = &mut option.value {
+                let end = text.floor_char_boundary(most);
+                text.to_mut().truncate(end);
+            }
+        }
+    }
+
+    /// Takes an option out.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.options.retain(|option| option.option.name != name);
+    }
+
+    /// Reports that an option needs another one.
+    pub(crate) fn refuse_option(&mut self, name: &str, needs: &str) {
+        let span = self.span_of(name);
+        self.refuse("missing-option", format!("`--{name}` needs {needs}"), span);
+    }
+
+    /// Refuses the option in these built-in chains (and, in iptables-legacy, in chains that they
+    /// lead to).
+    pub(crate) fn refuse_in(&mut self, name: &str, chains: &[&str]) {
+        if self.has(name) && chains.contains(&self.chain) {
+            let message = format!("`--{name}` can't be used in {}", self.chain);
+            let span = self.span_of(name);
+            self.refuse("wrong-chain", message, span);
         }
     }
 

@@ -35,6 +35,7 @@ mod mac;
 mod mark;
 mod mh;
 mod multiport;
+pub(crate) mod native;
 mod nfacct;
 mod osf;
 mod owner;

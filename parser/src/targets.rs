@@ -23,6 +23,7 @@ mod netmap;
 mod nflog;
 mod nfqueue;
 mod notrack;
+mod prefix;
 mod rateest;
 mod redirect;
 mod reject;

@@ -37,12 +37,33 @@ pub(crate) fn network(text: &str, family: Option<Family>) -> Result<AddressMask,
     })
 }
 
+/// `ADDRESS[/MASK]` as getaddrinfo(3) reads it: the last part of an IPv4 address fills what is left.
+pub(crate) fn guided(text: &str, family: Option<Family>) -> Result<AddressMask, Fault> {
+    let host = text.split('/').next().unwrap_or(text);
+    if host.matches('.').count() < 3
+        && family != Some(Family::Ipv6)
+        && let Some(filled) = filled_v4(host)
+    {
+        let rest = text.get(host.len()..).unwrap_or_default();
+        return address(&format!("{}{rest}", Ipv4Addr::from_bits(filled)), family);
+    }
+    address(text, family)
+}
+
+/// The same with its host bits cleared.
+pub(crate) fn guided_network(text: &str, family: Option<Family>) -> Result<AddressMask, Fault> {
+    Ok(match guided(text, family)? {
+        AddressMask::V4(address, mask) => AddressMask::V4(address & mask, mask),
+        AddressMask::V6(address, mask) => AddressMask::V6(address & mask, mask),
+    })
+}
+
 /// One address without a mask.
 pub(crate) fn host(text: &str, family: Option<Family>) -> Result<Value<'static>, Fault> {
     if text.contains('/') {
         return Err(Fault::expected("invalid-address", "one address without a mask", text));
     }
-    address(text, family).map(Value::Address)
+    guided(text, family).map(Value::Address)
 }
 
 /// `ADDRESS[-ADDRESS]`. A reversed range is accepted and never matches (kernel-facts G10).
@@ -182,7 +203,16 @@ fn loose_v4(text: &str) -> Option<u32> {
     if numbers.iter().all(|&number| number < 256) {
         return Some(numbers.iter().fold(0, |address, number| address << 8 | number));
     }
-    // The last part fills all the bytes that are left.
+    filled_v4(text)
+}
+
+/// What inet_aton(3) reads: the last part fills all the bytes that are left.
+fn filled_v4(text: &str) -> Option<u32> {
+    let parts = text.split('.').count();
+    let mut numbers = [0; 4];
+    for (number, part) in numbers.iter_mut().zip(text.split('.')) {
+        *number = number::parse(part).and_then(|number| u32::try_from(number).ok())?;
+    }
     let (last, leading) = numbers.get(..parts)?.split_last()?;
     let left = 8 * (5 - u32::try_from(parts).ok()?);
     let fits = u64::from(*last) < 1 << left && leading.iter().all(|&number| number < 256);

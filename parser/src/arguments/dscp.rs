@@ -33,9 +33,11 @@ const CLASSES: &[(&str, u64)] = &[
 ];
 
 /// A number up to 63.
-pub(crate) static NUMBER: Custom = Custom { words: 1, parse: number, print };
+pub(crate) static NUMBER: Custom =
+    Custom { words: 1, form: "0-63", samples: &["0", "46", "0x2e", "63"], parse: number, print };
 /// The name of a class.
-pub(crate) static CLASS: Custom = Custom { words: 1, parse: class, print };
+pub(crate) static CLASS: Custom =
+    Custom { words: 1, form: "CLASS", samples: &["CS0", "AF31", "EF", "be"], parse: class, print };
 
 fn text<'w>(words: &'w [Word<'_>]) -> &'w str {
     words.first().map_or("", |word| word.text.as_ref())

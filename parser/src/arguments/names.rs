@@ -20,6 +20,48 @@ pub(crate) fn keyword(
         .ok_or_else(|| unknown(text, table.iter().copied().flatten().copied()))
 }
 
+/// One of some words in exactly this case, as its canonical spelling.
+pub(crate) fn exact_keyword(
+    text: &str,
+    table: &'static [&'static [&'static str]],
+) -> Result<Value<'static>, Fault> {
+    table
+        .iter()
+        .find(|row| row.contains(&text))
+        .and_then(|row| row.first())
+        .map(|name| Value::Text(Cow::Borrowed(name)))
+        .ok_or_else(|| unknown(text, table.iter().copied().flatten().copied()))
+}
+
+/// A list of names, of each of which the beginning is enough; the first that fits counts.
+pub(crate) fn short_bits(
+    text: &str,
+    table: &'static [(&'static str, u32)],
+) -> Result<Value<'static>, Fault> {
+    let mut found = 0;
+    for item in text.split(',') {
+        let starts = |name: &str| {
+            name.get(..item.len()).is_some_and(|start| start.eq_ignore_ascii_case(item))
+        };
+        let known = table.iter().find(|(name, _)| !item.is_empty() && starts(name));
+        let (_, bit) = known.ok_or_else(|| unknown(item, table.iter().map(|(name, _)| *name)))?;
+        found |= bit;
+    }
+    Ok(Value::Bits(found))
+}
+
+/// A list of names in exactly this case.
+pub(crate) fn exact_bits(
+    text: &str,
+    table: &'static [(&'static str, u32)],
+) -> Result<Value<'static>, Fault> {
+    let known = |item: &str| table.iter().any(|(name, _)| *name == item);
+    match text.split(',').find(|item| !known(item)) {
+        Some(item) => Err(unknown(item, table.iter().map(|(name, _)| *name))),
+        None => bits(text, table),
+    }
+}
+
 /// A list of names, each of which stands for some bits. Case does not count.
 pub(crate) fn bits(
     text: &str,

@@ -5,8 +5,13 @@ use std::fmt::Write as _;
 use super::Fault;
 use crate::syntax::Value;
 
+/// What strtoul(3) skips.
+pub(super) const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+
 /// A number in decimal, octal (`010`) or hexadecimal (`0x10`), or `None`.
 pub(crate) fn parse(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches(BLANKS);
+    let text = text.strip_prefix('+').unwrap_or(text);
     let (digits, radix) = match text.as_bytes() {
         [b'0', b'x' | b'X', ..] => (text.get(2..)?, 16),
         [b'0', _, ..] => (text.get(1..)?, 8),
@@ -34,6 +39,9 @@ pub(crate) fn between(text: &str, low: u64, high: u64) -> Result<u64, Fault> {
 /// `N`, `LOW<separator>HIGH`, or a range with an open end. iptables takes a reversed range, which
 /// never matches.
 pub(crate) fn range(text: &str, separator: char, max: u64) -> Result<Value<'static>, Fault> {
+    if text.is_empty() {
+        return Ok(Value::Range(0, 0));
+    }
     let Some((low, high)) = text.split_once(separator) else {
         let number = number(text, max)?;
         return Ok(Value::Range(number, number));
@@ -51,8 +59,8 @@ pub(crate) fn print_hex(number: u64, out: &mut String) {
     let _ = write!(out, "{number:#x}");
 }
 
-pub(crate) fn print_wide_hex(number: u64, out: &mut String) {
-    let _ = write!(out, "{number:#010x}");
+pub(crate) fn print_wide_hex(number: u64, digits: usize, out: &mut String) {
+    let _ = write!(out, "0x{number:0digits$x}");
 }
 
 pub(crate) fn print_range(low: u64, high: u64, separator: char, out: &mut String) {

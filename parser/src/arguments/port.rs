@@ -38,23 +38,52 @@ fn invalid(text: &str) -> Fault {
 
 /// `PORT`, `LOW:HIGH`, or a range with an open end (kernel-facts H5).
 pub(crate) fn range(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
-    match loose_range(text, context)? {
-        Value::Range(low, high) if low > high => {
-            let message = format!("the port range `{}` is empty", crate::words::clip(text));
-            Err(Fault::new("invalid-range", message).help("write the lower port first"))
-        }
-        range => Ok(range),
-    }
-}
-
-/// The same, but a reversed range is taken, and never matches.
-pub(crate) fn loose_range(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
     let Some((low, high)) = text.split_once(':') else {
         let port = u64::from(port(text, context)?);
         return Ok(Value::Range(port, port));
     };
     let low = if low.is_empty() { 0 } else { port(low, context)? };
     let high = if high.is_empty() { u16::MAX } else { port(high, context)? };
+    if low > high {
+        let message = format!("the port range `{}` is empty", crate::words::clip(text));
+        return Err(Fault::new("invalid-range", message).help("write the lower port first"));
+    }
+    Ok(Value::Range(u64::from(low), u64::from(high)))
+}
+
+/// One port as getaddrinfo(3) of glibc reads it: decimal whatever it begins with, cut to 16 bits.
+pub(crate) fn decimal(text: &str, context: &Context) -> Result<u16, Fault> {
+    let digits = text.trim_start_matches(number::BLANKS);
+    let (negative, digits) = match digits.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, digits.strip_prefix('+').unwrap_or(digits)),
+    };
+    if text.is_empty() {
+        return Ok(0);
+    }
+    if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let number = digits.parse::<u64>().unwrap_or(u64::MAX);
+        let number = if negative { number.wrapping_neg() } else { number };
+        // What is -1 as an int stands for a name in glibc.
+        if number & 0xffff_ffff == 0xffff_ffff {
+            return Err(invalid(text));
+        }
+        return u16::try_from(number & 0xffff).map_err(|_| invalid(text));
+    }
+    if number::parse(text).is_some() {
+        return Err(invalid(text).help("only decimal ports are taken here"));
+    }
+    port(text, context)
+}
+
+/// A port or a range of such ports; a reversed one is taken, and never matches.
+pub(crate) fn decimal_range(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    let Some((low, high)) = text.split_once(':') else {
+        let port = u64::from(decimal(text, context)?);
+        return Ok(Value::Range(port, port));
+    };
+    let low = decimal(low, context)?;
+    let high = if high.is_empty() { u16::MAX } else { decimal(high, context)? };
     Ok(Value::Range(u64::from(low), u64::from(high)))
 }
 

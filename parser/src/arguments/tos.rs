@@ -16,15 +16,30 @@ const NAMES: &[(&str, u64)] = &[
 ];
 
 /// `--tos VALUE[/MASK]`.
-pub(crate) static MATCH: Custom = Custom { words: 1, parse: tos, print };
+pub(crate) static MATCH: Custom = Custom {
+    words: 1,
+    form: "VALUE[/MASK]|NAME",
+    samples: &["0x10/0xff", "16", "0", "255/0x3f", "Minimize-Delay", "normal-service"],
+    parse: tos,
+    print,
+};
 /// `--set-tos VALUE[/MASK]`.
-pub(crate) static SET: Custom = Custom { words: 1, parse: tos, print };
+pub(crate) static SET: Custom = Custom {
+    words: 1,
+    form: "VALUE[/MASK]|NAME",
+    samples: &["0x10/0xff", "16", "0", "255/0x3f", "Minimize-Delay", "normal-service"],
+    parse: tos,
+    print,
+};
 /// `--and-tos BITS`.
-pub(crate) static AND: Custom = Custom { words: 1, parse: and, print };
+pub(crate) static AND: Custom =
+    Custom { words: 1, form: "BITS", samples: &["0x3f", "7", "0", "255"], parse: and, print };
 /// `--or-tos BITS`.
-pub(crate) static OR: Custom = Custom { words: 1, parse: or, print };
+pub(crate) static OR: Custom =
+    Custom { words: 1, form: "BITS", samples: &["0x3f", "7", "0", "255"], parse: or, print };
 /// `--xor-tos BITS`.
-pub(crate) static XOR: Custom = Custom { words: 1, parse: xor, print };
+pub(crate) static XOR: Custom =
+    Custom { words: 1, form: "BITS", samples: &["0x3f", "7", "0", "255"], parse: xor, print };
 
 fn text<'w>(words: &'w [Word<'_>]) -> &'w str {
     words.first().map_or("", |word| word.text.as_ref())

@@ -28,7 +28,7 @@ fn argument_text(argument: Argument, bits: u64, family: Family) -> Option<String
         }
         Argument::Between(from, to) => (from + bits % (to - from)).to_string(),
         Argument::WideHex => format!("{:#x}", bits & 0xffff_ffff),
-        Argument::Range(_) | Argument::PortRange | Argument::LoosePortRange => {
+        Argument::Range(_) | Argument::PortRange | Argument::DecimalPortRange => {
             format!("{low}:{high}")
         }
         Argument::DashRange(_) | Argument::NatPorts => format!("{low}-{high}"),

@@ -19,8 +19,8 @@ pub(super) static EXTENSION: Extension = Extension::of_match("addrtype", OPTIONS
     .complete(check);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("src-type", Argument::Bits(TYPES)).negatable(),
-    OptionDecl::new("dst-type", Argument::Bits(TYPES)).negatable(),
+    OptionDecl::new("src-type", Argument::ShortBits(TYPES)).negatable(),
+    OptionDecl::new("dst-type", Argument::ShortBits(TYPES)).negatable(),
     OptionDecl::flag("limit-iface-in"),
     OptionDecl::flag("limit-iface-out"),
 ];
@@ -66,8 +66,8 @@ pub const NAT: u32 = 1 << 10;
 /// `XRESOLVE`.
 pub const XRESOLVE: u32 = 1 << 11;
 
-/// The types that IPv6 has (kernel-facts J9).
-const IN_IPV6: u32 = UNICAST | LOCAL | ANYCAST | MULTICAST | UNREACHABLE;
+/// The types that IPv6 has (kernel-facts J9), and `UNSPEC`, which matches nothing.
+const IN_IPV6: u32 = UNSPEC | UNICAST | LOCAL | ANYCAST | MULTICAST | UNREACHABLE;
 
 /// No incoming interface is known on the way out, and the other way round (kernel-facts C3).
 fn check(completion: &mut Completion<'_, '_>) {

@@ -8,10 +8,11 @@
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
 
-pub(super) static EXTENSION: Extension = Extension::of_match("cgroup", OPTIONS).requires(&[
-    Requirement::OneOf(&["path", "cgroup"]),
-    Requirement::AtMostOneOf(&["path", "cgroup"]),
-]);
+pub(super) static EXTENSION: Extension =
+    Extension::of_match("cgroup", OPTIONS).chains(&["INPUT", "OUTPUT", "POSTROUTING"]).requires(&[
+        Requirement::OneOf(&["path", "cgroup"]),
+        Requirement::AtMostOneOf(&["path", "cgroup"]),
+    ]);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("path", Argument::Text(4_095)).negatable(),

@@ -19,11 +19,23 @@ pub(super) static EXTENSION: Extension = Extension::of_match("connbytes", OPTION
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("connbytes", Argument::Custom(&AMOUNT)).negatable(),
-    OptionDecl::new("connbytes-mode", Argument::Keyword(&[&["packets"], &["bytes"], &["avgpkt"]])),
-    OptionDecl::new("connbytes-dir", Argument::Keyword(&[&["original"], &["reply"], &["both"]])),
+    OptionDecl::new(
+        "connbytes-mode",
+        Argument::ExactKeyword(&[&["packets"], &["bytes"], &["avgpkt"]]),
+    ),
+    OptionDecl::new(
+        "connbytes-dir",
+        Argument::ExactKeyword(&[&["original"], &["reply"], &["both"]]),
+    ),
 ];
 
-static AMOUNT: Custom = Custom { words: 1, parse: amount, print };
+static AMOUNT: Custom = Custom {
+    words: 1,
+    form: "FROM[:TO]",
+    samples: &["1000", "1000:", "0:5000", "7:7", "0:18446744073709551615"],
+    parse: amount,
+    print,
+};
 
 /// `FROM[:[TO]]`; without `TO` there is no end, colon or not (kernel-facts H6).
 fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {

@@ -20,17 +20,17 @@ pub(super) static EXTENSION: Extension =
     Extension::of_match("conntrack", OPTIONS).requires(&[Requirement::AnyOption]);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("ctstate", Argument::Bits(STATES)).negatable(),
+    OptionDecl::new("ctstate", Argument::ShortBits(STATES)).negatable(),
     OptionDecl::new("ctproto", Argument::Custom(&PROTOCOL)).negatable(),
     OptionDecl::new("ctorigsrc", Argument::Address).negatable(),
     OptionDecl::new("ctorigdst", Argument::Address).negatable(),
     OptionDecl::new("ctreplsrc", Argument::Address).negatable(),
     OptionDecl::new("ctrepldst", Argument::Address).negatable(),
-    OptionDecl::new("ctorigsrcport", Argument::LoosePortRange).negatable(),
-    OptionDecl::new("ctorigdstport", Argument::LoosePortRange).negatable(),
-    OptionDecl::new("ctreplsrcport", Argument::LoosePortRange).negatable(),
-    OptionDecl::new("ctrepldstport", Argument::LoosePortRange).negatable(),
-    OptionDecl::new("ctstatus", Argument::Bits(STATUSES)).negatable(),
+    OptionDecl::new("ctorigsrcport", Argument::DecimalPortRange).negatable(),
+    OptionDecl::new("ctorigdstport", Argument::DecimalPortRange).negatable(),
+    OptionDecl::new("ctreplsrcport", Argument::DecimalPortRange).negatable(),
+    OptionDecl::new("ctrepldstport", Argument::DecimalPortRange).negatable(),
+    OptionDecl::new("ctstatus", Argument::ShortBits(STATUSES)).negatable(),
     OptionDecl::new("ctexpire", Argument::Range(u32::MAX as u64)).negatable(),
     OptionDecl::new("ctdir", Argument::Keyword(&[&["ORIGINAL"], &["REPLY"]])),
 ];
@@ -86,7 +86,13 @@ const STATUSES: &[(&str, u32)] = &[
     ("NONE", status::NONE),
 ];
 
-static PROTOCOL: Custom = Custom { words: 1, parse: protocol, print: print_number };
+static PROTOCOL: Custom = Custom {
+    words: 1,
+    form: "PROTOCOL",
+    samples: &["tcp", "6", "udp", "99", "icmp"],
+    parse: protocol,
+    print: print_number,
+};
 
 fn protocol<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let text = words.first().map_or("", |word| word.text.as_ref());

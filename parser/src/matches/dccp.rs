@@ -19,16 +19,16 @@ pub(super) static EXTENSION: Extension =
 const ANY_PORT: &Value<'static> = &Value::Range(0, 65_535);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("sport", Argument::PortRange)
+    OptionDecl::new("sport", Argument::DecimalPortRange)
         .negatable()
         .aliases(&[Alias::new("source-port")])
         .omitted(ANY_PORT),
-    OptionDecl::new("dport", Argument::PortRange)
+    OptionDecl::new("dport", Argument::DecimalPortRange)
         .negatable()
         .aliases(&[Alias::new("destination-port")])
         .omitted(ANY_PORT),
     OptionDecl::new("dccp-types", Argument::Bits(TYPES)).negatable(),
-    OptionDecl::new("dccp-option", Argument::Number(255)).negatable(),
+    OptionDecl::new("dccp-option", Argument::Between(1, 255)).negatable(),
 ];
 
 /// The types of packets; a bit each.

@@ -10,7 +10,9 @@ use crate::protocols;
 use crate::syntax::Value;
 
 pub(super) static EXTENSION: Extension =
-    Extension::of_match("esp", OPTIONS).protocols(&[protocols::ESP]);
+    Extension::of_match("esp", OPTIONS).protocols(&[protocols::ESP]).complete(|completion| {
+        completion.forget("espspi", &Value::Range(0, u64::from(u32::MAX)));
+    });
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("espspi", Argument::Range(u32::MAX as u64))
     .negatable()

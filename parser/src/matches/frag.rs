@@ -12,7 +12,8 @@ use crate::syntax::{Family, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_match("frag", OPTIONS)
     .family(Family::Ipv6)
-    .requires(&[Requirement::AtMostOneOf(&["fragmore", "fraglast"])]);
+    .requires(&[Requirement::AtMostOneOf(&["fragmore", "fraglast"])])
+    .complete(|completion| completion.forget("fragid", &Value::Range(0, u64::from(u32::MAX))));
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("fragid", Argument::Range(u32::MAX as u64))

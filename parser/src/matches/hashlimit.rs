@@ -29,7 +29,7 @@ const OPTIONS: &[OptionDecl] = &[
         .aliases(&[Alias::new("hashlimit")]),
     OptionDecl::new("hashlimit-above", Argument::Custom(&AMOUNT)),
     OptionDecl::new("hashlimit-burst", Argument::Custom(&BURST)),
-    OptionDecl::new("hashlimit-mode", Argument::Bits(MODES)),
+    OptionDecl::new("hashlimit-mode", Argument::ExactBits(MODES)),
     OptionDecl::new("hashlimit-name", Argument::Bare(254)),
     OptionDecl::new("hashlimit-htable-size", Argument::Number(u32::MAX as u64)),
     OptionDecl::new("hashlimit-htable-max", Argument::Number(u32::MAX as u64)),
@@ -48,8 +48,30 @@ const MODES: &[(&str, u32)] = &[("srcip", 2), ("srcport", 8), ("dstip", 1), ("ds
 /// The kernel's units per second (xt_hashlimit.h, `XT_HASHLIMIT_SCALE_v2`).
 const SCALE: u64 = 1_000_000;
 
-static AMOUNT: Custom = Custom { words: 1, parse: amount, print };
-static BURST: Custom = Custom { words: 1, parse: burst, print };
+static AMOUNT: Custom = Custom {
+    words: 1,
+    form: "COUNT[/UNIT]|COUNT[k|m]b/s",
+    samples: &[
+        "10/sec",
+        "7/min",
+        "100/hour",
+        "3/day",
+        "512kb/s",
+        "1mb/s",
+        "12000b/s",
+        "10",
+        "1000/second",
+    ],
+    parse: amount,
+    print,
+};
+static BURST: Custom = Custom {
+    words: 1,
+    form: "COUNT|COUNT[k|m]b",
+    samples: &["5", "20", "10000", "1mb", "64kb"],
+    parse: burst,
+    print,
+};
 
 /// `COUNT/UNIT` of packets, or `COUNT[k|m]b/s` of bytes, which is kept as written.
 fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {

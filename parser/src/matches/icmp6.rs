@@ -47,8 +47,4 @@ const TYPES: &[Name] = &[
     Name::of_type("neighbour-advertisement", 136),
     Name::of_type("neighbor-advertisement", 136),
     Name::of_type("redirect", 137),
-    Name::of_type("mld-listener-query", 130),
-    Name::of_type("mld-listener-report", 131),
-    Name::of_type("mld-listener-done", 132),
-    Name::of_type("mld-listener-reduction", 132),
 ];

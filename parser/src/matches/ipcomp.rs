@@ -6,12 +6,18 @@
 //! | `--compres` | `Flag` |
 
 use crate::arguments::Argument;
-use crate::extension::{Extension, OptionDecl};
+use crate::extension::{Completion, Extension, OptionDecl};
 use crate::protocols;
 use crate::syntax::Value;
 
 pub(super) static EXTENSION: Extension =
-    Extension::of_match("ipcomp", OPTIONS).protocols(&[protocols::IPCOMP]);
+    Extension::of_match("ipcomp", OPTIONS).protocols(&[protocols::IPCOMP]).complete(complete);
+
+/// Without `--ipcompspi` it is the SPI 0; every SPI is no condition.
+fn complete(completion: &mut Completion<'_, '_>) {
+    completion.fill("ipcompspi", Value::Range(0, 0));
+    completion.forget("ipcompspi", &Value::Range(0, u64::from(u32::MAX)));
+}
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("ipcompspi", Argument::Range(u32::MAX as u64))

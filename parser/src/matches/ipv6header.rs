@@ -13,8 +13,10 @@ pub(super) static EXTENSION: Extension = Extension::of_match("ipv6header", OPTIO
     .family(Family::Ipv6)
     .requires(&[Requirement::OneOf(&["header"])]);
 
-const OPTIONS: &[OptionDecl] =
-    &[OptionDecl::new("header", Argument::Bits(HEADERS)).negatable(), OptionDecl::flag("soft")];
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("header", Argument::ExactBits(HEADERS)).negatable(),
+    OptionDecl::flag("soft"),
+];
 
 /// The headers; the bits are those of the kernel (ip6t_ipv6header.h).
 pub const HEADERS: &[(&str, u32)] = &[

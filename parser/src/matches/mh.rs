@@ -9,7 +9,9 @@ use crate::extension::{Extension, OptionDecl};
 use crate::protocols;
 use crate::syntax::Family;
 
-pub(super) static EXTENSION: Extension =
-    Extension::of_match("mh", OPTIONS).family(Family::Ipv6).protocols(&[protocols::MOBILITY]);
+pub(super) static EXTENSION: Extension = Extension::of_match("mh", OPTIONS)
+    .family(Family::Ipv6)
+    .protocols(&[protocols::MOBILITY])
+    .complete(|completion| completion.refuse_reversed("mh-type"));
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("mh-type", Argument::Range(255)).negatable()];

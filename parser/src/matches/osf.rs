@@ -11,6 +11,7 @@ use crate::protocols;
 
 pub(super) static EXTENSION: Extension = Extension::of_match("osf", OPTIONS)
     .protocols(&[protocols::TCP])
+    .chains(&["PREROUTING", "INPUT", "FORWARD"])
     .requires(&[Requirement::OneOf(&["genre"])]);
 
 const OPTIONS: &[OptionDecl] = &[

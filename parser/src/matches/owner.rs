@@ -13,7 +13,7 @@ use crate::words::{Word, clip};
 
 pub(super) static EXTENSION: Extension = Extension::of_match("owner", OPTIONS)
     .chains(&["OUTPUT", "POSTROUTING"])
-    .requires(&[Requirement::AnyOption]);
+    .requires(&[Requirement::AnyOption, Requirement::Needs("suppl-groups", "gid-owner")]);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("socket-exists").negatable(),
@@ -22,7 +22,13 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("suppl-groups"),
 ];
 
-static ID: Custom = Custom { words: 1, parse: id, print };
+static ID: Custom = Custom {
+    words: 1,
+    form: "ID[-ID]|NAME",
+    samples: &["0", "1000", "0-65535", "root", "4294967294", "5-5"],
+    parse: id,
+    print,
+};
 
 /// A number or `LOW-HIGH`; of names only `root` is known without the host's own files.
 fn id<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {

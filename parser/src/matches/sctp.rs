@@ -30,7 +30,13 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("chunk-types", Argument::Custom(&CHUNKS)).negatable(),
 ];
 
-static CHUNKS: Custom = Custom { words: 2, parse: chunks, print };
+static CHUNKS: Custom = Custom {
+    words: 2,
+    form: "all|any|only CHUNK[:FLAGS],...",
+    samples: &["any DATA,INIT", "all ALL", "only NONE", "any DATA:Be", "all SHUTDOWN,ERROR"],
+    parse: chunks,
+    print,
+};
 
 /// The chunks in the order in which they are printed.
 const TYPES: &[&str] = &[

@@ -12,8 +12,11 @@
 use crate::arguments::Argument;
 use crate::extension::{Alias, Extension, OptionDecl, Requirement};
 
-pub(super) static EXTENSION: Extension =
-    Extension::of_match("set", OPTIONS).requires(&[Requirement::OneOf(&["match-set"])]);
+pub(super) static EXTENSION: Extension = Extension::of_match("set", OPTIONS).requires(&[
+    Requirement::OneOf(&["match-set"]),
+    Requirement::AtMostOneOf(&["packets-eq", "packets-lt", "packets-gt"]),
+    Requirement::AtMostOneOf(&["bytes-eq", "bytes-lt", "bytes-gt"]),
+]);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("match-set", Argument::Set).negatable().aliases(&[Alias::new("set")]),

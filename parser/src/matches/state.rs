@@ -11,7 +11,7 @@ use crate::extension::{Extension, OptionDecl, Requirement};
 pub(super) static EXTENSION: Extension =
     Extension::of_match("state", OPTIONS).requires(&[Requirement::OneOf(&["state"])]);
 
-const OPTIONS: &[OptionDecl] = &[OptionDecl::new("state", Argument::Bits(STATES)).negatable()];
+const OPTIONS: &[OptionDecl] = &[OptionDecl::new("state", Argument::ShortBits(STATES)).negatable()];
 
 const STATES: &[(&str, u32)] = &[
     ("INVALID", state::INVALID),

@@ -32,8 +32,20 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("icase"),
 ];
 
-static PATTERN: Custom = Custom { words: 1, parse: pattern, print };
-static HEX_PATTERN: Custom = Custom { words: 1, parse: hex_pattern, print };
+static PATTERN: Custom = Custom {
+    words: 1,
+    form: "TEXT",
+    samples: &["abc", "GET /", "a.b", "it's"],
+    parse: pattern,
+    print,
+};
+static HEX_PATTERN: Custom = Custom {
+    words: 1,
+    form: "TEXT with |HEX|",
+    samples: &["|0d0a|", "abc|00 ff|", "|61|"],
+    parse: hex_pattern,
+    print,
+};
 
 /// The longest pattern (xt_string.h, `XT_STRING_MAX_PATTERN_SIZE`).
 const LONGEST: usize = 128;

@@ -7,13 +7,14 @@
 //! | `[!] --tcp-option` | `Number` |
 //! | `[!] --tcp-flags, --syn` | `TcpFlags` |
 
+use super::native;
 use crate::arguments::{Argument, Custom, flags};
 use crate::extension::{Alias, Extension, OptionDecl};
 use crate::protocols;
 use crate::syntax::Value;
 
 pub(super) static EXTENSION: Extension =
-    Extension::of_match("tcp", OPTIONS).protocols(&[protocols::TCP]);
+    Extension::of_match("tcp", OPTIONS).protocols(&[protocols::TCP]).complete(native::complete);
 
 /// Every port, which iptables-save leaves out (kernel-facts H5).
 const ANY_PORT: &Value<'static> = &Value::Range(0, 65_535);
@@ -37,4 +38,5 @@ const OPTIONS: &[OptionDecl] = &[
         .omitted(&Value::TcpFlags { mask: 0, compare: 0 }),
 ];
 
-static SYN: Custom = Custom { words: 0, parse: |_, _| Ok(flags::SYN), print: |_, _| {} };
+static SYN: Custom =
+    Custom { words: 0, form: "", samples: &[""], parse: |_, _| Ok(flags::SYN), print: |_, _| {} };

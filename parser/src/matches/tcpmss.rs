@@ -10,6 +10,7 @@ use crate::protocols;
 
 pub(super) static EXTENSION: Extension = Extension::of_match("tcpmss", OPTIONS)
     .protocols(&[protocols::TCP])
-    .requires(&[Requirement::OneOf(&["mss"])]);
+    .requires(&[Requirement::OneOf(&["mss"])])
+    .complete(|completion| completion.refuse_reversed("mss"));
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("mss", Argument::Range(65_535)).negatable()];

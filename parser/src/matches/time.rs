@@ -24,15 +24,48 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("weekdays", Argument::Custom(&WEEKDAYS)).negatable(),
     OptionDecl::new("datestart", Argument::Custom(&DATE))
         .omitted(&Value::Text(Cow::Borrowed("1970-01-01T00:00:00"))),
-    OptionDecl::new("datestop", Argument::Custom(&DATE)).filled(|_| fixed("2038-01-19T03:14:07")),
+    OptionDecl::new("datestop", Argument::Custom(&DATE))
+        .omitted(&Value::Text(Cow::Borrowed("1970-01-01T00:00:00")))
+        .filled(|_| fixed("2038-01-19T03:14:07")),
     OptionDecl::flag("kerneltz"),
     OptionDecl::flag("contiguous"),
 ];
 
-static CLOCK: Custom = Custom { words: 1, parse: clock, print: print_text };
-static DATE: Custom = Custom { words: 1, parse: date, print: print_text };
-static MONTHDAYS: Custom = Custom { words: 1, parse: monthdays, print: print_monthdays };
-static WEEKDAYS: Custom = Custom { words: 1, parse: weekdays, print: print_weekdays };
+static CLOCK: Custom = Custom {
+    words: 1,
+    form: "HH:MM[:SS]",
+    samples: &["00:00", "08:30", "23:59:59", "7:5"],
+    parse: clock,
+    print: print_text,
+};
+static DATE: Custom = Custom {
+    words: 1,
+    form: "YYYY[-MM[-DD[Thh[:mm[:ss]]]]]",
+    samples: &[
+        "2024",
+        "2024-02",
+        "2024-02-29",
+        "2020-01-01T12",
+        "2037-12-31T23:59:59",
+        "1970-01-01",
+    ],
+    parse: date,
+    print: print_text,
+};
+static MONTHDAYS: Custom = Custom {
+    words: 1,
+    form: "DAY,...",
+    samples: &["1", "31", "1,15,28", "3,2,1"],
+    parse: monthdays,
+    print: print_monthdays,
+};
+static WEEKDAYS: Custom = Custom {
+    words: 1,
+    form: "DAY,...",
+    samples: &["Mon", "mo,TU", "1,7", "Sat,Sun", "Mon,Tue,Wed,Thu,Fri,Sat,Sun"],
+    parse: weekdays,
+    print: print_weekdays,
+};
 
 /// The days; two letters are enough.
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];

@@ -4,18 +4,25 @@
 //! |---|---|
 //! | `[!] --u32` | `Text`, in the form that iptables-save prints |
 
+use std::fmt::Write as _;
+
 use crate::arguments::{Argument, Context, Custom, Fault, number, text};
 use crate::extension::{Extension, OptionDecl, Requirement};
 use crate::syntax::Value;
 use crate::words::Word;
-use std::fmt::Write as _;
 
 pub(super) static EXTENSION: Extension =
     Extension::of_match("u32", OPTIONS).requires(&[Requirement::OneOf(&["u32"])]);
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("u32", Argument::Custom(&EXPRESSION)).negatable()];
 
-static EXPRESSION: Custom = Custom { words: 1, parse, print };
+static EXPRESSION: Custom = Custom {
+    words: 1,
+    form: "TESTS",
+    samples: &["6&0xFF=1", "0>>22&0x3C@0>>24=0:5", "4&0x3FFF=0&&0>>22&0x3C@12=0xff,1"],
+    parse,
+    print,
+};
 
 fn parse<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let expression = words.first().map_or("", |word| word.text.as_ref());

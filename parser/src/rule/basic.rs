@@ -282,10 +282,16 @@ impl<'a> Reader<'_, 'a> {
     fn interface(&mut self, start: usize, word: &Word<'a>, bit: u16) {
         let first = self.once(bit, word);
         let negated = self.negation.is_some();
-        let Some([argument]) = self.arguments(start, 1, false) else { return };
+        let Some([argument]) = self.arguments(start, 1, true) else { return };
         if !first {
             self.keep(start);
             return;
+        }
+        if argument.is_option() {
+            // getopt(3) takes whatever stands behind `-i`.
+            let name = clip(&argument.text);
+            let message = format!("`{name}` is taken for the name of an interface");
+            self.say(Diagnostic::warning("odd-interface", message, argument.span));
         }
         let input = bit == 4;
         let refused = match self.chain {

@@ -99,7 +99,9 @@ impl<'a> Reader<'_, 'a> {
     fn look_up_loaded(&self, text: &str) -> Found {
         let Some(name) = text.strip_prefix("--") else { return Found::Nothing };
         for (number, pending) in self.scratch.uses.iter().enumerate().rev() {
-            if let Some((index, argument)) = pending.extension.option_named(name) {
+            if let Some((index, argument)) = pending.extension.option_named(name)
+                && self.has(pending.extension, index)
+            {
                 return Found::Extended(number, index, argument);
             }
         }
@@ -107,6 +109,12 @@ impl<'a> Reader<'_, 'a> {
             return Found::Basic(*basic);
         }
         self.look_up_abbreviated(text, name)
+    }
+
+    /// Whether an option exists in the family of the rules.
+    fn has(&self, extension: &Extension, index: usize) -> bool {
+        let only = extension.options.get(index).and_then(|option| option.family);
+        only.is_none_or(|only| self.context.family.is_none_or(|family| family == only))
     }
 
     /// The one option that begins like this.

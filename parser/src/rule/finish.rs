@@ -100,7 +100,9 @@ impl<'a> Reader<'_, 'a> {
             if extension.fills {
                 self.fill(&one, &mut options);
             }
-            self.check(&one, &mut options, &matches);
+            if self.check(&one, &mut options, &matches) {
+                continue;
+            }
             let used = ExtensionUse { extension, options, span };
             match self.target_use == Some(number) {
                 true => target = Some(used),
@@ -128,21 +130,22 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    /// Checks one use against its declaration.
+    /// Checks one use against its declaration; true if nothing of it is left.
     fn check(
         &mut self,
         used: &Use,
         options: &mut Vec<OptionUse<'a>>,
         matches: &[ExtensionUse<'a>],
-    ) {
+    ) -> bool {
         let extension = used.extension;
         self.check_place(used);
         if used.faulty {
-            return;
+            return false;
         }
         if !extension.protocols.is_empty() {
-            self.check_protocol(used);
+            self.check_protocol(used, options);
         }
+        let mut vanishes = false;
         for requirement in extension.requirements {
             if let Some(message) = unmet(extension, requirement, options) {
                 self.error("missing-option", message, used.span);
@@ -157,9 +160,11 @@ impl<'a> Reader<'_, 'a> {
                 protocol: self.protocol,
                 matches,
                 span: used.span,
+                vanishes: &mut vanishes,
                 diagnostics: self.diagnostics,
             });
         }
+        vanishes
     }
 
     fn check_place(&mut self, used: &Use) {
@@ -198,10 +203,10 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    fn check_protocol(&mut self, used: &Use) {
+    fn check_protocol(&mut self, used: &Use, options: &[OptionUse<'_>]) {
         let extension = used.extension;
         // iptables-nft turns tcp and udp into expressions of its own and takes `! -p tcp`, too.
-        let native = matches!(extension.name, "tcp" | "udp")
+        let native = crate::matches::native::is_native(extension, options)
             && self.context.backend != Some(Backend::Legacy);
         let named = matches!(self.protocol, Some(Negatable { negated, value })
             if (native || !negated) && extension.protocols.contains(&value));

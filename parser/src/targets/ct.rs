@@ -8,24 +8,52 @@
 //! | `--zone, --zone-orig, --zone-reply` | `Number`, or `Text` `mark` |
 
 use crate::arguments::{Argument, Context, Custom, Fault, number};
-use crate::extension::{Extension, OptionDecl, Requirement, fixed};
+use crate::extension::{Completion, Extension, OptionDecl, fixed};
 use crate::syntax::{TableName, Value};
 use crate::words::Word;
 
-pub(super) static EXTENSION: Extension = Extension::of_target("CT", OPTIONS)
-    .tables(&[TableName::Raw])
-    .requires(&[Requirement::AtMostOneOf(&["zone-orig", "zone-reply", "zone"])]);
+pub(super) static EXTENSION: Extension =
+    Extension::of_target("CT", OPTIONS).tables(&[TableName::Raw]).complete(keep_one_zone);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("notrack"),
     OptionDecl::new("helper", Argument::Bare(15)),
     OptionDecl::new("timeout", Argument::Bare(31)),
-    OptionDecl::new("ctevents", Argument::Bits(EVENTS)),
-    OptionDecl::new("expevents", Argument::Bits(EXPECTATION_EVENTS)),
+    OptionDecl::new("ctevents", Argument::ExactBits(EVENTS)),
+    OptionDecl::new("expevents", Argument::ExactBits(EXPECTATION_EVENTS)),
     OptionDecl::new("zone-orig", Argument::Custom(&ZONE)),
     OptionDecl::new("zone-reply", Argument::Custom(&ZONE)),
     OptionDecl::new("zone", Argument::Custom(&ZONE)),
 ];
+
+/// The kernel has one zone and one direction: the zone that is given last, and both directions
+/// unless only one was named. Zone 0 is no zone.
+fn keep_one_zone(completion: &mut Completion<'_, '_>) {
+    let zones = ["zone-orig", "zone-reply", "zone"];
+    let last = zones
+        .into_iter()
+        .filter(|name| completion.has(name))
+        .max_by_key(|name| completion.span_of(name).start);
+    let Some(last) = last else { return };
+    let marked = zones.iter().any(|name| completion.value(name) == Some(&fixed("mark")));
+    let value = match completion.value(last) {
+        _ if marked => fixed("mark"),
+        Some(Value::Number(zone)) => Value::Number(*zone),
+        _ => return,
+    };
+    let name = match (completion.has("zone-orig"), completion.has("zone-reply")) {
+        (true, false) => "zone-orig",
+        (false, true) => "zone-reply",
+        _ => "zone",
+    };
+    let span = completion.span_of(last);
+    for zone in zones {
+        completion.remove(zone);
+    }
+    if value != Value::Number(0) {
+        completion.fill_at(name, value, span);
+    }
+}
 
 /// The events; bit n is the kernel's event n (nf_conntrack_common.h, `IPCT_*`).
 const EVENTS: &[(&str, u32)] = &[
@@ -43,11 +71,17 @@ const EVENTS: &[(&str, u32)] = &[
 
 const EXPECTATION_EVENTS: &[(&str, u32)] = &[("new", 1)];
 
-static ZONE: Custom = Custom { words: 1, parse: zone, print };
+static ZONE: Custom = Custom {
+    words: 1,
+    form: "0-65535|mark",
+    samples: &["0", "7", "65535", "mark"],
+    parse: zone,
+    print,
+};
 
 fn zone<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     match words.first().map_or("", |word| word.text.as_ref()) {
-        "mark" => Ok(fixed("mark")),
+        text if text.eq_ignore_ascii_case("mark") => Ok(fixed("mark")),
         text => number::number(text, 65_535).map(Value::Number),
     }
 }

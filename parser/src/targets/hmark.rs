@@ -18,26 +18,31 @@ pub(super) static EXTENSION: Extension = Extension::of_target("HMARK", OPTIONS)
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hmark-src-prefix", Argument::Number(128)),
     OptionDecl::new("hmark-dst-prefix", Argument::Number(128)),
-    OptionDecl::new("hmark-sport-mask", Argument::Hex(0xffff)),
-    OptionDecl::new("hmark-dport-mask", Argument::Hex(0xffff)),
-    OptionDecl::new("hmark-spi-mask", Argument::WideHex),
-    OptionDecl::new("hmark-sport", Argument::Hex(0xffff)),
-    OptionDecl::new("hmark-dport", Argument::Hex(0xffff)),
-    OptionDecl::new("hmark-spi", Argument::WideHex),
-    OptionDecl::new("hmark-proto-mask", Argument::Hex(0xff)),
-    OptionDecl::new("hmark-rnd", Argument::WideHex),
-    OptionDecl::new("hmark-mod", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hmark-sport-mask", Argument::WideHex(0xffff, 4)),
+    OptionDecl::new("hmark-dport-mask", Argument::WideHex(0xffff, 4)),
+    OptionDecl::new("hmark-spi-mask", Argument::WideHex(0xffff_ffff, 8)),
+    OptionDecl::new("hmark-sport", Argument::WideHex(0xffff, 4)),
+    OptionDecl::new("hmark-dport", Argument::WideHex(0xffff, 4)),
+    OptionDecl::new("hmark-spi", Argument::WideHex(0xffff_ffff, 8)),
+    OptionDecl::new("hmark-proto-mask", Argument::WideHex(0xff, 2)),
+    OptionDecl::new("hmark-rnd", Argument::WideHex(0xffff_ffff, 8)),
+    OptionDecl::new("hmark-mod", Argument::Between(1, u32::MAX as u64)),
     OptionDecl::new("hmark-offset", Argument::Number(u32::MAX as u64)),
     OptionDecl::new("hmark-tuple", Argument::Bare(255)),
 ];
 
 /// `--hmark-tuple` is printed as the masks that it stands for, but for `ct`.
 fn complete(completion: &mut Completion<'_, '_>) {
+    let general = ["hmark-rnd", "hmark-mod", "hmark-offset"];
+    if completion.options.iter().all(|option| general.contains(&option.option.name)) {
+        let message = "`HMARK` needs `--hmark-tuple` or what it is made of";
+        completion.refuse("missing-option", message, completion.span);
+    }
     let Some(Value::Text(tuple)) = completion.value("hmark-tuple").cloned() else { return };
     completion.options.retain(|option| option.option.name != "hmark-tuple");
     let length = if completion.family() == Family::Ipv4 { 32 } else { 128 };
     for field in tuple.split(',') {
-        match field {
+        match field.to_ascii_lowercase().as_str() {
             "src" => completion.fill("hmark-src-prefix", Value::Number(length)),
             "dst" => completion.fill("hmark-dst-prefix", Value::Number(length)),
             "sport" => completion.fill("hmark-sport-mask", Value::Number(0xffff)),

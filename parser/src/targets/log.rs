@@ -39,7 +39,13 @@ const LEVELS: &[(&str, u64)] = &[
     ("debug", 7),
 ];
 
-static LEVEL: Custom = Custom { words: 1, parse: level, print };
+static LEVEL: Custom = Custom {
+    words: 1,
+    form: "0-7|NAME",
+    samples: &["0", "4", "7", "debug", "warning", "error", "info"],
+    parse: level,
+    print,
+};
 
 fn level<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let text = words.first().map_or("", |word| word.text.as_ref());

@@ -42,7 +42,22 @@ const IPV6: &[&[&str]] = &[
     &["icmp6-reject-route", "reject-route"],
 ];
 
-static WITH: Custom = Custom { words: 1, parse, print };
+static WITH: Custom = Custom {
+    words: 1,
+    form: "ANSWER",
+    samples: &[
+        "icmp-net-unreachable",
+        "host-unreach",
+        "tcp-reset",
+        "icmp-admin-prohibited",
+        "icmp6-no-route",
+        "adm-prohibited",
+        "policy-fail",
+        "icmp-proto",
+    ],
+    parse,
+    print,
+};
 
 /// A name or its beginning.
 fn parse<'a>(words: &[Word<'a>], context: &Context) -> Result<Value<'a>, Fault> {

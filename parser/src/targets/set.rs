@@ -11,6 +11,9 @@ use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 
 pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
     .requires(&[
+        Requirement::Needs("map-mark", "map-set"),
+        Requirement::Needs("map-prio", "map-set"),
+        Requirement::Needs("map-queue", "map-set"),
         Requirement::OneOf(&["add-set", "del-set", "map-set"]),
         Requirement::AtMostOneOf(&["add-set", "map-set"]),
         Requirement::AtMostOneOf(&["del-set", "map-set"]),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `--src-pfx, --dst-pfx` | `Address` |
 
+use super::prefix;
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
 use crate::syntax::{Family, TableName};
@@ -11,7 +12,9 @@ use crate::syntax::{Family, TableName};
 pub(super) static EXTENSION: Extension = Extension::of_target("SNPT", OPTIONS)
     .family(Family::Ipv6)
     .tables(&[TableName::Mangle])
-    .requires(&[Requirement::OneOf(&["src-pfx"]), Requirement::OneOf(&["dst-pfx"])]);
+    .chains(&["INPUT", "POSTROUTING"])
+    .requires(&[Requirement::OneOf(&["src-pfx"]), Requirement::OneOf(&["dst-pfx"])])
+    .complete(prefix::check);
 
 const OPTIONS: &[OptionDecl] =
-    &[OptionDecl::new("src-pfx", Argument::Network), OptionDecl::new("dst-pfx", Argument::Network)];
+    &[OptionDecl::new("src-pfx", Argument::Address), OptionDecl::new("dst-pfx", Argument::Address)];

@@ -16,7 +16,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("SYNPROXY", OPTION
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("sack-perm"),
     OptionDecl::flag("timestamp"),
-    OptionDecl::new("wscale", Argument::Number(14)),
+    OptionDecl::new("wscale", Argument::Number(u8::MAX as u64)),
     OptionDecl::new("mss", Argument::Number(65_535)),
     OptionDecl::flag("ecn"),
 ];

@@ -16,7 +16,13 @@ pub(super) static EXTENSION: Extension = Extension::of_target("TCPOPTSTRIP", OPT
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("strip-options", Argument::Custom(&STRIPPED))];
 
-static STRIPPED: Custom = Custom { words: 1, parse, print };
+static STRIPPED: Custom = Custom {
+    words: 1,
+    form: "OPTION,...",
+    samples: &["mss", "wscale,sack", "19,8", "timestamp", "2", "255"],
+    parse,
+    print,
+};
 
 /// The options by name.
 const NAMES: &[(&str, u64)] =

@@ -18,7 +18,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("TPROXY", OPTIONS)
     .requires(&[Requirement::OneOf(&["on-port"])]);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("on-port", Argument::Port),
+    OptionDecl::new("on-port", Argument::DecimalPort),
     OptionDecl::new("on-ip", Argument::Host).filled(any_address),
     OptionDecl::new("tproxy-mark", Argument::MaskedMark).filled(|_| Value::Masked(0, 0)),
 ];

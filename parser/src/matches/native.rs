@@ -1,0 +1,45 @@
+//! What iptables-nft makes of the ports of TCP and UDP, for which it has expressions of its own.
+
+use crate::extension::{Completion, Extension};
+use crate::syntax::{Backend, OptionUse, Value};
+
+/// Every port.
+const ALL: Value<'static> = Value::Range(0, u16::MAX as u64);
+
+/// Whether these options become an expression of nftables rather than the match of the kernel:
+/// all but `--tcp-option`, if any of them asks for something.
+pub(crate) fn is_native(extension: &Extension, options: &[OptionUse<'_>]) -> bool {
+    let asks = |option: &OptionUse<'_>| {
+        option.negated || option.option.omitted.is_none_or(|value| *value != option.value)
+    };
+    matches!(extension.name, "tcp" | "udp")
+        && options.iter().any(asks)
+        && !options.iter().any(|option| option.option.name == "tcp-option")
+}
+
+/// iptables-nft turns `! --dport 0:5` into `--dport 6:65535` and forgets `! --dport 0:65535`;
+/// iptables-legacy keeps the one and prints nothing for the other.
+pub(super) fn complete(completion: &mut Completion<'_, '_>) {
+    let native = is_native(completion.extension, completion.options)
+        && completion.context.backend != Some(Backend::Legacy);
+    if !native {
+        return;
+    }
+    let mut forgotten = false;
+    for name in ["sport", "dport"] {
+        for option in completion.options.iter_mut().filter(|option| option.option.name == name) {
+            match &mut option.value {
+                Value::Range(0, high) if option.negated && *high < u64::from(u16::MAX) => {
+                    option.value = Value::Range(*high + 1, u64::from(u16::MAX));
+                    option.negated = false;
+                }
+                value if option.negated && *value == ALL => forgotten = true,
+                _ => {}
+            }
+        }
+        if forgotten {
+            completion.forget(name, &ALL);
+        }
+    }
+    *completion.vanishes |= forgotten && completion.options.is_empty();
+}

@@ -1,0 +1,235 @@
+//! iptables itself judges: what it accepts is printed as it saves it, and what it refuses is refused.
+//!
+//! Rules are made at random from the declarations of all extensions, for both families and both
+//! backends, loaded by the real iptables-restore in a namespace, and compared. Needs root; without
+//! it the test says that it was skipped, and fails where `CI` is set.
+//!
+//! `NATTRACE_JUDGE_RULES` is the number of rules for each family and backend,
+//! `NATTRACE_JUDGE_SEED` repeats a run, `NATTRACE_JUDGE_ABOUT` picks extensions by name.
+
+#[path = "judge/argument.rs"]
+mod argument;
+#[path = "judge/generate.rs"]
+mod generate;
+#[path = "judge/iptables.rs"]
+mod iptables;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use fastrand::Rng;
+use generate::{Case, LEAF, USER};
+use iptables::Answer;
+use nattrace_parser::extension::{EXTENSIONS, Extension};
+use nattrace_parser::syntax::{Backend, Family, TableName};
+use nattrace_parser::{EmitOptions, Origin, Severity, emit_rules, parse_rules_of};
+
+/// How many rules are loaded at once where all are likely to be taken.
+const BATCH: usize = 40;
+
+/// How many rules are tried for each family and backend.
+const RULES: usize = 4_000;
+
+/// What we say of one rule.
+#[derive(Clone, Debug, PartialEq)]
+enum Ours {
+    Printed(Vec<String>),
+    Refused(String),
+    /// It depends on what only the host knows.
+    Unsure,
+}
+
+/// A text with these rules of one table.
+fn text(table: TableName, lines: &[&str]) -> String {
+    let mut text = format!("*{}\n", table.as_str());
+    for chain in table.builtin_chains() {
+        let _ = writeln!(text, ":{chain} ACCEPT [0:0]");
+    }
+    let _ = writeln!(text, ":{LEAF} - [0:0]\n:{USER} - [0:0]");
+    for line in lines {
+        let _ = writeln!(text, "{line}");
+    }
+    text.push_str("COMMIT\n");
+    text
+}
+
+fn ours(text: &str, family: Family, backend: Backend) -> Ours {
+    let origin = Origin { family: Some(family), backend: Some(backend) };
+    let (rules, diagnostics) = parse_rules_of(text, origin);
+    let of = |severity| diagnostics.iter().find(|one| one.severity == severity);
+    if let Some(error) = of(Severity::Error) {
+        return Ours::Refused(format!("{}: {}", error.code, error.message));
+    }
+    // What a name stands for, only the host knows.
+    let unsure = ["host-name", "owner-name"];
+    if diagnostics.iter().any(|one| unsure.contains(&one.code)) {
+        return Ours::Unsure;
+    }
+    let printed = emit_rules(&rules, EmitOptions::default());
+    Ours::Printed(printed.lines().filter(|l| l.starts_with("-A ")).map(str::to_owned).collect())
+}
+
+/// The tally of one family and backend.
+#[derive(Debug, Default)]
+struct Tally {
+    accepted: usize,
+    refused: usize,
+    unsure: usize,
+    missing: BTreeMap<&'static str, usize>,
+    differences: Vec<String>,
+}
+
+impl Tally {
+    fn compare(&mut self, case: &Case, ours: &Ours, theirs: &Answer) {
+        match (ours, theirs) {
+            (_, Answer::Missing) => *self.missing.entry(case.about.name).or_default() += 1,
+            (Ours::Unsure, _) => self.unsure += 1,
+            (Ours::Printed(ours), Answer::Saved(theirs)) if ours == theirs => self.accepted += 1,
+            (Ours::Refused(_), Answer::Refused(_)) => self.refused += 1,
+            _ => {
+                let theirs = match theirs {
+                    Answer::Saved(lines) => format!("saved   {}", lines.join("\n          ")),
+                    Answer::Refused(said) => format!("refused {}", said.trim()),
+                    Answer::Missing => String::new(),
+                };
+                let ours = match ours {
+                    Ours::Printed(lines) => format!("printed {}", lines.join("\n          ")),
+                    Ours::Refused(said) => format!("refused {said}"),
+                    Ours::Unsure => String::new(),
+                };
+                self.differences.push(format!(
+                    "[{}] {} {}\n  we:     {ours}\n  kernel: {theirs}",
+                    case.about.name,
+                    case.table.as_str(),
+                    case.line
+                ));
+            }
+        }
+    }
+}
+
+/// Tries all cases: those that we accept in batches, then what remains one by one.
+fn run(cases: &[Case], family: Family, backend: Backend) -> Tally {
+    let alone = |case: &Case| text(case.table, &[&case.line]);
+    let ours: Vec<Ours> = cases.iter().map(|case| ours(&alone(case), family, backend)).collect();
+    let mut tally = Tally::default();
+    let mut single: Vec<usize> = Vec::new();
+    let mut batches: Vec<(TableName, Vec<usize>)> = Vec::new();
+    let mut open: BTreeMap<TableName, Vec<usize>> = BTreeMap::new();
+    for (index, case) in cases.iter().enumerate() {
+        if !matches!(ours[index], Ours::Printed(_)) {
+            single.push(index);
+            continue;
+        }
+        let batch = open.entry(case.table).or_default();
+        batch.push(index);
+        if batch.len() == BATCH {
+            batches.push((case.table, std::mem::take(batch)));
+        }
+    }
+    batches.extend(open);
+    // Chains print in their order, so only a batch of one chain after the other compares as a whole.
+    let order = |table: TableName, index: &usize| {
+        let chain = cases[*index].line.split(' ').nth(1).unwrap_or_default();
+        let builtin = table.builtin_chains();
+        (builtin.iter().position(|name| *name == chain).unwrap_or(builtin.len()), *index)
+    };
+    for (table, batch) in &mut batches {
+        batch.sort_by_key(|index| order(*table, index));
+    }
+    let texts: Vec<String> = batches
+        .iter()
+        .map(|(table, batch)| {
+            let lines: Vec<&str> = batch.iter().map(|index| cases[*index].line.as_str()).collect();
+            text(*table, &lines)
+        })
+        .collect();
+    for ((_, batch), answer) in batches.iter().zip(iptables::judge(family, backend, &texts)) {
+        let expected: Vec<&String> = batch
+            .iter()
+            .flat_map(|index| match &ours[*index] {
+                Ours::Printed(lines) => lines.as_slice(),
+                _ => &[],
+            })
+            .collect();
+        match answer {
+            Answer::Saved(lines) if lines.iter().eq(expected) => tally.accepted += batch.len(),
+            _ => single.extend(batch),
+        }
+    }
+    let texts: Vec<String> = single.iter().map(|index| alone(&cases[*index])).collect();
+    for (index, answer) in single.iter().zip(iptables::judge(family, backend, &texts)) {
+        tally.compare(&cases[*index], &ours[*index], &answer);
+    }
+    tally
+}
+
+fn number_from(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn generated_rules_print_as_iptables_saves_them() {
+    if let Err(reason) = iptables::available() {
+        assert!(std::env::var_os("CI").is_none(), "CI must be able to ask iptables: {reason}");
+        println!("skipped: no namespace with iptables: {reason}");
+        return;
+    }
+    let seed = number_from("NATTRACE_JUDGE_SEED").unwrap_or_else(|| fastrand::u64(..));
+    let count = number_from("NATTRACE_JUDGE_RULES").map_or(RULES, |count| count as usize);
+    let about = std::env::var("NATTRACE_JUDGE_ABOUT").ok();
+    println!("NATTRACE_JUDGE_SEED={seed}");
+    let combinations = [
+        (Family::Ipv4, Backend::Nft),
+        (Family::Ipv6, Backend::Nft),
+        (Family::Ipv4, Backend::Legacy),
+        (Family::Ipv6, Backend::Legacy),
+    ];
+    let tallies = std::thread::scope(|scope| {
+        let threads: Vec<_> = combinations
+            .into_iter()
+            .map(|(family, backend)| {
+                let about = about.as_deref();
+                scope.spawn(move || run(&cases(seed, count, about, family), family, backend))
+            })
+            .collect();
+        threads.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
+    });
+    let mut differences = 0;
+    for ((family, backend), tally) in combinations.iter().zip(&tallies) {
+        println!(
+            "{family:?} {backend:?}: {} accepted alike, {} refused alike, {} unsure, \
+             not in this kernel: {:?}, {} differences",
+            tally.accepted,
+            tally.refused,
+            tally.unsure,
+            tally.missing,
+            tally.differences.len()
+        );
+        for difference in &tally.differences {
+            println!("{difference}");
+        }
+        differences += tally.differences.len();
+    }
+    assert_eq!(differences, 0, "NATTRACE_JUDGE_SEED={seed} repeats this");
+}
+
+/// The same rules for both backends of a family.
+fn cases(seed: u64, count: usize, about: Option<&str>, family: Family) -> Vec<Case> {
+    let wanted = |extension: &&&'static Extension| {
+        about.is_none_or(|names| names.split(',').any(|name| name == extension.name))
+    };
+    let extensions: Vec<&'static Extension> =
+        EXTENSIONS.iter().copied().flatten().filter(wanted).copied().collect();
+    let mut rng = Rng::with_seed(seed);
+    let mut cases = Vec::with_capacity(count);
+    while cases.len() < count {
+        for extension in &extensions {
+            let foreign = extension.family.is_some_and(|only| only != family);
+            if !foreign || rng.usize(..20) == 0 {
+                cases.push(generate::case(extension, family, &mut rng));
+            }
+        }
+    }
+    cases
+}
