@@ -195,10 +195,8 @@ impl Argument {
             Self::DashRange(max) => number::range(found, '-', max),
             Self::Port => port::port(found, context).map(|port| Value::Number(u64::from(port))),
             Self::PortRange => port::range(found, context),
-            Self::DecimalPort => {
-                port::decimal(found, context).map(|port| Value::Number(u64::from(port)))
-            }
-            Self::DecimalPortRange => port::decimal_range(found, context),
+            Self::DecimalPort => port::decimal(found).map(|port| Value::Number(u64::from(port))),
+            Self::DecimalPortRange => port::decimal_range(found),
             Self::PortList => port::list(found, context),
             Self::Mark | Self::MaskedMark => mark::mark(found),
             Self::MarkOperand(operation) => mark::operand(found, operation),

@@ -336,6 +336,17 @@ impl<'a> Completion<'_, 'a> {
         }
     }
 
+    /// Refuses what can't be the name of a file of the kernel (proc).
+    pub(crate) fn refuse_file_name(&mut self, name: &str) {
+        if let Some(Value::Text(text)) = self.value(name)
+            && (text.is_empty() || text == "." || text == ".." || text.contains('/'))
+        {
+            let message = format!("`{text}` can't be the name of a file");
+            let span = self.span_of(name);
+            self.refuse("invalid-text", message, span);
+        }
+    }
+
     /// Refuses a range whose first end is above the second.
     pub(crate) fn refuse_reversed(&mut self, name: &str) {
         if let Some(Value::Range(low, high)) = self.value(name)

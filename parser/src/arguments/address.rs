@@ -37,17 +37,33 @@ pub(crate) fn network(text: &str, family: Option<Family>) -> Result<AddressMask,
     })
 }
 
-/// `ADDRESS[/MASK]` as getaddrinfo(3) reads it: the last part of an IPv4 address fills what is left.
+/// `ADDRESS[/MASK]` as getaddrinfo(3) reads it: the last part of an IPv4 address fills what is left,
+/// and a mask that stands for no prefix for the whole address.
 pub(crate) fn guided(text: &str, family: Option<Family>) -> Result<AddressMask, Fault> {
-    let host = text.split('/').next().unwrap_or(text);
-    if host.matches('.').count() < 3
-        && family != Some(Family::Ipv6)
-        && let Some(filled) = filled_v4(host)
-    {
-        let rest = text.get(host.len()..).unwrap_or_default();
-        return address(&format!("{}{rest}", Ipv4Addr::from_bits(filled)), family);
-    }
-    address(text, family)
+    let (host, mask) = match text.split_once('/') {
+        Some((host, mask)) => (host, Some(mask)),
+        None => (text, None),
+    };
+    let filled = filled_v4(host).filter(|_| family != Some(Family::Ipv6));
+    let host = filled.map_or_else(|| host.to_owned(), |bits| Ipv4Addr::from_bits(bits).to_string());
+    let whole = address(&host, family)?;
+    let Some(mask) = mask else { return Ok(whole) };
+    let length = number::parse(mask).and_then(|length| u32::try_from(length).ok());
+    Ok(match whole {
+        AddressMask::V4(host, full) => {
+            let mask = match length.and_then(length_mask_v4).or_else(|| loose_v4(mask)) {
+                Some(mask) => mask,
+                None => mask_v4(mask)?,
+            };
+            let is_prefix = mask.leading_ones() == mask.count_ones();
+            AddressMask::V4(host, if is_prefix { mask } else { full })
+        }
+        AddressMask::V6(host, full) => {
+            let mask = mask_v6(mask)?;
+            let is_prefix = mask.leading_ones() == mask.count_ones();
+            AddressMask::V6(host, if is_prefix { mask } else { full })
+        }
+    })
 }
 
 /// The same with its host bits cleared.

@@ -56,8 +56,18 @@ fn parse_ports(text: &str) -> Result<Ports, Fault> {
     };
     let dashed =
         ports.split_once('-').filter(|_| crate::services::port(ports, context.protocol).is_none());
-    let (low, high) = dashed.unwrap_or((ports, ports));
-    let (low, high) = (port::port(low, context)?, port::port(high, context)?);
+    // Only a single port may have a name.
+    let number = |text: &str| {
+        let number = number::parse(text).and_then(|number| u16::try_from(number).ok());
+        number.ok_or_else(|| Fault::expected("invalid-port", "a port from 0 to 65535", text))
+    };
+    let (low, high) = match dashed {
+        Some((low, high)) => (number(low)?, number(high)?),
+        None => {
+            let port = port::port(ports, context)?;
+            (port, port)
+        }
+    };
     if low > high {
         let message = format!("the port range `{}` is empty", clip(ports));
         return Err(Fault::new("invalid-range", message).help("write the lower port first"));

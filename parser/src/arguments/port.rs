@@ -52,7 +52,7 @@ pub(crate) fn range(text: &str, context: &Context) -> Result<Value<'static>, Fau
 }
 
 /// One port as getaddrinfo(3) of glibc reads it: decimal whatever it begins with, cut to 16 bits.
-pub(crate) fn decimal(text: &str, context: &Context) -> Result<u16, Fault> {
+pub(crate) fn decimal(text: &str) -> Result<u16, Fault> {
     let digits = text.trim_start_matches(number::BLANKS);
     let (negative, digits) = match digits.strip_prefix('-') {
         Some(digits) => (true, digits),
@@ -73,17 +73,18 @@ pub(crate) fn decimal(text: &str, context: &Context) -> Result<u16, Fault> {
     if number::parse(text).is_some() {
         return Err(invalid(text).help("only decimal ports are taken here"));
     }
-    port(text, context)
+    // The services of every protocol count here.
+    port(text, &Context::default())
 }
 
 /// A port or a range of such ports; a reversed one is taken, and never matches.
-pub(crate) fn decimal_range(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+pub(crate) fn decimal_range(text: &str) -> Result<Value<'static>, Fault> {
     let Some((low, high)) = text.split_once(':') else {
-        let port = u64::from(decimal(text, context)?);
+        let port = u64::from(decimal(text)?);
         return Ok(Value::Range(port, port));
     };
-    let low = decimal(low, context)?;
-    let high = if high.is_empty() { u16::MAX } else { decimal(high, context)? };
+    let low = decimal(low)?;
+    let high = if high.is_empty() { u16::MAX } else { decimal(high)? };
     Ok(Value::Range(u64::from(low), u64::from(high)))
 }
 

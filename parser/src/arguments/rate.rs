@@ -15,7 +15,7 @@ const SCALE: u64 = 10_000;
 const ONE: f64 = 2_147_483_648.0;
 
 /// The seconds of a unit, of which any beginning may be written.
-fn seconds(unit: &str) -> Option<u64> {
+pub(crate) fn seconds(unit: &str) -> Option<u64> {
     let units = [("second", 1), ("minute", 60), ("hour", 3_600), ("day", 86_400)];
     let starts =
         |name: &str| name.get(..unit.len()).is_some_and(|start| start.eq_ignore_ascii_case(unit));
@@ -29,14 +29,28 @@ pub(crate) fn rate(text: &str) -> Result<Value<'static>, Fault> {
     })
 }
 
+/// What atoi(3) reads: the digits that a text begins with.
+pub(crate) fn leading_number(text: &str) -> Option<u64> {
+    let text = text.trim_start_matches(super::number::BLANKS);
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    text.get(..digits)?.parse().ok()
+}
+
 /// The same for a kernel that counts `scale` units a second.
 pub(crate) fn scaled(text: &str, scale: u64) -> Option<Value<'static>> {
     let (count, unit) = text.split_once('/').unwrap_or((text, "second"));
-    let count: u64 = count.parse().ok().filter(|&count| count > 0)?;
+    let count = leading_number(count).filter(|&count| count > 0)?;
     let period = scale.checked_mul(seconds(unit)?)? / count;
     if period == 0 {
         return None;
     }
+    Some(in_units(period, scale))
+}
+
+/// A period in the unit that tells it best.
+pub(crate) fn in_units(period: u64, scale: u64) -> Value<'static> {
+    let period = period.max(1);
     let mut best = None;
     for (seconds, _) in UNITS {
         let whole = scale * u64::from(seconds);
@@ -45,7 +59,7 @@ pub(crate) fn scaled(text: &str, scale: u64) -> Option<Value<'static>> {
         }
         best = Some(Value::Rate { count: whole / period, seconds });
     }
-    best
+    best.unwrap_or(Value::Rate { count: 0, seconds: 1 })
 }
 
 pub(crate) fn print_rate(count: u64, seconds: u32, out: &mut String) {

@@ -7,15 +7,29 @@
 //! | `--connbytes-dir` | `Text`: `original`, `reply` or `both` |
 
 use crate::arguments::{Argument, Context, Custom, Fault, number};
-use crate::extension::{Extension, OptionDecl, Requirement};
+use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::Value;
 use crate::words::Word;
 
-pub(super) static EXTENSION: Extension = Extension::of_match("connbytes", OPTIONS).requires(&[
-    Requirement::OneOf(&["connbytes"]),
-    Requirement::OneOf(&["connbytes-mode"]),
-    Requirement::OneOf(&["connbytes-dir"]),
-]);
+pub(super) static EXTENSION: Extension = Extension::of_match("connbytes", OPTIONS)
+    .requires(&[
+        Requirement::OneOf(&["connbytes"]),
+        Requirement::OneOf(&["connbytes-mode"]),
+        Requirement::OneOf(&["connbytes-dir"]),
+    ])
+    .complete(complete);
+
+/// The kernel holds a reversed range for a negated one, so that one number has no opposite.
+fn complete(completion: &mut Completion<'_, '_>) {
+    completion.refuse_reversed("connbytes");
+    for option in completion.options.iter_mut() {
+        if let Value::Range(from, to) = option.value
+            && from == to
+        {
+            option.negated = false;
+        }
+    }
+}
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("connbytes", Argument::Custom(&AMOUNT)).negatable(),

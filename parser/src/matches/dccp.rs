@@ -10,23 +10,17 @@
 use crate::arguments::Argument;
 use crate::extension::{Alias, Extension, OptionDecl};
 use crate::protocols;
-use crate::syntax::Value;
 
 pub(super) static EXTENSION: Extension =
     Extension::of_match("dccp", OPTIONS).protocols(&[protocols::DCCP]);
 
-/// Every port, which iptables-save leaves out (kernel-facts H5).
-const ANY_PORT: &Value<'static> = &Value::Range(0, 65_535);
-
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("sport", Argument::DecimalPortRange)
         .negatable()
-        .aliases(&[Alias::new("source-port")])
-        .omitted(ANY_PORT),
+        .aliases(&[Alias::new("source-port")]),
     OptionDecl::new("dport", Argument::DecimalPortRange)
         .negatable()
-        .aliases(&[Alias::new("destination-port")])
-        .omitted(ANY_PORT),
+        .aliases(&[Alias::new("destination-port")]),
     OptionDecl::new("dccp-types", Argument::Bits(TYPES)).negatable(),
     OptionDecl::new("dccp-option", Argument::Between(1, 255)).negatable(),
 ];

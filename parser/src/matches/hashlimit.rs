@@ -24,22 +24,25 @@ pub(super) static EXTENSION: Extension = Extension::of_match("hashlimit", OPTION
     ])
     .complete(complete);
 
+const NONE: &Value<'static> = &Value::Number(0);
+
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hashlimit-upto", Argument::Custom(&AMOUNT))
+        .negatable()
         .aliases(&[Alias::new("hashlimit")]),
-    OptionDecl::new("hashlimit-above", Argument::Custom(&AMOUNT)),
+    OptionDecl::new("hashlimit-above", Argument::Custom(&AMOUNT)).negatable(),
     OptionDecl::new("hashlimit-burst", Argument::Custom(&BURST)),
     OptionDecl::new("hashlimit-mode", Argument::ExactBits(MODES)),
     OptionDecl::new("hashlimit-name", Argument::Bare(254)),
-    OptionDecl::new("hashlimit-htable-size", Argument::Number(u32::MAX as u64)),
-    OptionDecl::new("hashlimit-htable-max", Argument::Number(u32::MAX as u64)),
-    OptionDecl::new("hashlimit-htable-gcinterval", Argument::Number(u32::MAX as u64))
+    OptionDecl::new("hashlimit-htable-size", Argument::Number(u32::MAX as u64)).omitted(NONE),
+    OptionDecl::new("hashlimit-htable-max", Argument::Number(u32::MAX as u64)).omitted(NONE),
+    OptionDecl::new("hashlimit-htable-gcinterval", Argument::Between(1, u32::MAX as u64))
         .omitted(&Value::Number(1_000)),
-    OptionDecl::new("hashlimit-htable-expire", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hashlimit-htable-expire", Argument::Between(1, u32::MAX as u64)),
     OptionDecl::new("hashlimit-srcmask", Argument::Number(128)),
     OptionDecl::new("hashlimit-dstmask", Argument::Number(128)),
     OptionDecl::flag("hashlimit-rate-match"),
-    OptionDecl::new("hashlimit-rate-interval", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hashlimit-rate-interval", Argument::Custom(&INTERVAL)),
 ];
 
 /// What a bucket is kept for (xt_hashlimit.h).
@@ -73,48 +76,86 @@ static BURST: Custom = Custom {
     print,
 };
 
-/// `COUNT/UNIT` of packets, or `COUNT[k|m]b/s` of bytes, which is kept as written.
+static INTERVAL: Custom = Custom {
+    words: 1,
+    form: "SECONDS",
+    samples: &["1", "5", "60"],
+    parse: |words, _| {
+        let text = words.first().map_or("", |word| word.text.as_ref());
+        rate::leading_number(text)
+            .filter(|seconds| (1..=i32::MAX as u64).contains(seconds))
+            .map(Value::Number)
+            .ok_or_else(|| Fault::expected("invalid-number", "a number of seconds", text))
+    },
+    print,
+};
+
+/// `COUNT/UNIT` of packets, as the kernel's period and the seconds of the unit; or `COUNT[k|m]b/s`
+/// of bytes, as the kernel's cost. [`complete`] makes of it what is printed.
 fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
-    let Some(word) = words.first() else { return Ok(Value::Flag) };
-    let text = word.text.as_ref();
-    if let Some(bytes) = text.strip_suffix("b/s").and_then(amount_of) {
-        return Ok(Value::Text(normal_bytes(bytes).into()));
+    let text = words.first().map_or("", |word| word.text.as_ref());
+    let invalid = || Fault::expected("invalid-rate", "a rate such as `10/sec` or `512kb/s`", text);
+    if let Some((count, _)) = text.split_once("b/s").filter(|(count, _)| !count.is_empty()) {
+        let factor = factor(count.bytes().last());
+        let bytes = rate::leading_number(count).filter(|&bytes| bytes > 0).ok_or_else(invalid)?;
+        let cost = bytes.checked_mul(factor).map(cost_of).filter(|&cost| cost > 1);
+        return cost.map(Value::Number).ok_or_else(invalid);
     }
-    rate::scaled(text, SCALE).ok_or_else(|| {
-        Fault::expected("invalid-rate", "a rate such as `10/sec` or `512kb/s`", text)
-    })
+    let (count, unit) = text.split_once('/').unwrap_or((text, "second"));
+    let seconds = rate::seconds(unit).ok_or_else(invalid)?;
+    let count = rate::leading_number(count).filter(|&count| count > 0).ok_or_else(invalid)?;
+    match SCALE * seconds / count {
+        0 => Err(invalid()),
+        period => Ok(Value::Range(period, seconds)),
+    }
 }
 
+/// A number with an optional unit.
 fn burst<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
-    let Some(word) = words.first() else { return Ok(Value::Flag) };
-    if word.text.strip_suffix('b').and_then(amount_of).is_some() {
-        return Ok(Value::Text(word.text.clone()));
+    let text = words.first().map_or("", |word| word.text.as_ref());
+    let digits = text.find(['k', 'm', 'b']).unwrap_or(text.len());
+    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
+    number::parse(number)
+        .filter(|&number| number > 0 && (!unit.is_empty() || number <= MOST))
+        .and_then(|number| number.checked_mul(factor(unit.bytes().next())))
+        .map(Value::Number)
+        .ok_or_else(|| {
+            Fault::expected("invalid-number", &format!("a burst from 1 to {MOST}"), text)
+        })
+}
+
+/// The largest burst of packets, and the largest table.
+const MOST: u64 = 1_000_000;
+const LARGEST_TABLE: u64 = 1_048_576;
+
+fn factor(unit: Option<u8>) -> u64 {
+    match unit {
+        Some(b'k') => 1 << 10,
+        Some(b'm') => 1 << 20,
+        _ => 1,
     }
-    number::number(&word.text, 1_000_000).map(Value::Number)
 }
 
-/// The bytes of digits and perhaps `k` or `m`.
-fn amount_of(text: &str) -> Option<u64> {
-    let (digits, unit) = match text.as_bytes().last()? {
-        b'k' => (text.strip_suffix('k')?, 1 << 10),
-        b'm' => (text.strip_suffix('m')?, 1 << 20),
-        _ => (text, 1),
-    };
-    let bytes = digits.parse::<u64>().ok()?.checked_mul(unit)?;
-    (bytes <= u64::from(u32::MAX)).then_some(bytes)
+/// The kernel's cost of 16 bytes at so many bytes a second.
+fn cost_of(bytes: u64) -> u64 {
+    let blocks = (bytes >> 4) & 0xffff_ffff;
+    u64::from(u32::MAX) / (blocks + 1).max(1)
 }
 
-/// A rate as the kernel's cost of 16 bytes and back, in the largest unit that fits.
-fn normal_bytes(bytes: u64) -> String {
+/// The bytes a second of a cost.
+fn bytes_of(cost: u64) -> u64 {
     let most = u64::from(u32::MAX);
-    let cost = most / ((bytes >> 4) + 1);
-    let bytes = most.checked_div(cost).unwrap_or(most).saturating_sub(1) << 4;
-    match bytes {
-        0 => "0b/s".to_owned(),
-        _ if bytes % (1 << 20) == 0 => format!("{}mb/s", bytes >> 20),
-        _ if bytes % (1 << 10) == 0 => format!("{}kb/s", bytes >> 10),
-        _ => format!("{bytes}b/s"),
+    (most.checked_div(cost).unwrap_or(most).saturating_sub(1)) << 4
+}
+
+/// A number of bytes in the largest unit that it reaches, and that `fits`.
+fn in_units(bytes: u64, fits: impl Fn(u64) -> bool) -> String {
+    for (unit, name) in [(1 << 20, "m"), (1 << 10, "k")] {
+        if bytes >= unit && fits(bytes & !(unit - 1)) {
+            return format!("{}{name}b", bytes / unit);
+        }
     }
+    format!("{bytes}b")
 }
 
 fn print(value: &Value<'_>, out: &mut String) {
@@ -127,24 +168,112 @@ fn print(value: &Value<'_>, out: &mut String) {
     }
 }
 
-/// A burst of packets is always printed; full masks never are.
+/// Turns the kernel's numbers into what is printed (hashlimit_mt_check and hashlimit_mt_save of
+/// iptables 1.8.9).
 fn complete(completion: &mut Completion<'_, '_>) {
-    if matches!(rate_of(completion), Some(Value::Rate { .. })) {
-        completion.fill("hashlimit-burst", Value::Number(5));
-    }
-    // Entries live as long as the unit of the rate; only another time is printed.
-    let lifetime = match rate_of(completion) {
-        Some(Value::Rate { seconds, .. }) => u64::from(*seconds) * 1_000,
-        _ => 15_000,
+    completion.refuse_file_name("hashlimit-name");
+    swap_negated(completion);
+    let rate_match = completion.has("hashlimit-rate-match");
+    let burst = match completion.value("hashlimit-burst") {
+        Some(Value::Number(burst)) => Some(*burst),
+        _ => None,
     };
-    completion.options.retain(|option| {
-        option.option.name != "hashlimit-htable-expire" || option.value != Value::Number(lifetime)
-    });
+    // Milliseconds: how long entries live, and what is not printed.
+    let (lifetime, hidden) = match rate_of(completion).cloned() {
+        Some(Value::Range(period, seconds)) => {
+            let period = if rate_match { period / seconds } else { period };
+            let printed = rate::in_units(period, SCALE);
+            let hidden = match printed {
+                Value::Rate { seconds, .. } => u64::from(seconds) * 1_000,
+                _ => 0,
+            };
+            set_rate(completion, printed);
+            if burst.is_some_and(|burst| burst > MOST) {
+                let message = format!("the burst is above {MOST}");
+                let span = completion.span_of("hashlimit-burst");
+                completion.refuse("invalid-number", message, span);
+            }
+            completion.fill("hashlimit-burst", Value::Number(5));
+            if rate_match {
+                completion.fill("hashlimit-rate-interval", Value::Number(seconds));
+            }
+            (seconds * 1_000, hidden)
+        }
+        Some(Value::Number(cost)) => {
+            let hidden = of_bytes(completion, cost, burst);
+            if rate_match {
+                completion.fill("hashlimit-rate-interval", Value::Number(1));
+            }
+            (hidden, hidden)
+        }
+        _ => return,
+    };
+    completion.fill("hashlimit-htable-expire", Value::Number(lifetime));
+    completion.forget("hashlimit-htable-expire", &Value::Number(hidden));
+    finish(completion, rate_match);
+}
+
+/// A rate of bytes and its burst; returns how long entries live.
+fn of_bytes(completion: &mut Completion<'_, '_>, cost: u64, burst: Option<u64>) -> u64 {
+    let bytes = bytes_of(cost);
+    let text = in_units(bytes, |rounded| cost_of(rounded) == cost);
+    set_rate(completion, Value::Text(format!("{text}/s").into()));
+    let Some(burst) = burst else { return 15_000 };
+    if burst < bytes || bytes == 0 {
+        let message = format!("a burst of bytes can't be below the {bytes} of one second");
+        let span = completion.span_of("hashlimit-burst");
+        completion.refuse("invalid-number", message, span);
+        return 60_000;
+    }
+    let text = in_units(bytes.saturating_mul(burst.div_ceil(bytes)), |_| true);
+    for option in completion.options.iter_mut() {
+        if option.option.name == "hashlimit-burst" {
+            option.value = Value::Text(text.clone().into());
+        }
+    }
+    60_000
+}
+
+/// `! --hashlimit-upto` is `--hashlimit-above` and the reverse.
+fn swap_negated(completion: &mut Completion<'_, '_>) {
+    let [upto, above, ..] = completion.extension.options else { return };
+    for option in completion.options.iter_mut().filter(|option| option.negated) {
+        option.option = if std::ptr::eq(option.option, upto) { above } else { upto };
+        option.negated = false;
+    }
+}
+
+/// Tables have a largest size; full masks and an interval of a second are not printed.
+fn finish(completion: &mut Completion<'_, '_>, rate_match: bool) {
     let full = if completion.family() == Family::Ipv4 { 32 } else { 128 };
-    let masks = ["hashlimit-srcmask", "hashlimit-dstmask"];
-    completion.options.retain(|option| {
-        !(masks.contains(&option.option.name) && option.value == Value::Number(full))
-    });
+    for name in ["hashlimit-srcmask", "hashlimit-dstmask"] {
+        if matches!(completion.value(name), Some(Value::Number(length)) if *length > full) {
+            let message = format!("expected a prefix length from 0 to {full}");
+            let span = completion.span_of(name);
+            completion.refuse("invalid-mask", message, span);
+        }
+        completion.forget(name, &Value::Number(full));
+    }
+    for option in completion.options.iter_mut() {
+        if let Value::Number(size) = &mut option.value
+            && matches!(option.option.name, "hashlimit-htable-size" | "hashlimit-htable-max")
+        {
+            *size = (*size).min(LARGEST_TABLE);
+        }
+    }
+    match rate_match {
+        true => completion.forget("hashlimit-rate-interval", &Value::Number(1)),
+        false => completion.remove("hashlimit-rate-interval"),
+    }
+}
+
+fn set_rate<'a>(completion: &mut Completion<'_, 'a>, value: Value<'a>) {
+    let rates = ["hashlimit-upto", "hashlimit-above"];
+    for option in completion.options.iter_mut() {
+        if rates.contains(&option.option.name) {
+            option.value = value.clone();
+        }
+    }
 }
 
 fn rate_of<'c, 'a>(completion: &'c Completion<'_, 'a>) -> Option<&'c Value<'a>> {

@@ -8,8 +8,10 @@
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
 use crate::protocols;
+use crate::syntax::Family;
 
 pub(super) static EXTENSION: Extension = Extension::of_match("osf", OPTIONS)
+    .family(Family::Ipv4)
     .protocols(&[protocols::TCP])
     .chains(&["PREROUTING", "INPUT", "FORWARD"])
     .requires(&[Requirement::OneOf(&["genre"])]);

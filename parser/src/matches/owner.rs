@@ -7,13 +7,14 @@
 //! | `--suppl-groups` | `Flag` |
 
 use crate::arguments::{Argument, Context, Custom, Fault, number};
-use crate::extension::{Extension, OptionDecl, Requirement};
+use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::Value;
 use crate::words::{Word, clip};
 
 pub(super) static EXTENSION: Extension = Extension::of_match("owner", OPTIONS)
     .chains(&["OUTPUT", "POSTROUTING"])
-    .requires(&[Requirement::AnyOption, Requirement::Needs("suppl-groups", "gid-owner")]);
+    .requires(&[Requirement::AnyOption, Requirement::Needs("suppl-groups", "gid-owner")])
+    .complete(check);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("socket-exists").negatable(),
@@ -21,6 +22,15 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("gid-owner", Argument::Custom(&ID)).negatable(),
     OptionDecl::flag("suppl-groups"),
 ];
+
+/// The groups are those of a group that was named before.
+fn check(completion: &mut Completion<'_, '_>) {
+    if completion.has("suppl-groups")
+        && completion.span_of("suppl-groups").start < completion.span_of("gid-owner").start
+    {
+        completion.refuse_option("suppl-groups", "`--gid-owner` before it");
+    }
+}
 
 static ID: Custom = Custom {
     words: 1,

@@ -22,7 +22,11 @@ const OPTIONS: &[OptionDecl] = &[
 /// The kernel knows no outgoing port of what is not bridged (kernel-facts E4).
 fn check(completion: &mut Completion<'_, '_>) {
     let out = completion.has("physdev-out") || completion.has("physdev-is-out");
-    if completion.chain == "OUTPUT" && out && !completion.has("physdev-is-bridged") {
+    let bridged = completion
+        .options
+        .iter()
+        .any(|option| option.option.name == "physdev-is-bridged" && !option.negated);
+    if completion.chain == "OUTPUT" && out && !bridged {
         let message = "`--physdev-out` can't be used in OUTPUT without `--physdev-is-bridged`";
         completion.refuse("wrong-chain", message, completion.span);
     }

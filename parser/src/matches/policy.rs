@@ -12,20 +12,21 @@
 
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement, fixed};
+use crate::syntax::OptionUse;
 
 pub(super) static EXTENSION: Extension = Extension::of_match("policy", OPTIONS)
     .repeats()
-    .requires(&[Requirement::OneOf(&["dir"])])
+    .requires(&[Requirement::OneOf(&["dir"]), Requirement::Needs("next", "strict")])
     .complete(complete);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("dir", Argument::Keyword(&[&["in"], &["out"]])),
-    OptionDecl::new("pol", Argument::Keyword(&[&["none"], &["ipsec"]])),
+    OptionDecl::new("dir", Argument::ExactKeyword(&[&["in"], &["out"]])),
+    OptionDecl::new("pol", Argument::ExactKeyword(&[&["none"], &["ipsec"]])),
     OptionDecl::flag("strict"),
     OptionDecl::new("reqid", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::new("spi", Argument::Hex(u32::MAX as u64)).negatable(),
     OptionDecl::new("proto", Argument::Keyword(PROTOCOLS)).negatable(),
-    OptionDecl::new("mode", Argument::Keyword(&[&["transport"], &["tunnel"]])).negatable(),
+    OptionDecl::new("mode", Argument::ExactKeyword(&[&["transport"], &["tunnel"]])).negatable(),
     OptionDecl::new("tunnel-dst", Argument::Address).negatable(),
     OptionDecl::new("tunnel-src", Argument::Address).negatable(),
     OptionDecl::flag("next"),
@@ -33,15 +34,28 @@ const OPTIONS: &[OptionDecl] = &[
 
 const PROTOCOLS: &[&[&str]] = &[&["ah", "51"], &["esp", "50"], &["ipcomp", "108"]];
 
+/// The most elements (xt_policy.h, `XT_POLICY_MAX_ELEM`).
+const MOST: usize = 4;
+
 /// Puts the options of each element in the order that they are printed in, and checks them.
 fn complete(completion: &mut Completion<'_, '_>) {
+    check_direction(completion);
     if completion.value("pol") == Some(&fixed("none")) {
-        let kept = ["dir", "pol", "strict"];
-        completion.options.retain(|option| kept.contains(&option.option.name));
+        for name in ["strict", "next"] {
+            if completion.has(name) {
+                let message = format!("`--{name}` can't stand with `--pol none`");
+                let span = completion.span_of(name);
+                completion.refuse("wrong-option", message, span);
+            }
+        }
+        completion.options.retain(|option| matches!(option.option.name, "dir" | "pol"));
+    } else {
+        completion.fill("pol", fixed("ipsec"));
     }
     let place = |name: &str| OPTIONS.iter().position(|option| option.name == name);
     let mut element = 0_usize;
-    let mut keyed: Vec<(usize, Option<usize>, _)> = Vec::with_capacity(completion.options.len());
+    let mut keyed: Vec<(usize, Option<usize>, OptionUse<'_>)> =
+        Vec::with_capacity(completion.options.len());
     for option in completion.options.drain(..) {
         let name = option.option.name;
         let general = matches!(name, "dir" | "pol" | "strict");
@@ -55,14 +69,54 @@ fn complete(completion: &mut Completion<'_, '_>) {
         }
         _ => None,
     });
-    let elements = keyed.iter().any(|(element, ..)| *element > 0);
-    completion.options.extend(keyed.into_iter().map(|(_, _, option)| option));
     if let Some((name, span)) = double {
         let message = format!("`--{name}` is given more than once for one element");
         completion.refuse("duplicate-option", message, span);
     }
-    if completion.has("strict") && !elements {
-        let message = "`--strict` needs an element such as `--proto esp`";
+    if element >= MOST {
+        let message = format!("more than {MOST} elements");
+        completion.refuse("too-long", message, completion.span);
+    }
+    let strict = keyed.iter().any(|(.., option)| option.option.name == "strict");
+    for number in 1..=element + 1 {
+        let options: Vec<&OptionUse<'_>> =
+            keyed.iter().filter(|(of, ..)| *of == number).map(|(.., option)| option).collect();
+        check_element(completion, strict, &options);
+    }
+    completion.options.extend(keyed.into_iter().map(|(_, _, option)| option));
+}
+
+/// The kernel knows the policy of what comes in before it is routed, and of what goes out after.
+fn check_direction(completion: &mut Completion<'_, '_>) {
+    let (input, output) = (fixed("in"), fixed("out"));
+    let wrong = match completion.chain {
+        "PREROUTING" | "INPUT" => completion.value("dir") == Some(&output),
+        "OUTPUT" | "POSTROUTING" => completion.value("dir") == Some(&input),
+        _ => false,
+    };
+    if wrong {
+        let message = format!("this `--dir` can't be used in {}", completion.chain);
+        let span = completion.span_of("dir");
+        completion.refuse("wrong-chain", message, span);
+    }
+}
+
+/// One element: not empty under `--strict`, and with addresses in tunnel mode only.
+fn check_element(completion: &mut Completion<'_, '_>, strict: bool, options: &[&OptionUse<'_>]) {
+    if strict && options.iter().all(|option| option.option.name == "next") {
+        let message = "`--strict` needs an element such as `--proto esp`, and none that is empty";
         completion.refuse("missing-option", message, completion.span);
+    }
+    let (tunnel, transport) = (fixed("tunnel"), fixed("transport"));
+    let tunnelled = options.iter().any(|option| {
+        option.option.name == "mode"
+            && (option.value == tunnel && !option.negated
+                || option.value == transport && option.negated)
+    });
+    let address =
+        options.iter().find(|option| matches!(option.option.name, "tunnel-src" | "tunnel-dst"));
+    if let Some(option) = address.filter(|_| !tunnelled) {
+        let message = format!("`--{}` needs `--mode tunnel`", option.option.name);
+        completion.refuse("missing-option", message, option.span);
     }
 }

@@ -29,7 +29,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("remove").negatable(),
     OptionDecl::new("seconds", Argument::Between(1, u32::MAX as u64)),
     OptionDecl::flag("reap"),
-    OptionDecl::new("hitcount", Argument::Number(u32::MAX as u64)).omitted(&Value::Number(0)),
+    OptionDecl::new("hitcount", Argument::Number(65_535)).omitted(&Value::Number(0)),
     OptionDecl::flag("rttl"),
     OptionDecl::new("name", Argument::Bare(199)).filled(|_| fixed("DEFAULT")),
     OptionDecl::new("mask", Argument::Host).filled(full_mask),
@@ -45,6 +45,7 @@ fn full_mask(family: Family) -> Value<'static> {
 }
 
 fn complete(completion: &mut Completion<'_, '_>) {
+    completion.refuse_file_name("name");
     if !completion.has("rdest") {
         completion.fill("rsource", Value::Flag);
     }

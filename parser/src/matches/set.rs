@@ -11,12 +11,20 @@
 
 use crate::arguments::Argument;
 use crate::extension::{Alias, Extension, OptionDecl, Requirement};
+use crate::syntax::OptionUse;
 
-pub(super) static EXTENSION: Extension = Extension::of_match("set", OPTIONS).requires(&[
-    Requirement::OneOf(&["match-set"]),
-    Requirement::AtMostOneOf(&["packets-eq", "packets-lt", "packets-gt"]),
-    Requirement::AtMostOneOf(&["bytes-eq", "bytes-lt", "bytes-gt"]),
-]);
+pub(super) static EXTENSION: Extension = Extension::of_match("set", OPTIONS)
+    .requires(&[
+        Requirement::OneOf(&["match-set"]),
+        Requirement::AtMostOneOf(&["packets-eq", "packets-lt", "packets-gt"]),
+        Requirement::AtMostOneOf(&["bytes-eq", "bytes-lt", "bytes-gt"]),
+    ])
+    .complete(|completion| {
+        // To update them is what the kernel does anyway.
+        let updates = ["update-counters", "update-subcounters"];
+        let said = |one: &OptionUse<'_>| one.negated || !updates.contains(&one.option.name);
+        completion.options.retain(said);
+    });
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("match-set", Argument::Set).negatable().aliases(&[Alias::new("set")]),

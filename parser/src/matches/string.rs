@@ -26,7 +26,7 @@ pub(super) static EXTENSION: Extension = Extension::of_match("string", OPTIONS)
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("string", Argument::Custom(&PATTERN)).negatable(),
     OptionDecl::new("hex-string", Argument::Custom(&HEX_PATTERN)).negatable(),
-    OptionDecl::new("algo", Argument::Bare(15)),
+    OptionDecl::new("algo", Argument::ExactKeyword(&[&["bm"], &["kmp"]])),
     OptionDecl::new("from", Argument::Number(65_535)).omitted(&Value::Number(0)),
     OptionDecl::new("to", Argument::Number(65_535)).omitted(&Value::Number(65_535)),
     OptionDecl::flag("icase"),
@@ -117,6 +117,13 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
 
 /// Gives a pattern the option that it is printed with.
 fn complete(completion: &mut Completion<'_, '_>) {
+    if let (Some(Value::Number(from)), Some(Value::Number(to))) =
+        (completion.value("from"), completion.value("to"))
+        && from > to
+    {
+        let span = completion.span_of("to");
+        completion.refuse("invalid-range", "`--to` lies before `--from`", span);
+    }
     let [plain, hex, ..] = completion.extension.options else { return };
     for option in completion.options.iter_mut() {
         let Value::Text(text) = &option.value else { continue };

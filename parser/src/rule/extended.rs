@@ -130,7 +130,7 @@ impl<'a> Reader<'_, 'a> {
         }
         for (number, pending) in self.scratch.uses.iter().enumerate().rev() {
             for (spelling, index, argument) in pending.extension.spellings() {
-                if !spelling.starts_with(name) {
+                if !spelling.starts_with(name) || !self.has(pending.extension, index) {
                     continue;
                 }
                 match found {

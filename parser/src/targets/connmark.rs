@@ -33,8 +33,8 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nfmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("ctmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("mask", Argument::Hex(u32::MAX as u64)),
-    OptionDecl::new("left-shift-mark", Argument::Number(31)),
-    OptionDecl::new("right-shift-mark", Argument::Number(31)),
+    OptionDecl::new("left-shift-mark", Argument::Number(32)),
+    OptionDecl::new("right-shift-mark", Argument::Number(32)),
 ];
 
 /// Keeps the shift that is given last, as iptables 1.8.9 does, and none by zero bits.
@@ -53,22 +53,31 @@ fn keep_one_shift(completion: &mut Completion<'_, '_>) {
 /// `--mask` stands for both masks, and both are printed.
 fn fill_masks(completion: &mut Completion<'_, '_>) {
     keep_one_shift(completion);
-    let given = match completion.value("mask") {
-        Some(Value::Number(mask)) => Some(*mask),
+    let mask = |name: &str| match completion.value(name) {
+        Some(Value::Number(mask)) => Some((*mask, completion.span_of(name).start)),
         _ => None,
+    };
+    let given = if completion.has("set-xmark") {
+        // The mask that is given last counts.
+        mask("mask").or_else(|| mask("ctmask"))
+    } else {
+        mask("mask")
     };
     completion.options.retain(|option| option.option.name != "mask");
     if completion.has("set-xmark") {
         let masks = ["nfmask", "ctmask"];
         completion.options.retain(|option| !masks.contains(&option.option.name));
         for option in completion.options.iter_mut() {
-            if let (Value::Masked(_, mask), Some(given)) = (&mut option.value, given) {
+            let start = option.span.start;
+            if let (Value::Masked(_, mask), Some((given, at))) = (&mut option.value, given)
+                && at > start
+            {
                 *mask = given;
             }
         }
         return;
     }
-    let both = given.unwrap_or(u64::from(u32::MAX));
+    let both = given.map_or(u64::from(u32::MAX), |(mask, _)| mask);
     completion.fill("nfmask", Value::Number(both));
     completion.fill("ctmask", Value::Number(both));
 }

@@ -16,15 +16,15 @@ pub(super) static EXTENSION: Extension = Extension::of_target("HMARK", OPTIONS)
     .complete(complete);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("hmark-src-prefix", Argument::Number(128)),
-    OptionDecl::new("hmark-dst-prefix", Argument::Number(128)),
+    OptionDecl::new("hmark-src-prefix", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hmark-dst-prefix", Argument::Number(u32::MAX as u64)),
     OptionDecl::new("hmark-sport-mask", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-dport-mask", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-spi-mask", Argument::WideHex(0xffff_ffff, 8)),
     OptionDecl::new("hmark-sport", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-dport", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-spi", Argument::WideHex(0xffff_ffff, 8)),
-    OptionDecl::new("hmark-proto-mask", Argument::WideHex(0xff, 2)),
+    OptionDecl::new("hmark-proto-mask", Argument::WideHex(0xffff, 2)),
     OptionDecl::new("hmark-rnd", Argument::WideHex(0xffff_ffff, 8)),
     OptionDecl::new("hmark-mod", Argument::Between(1, u32::MAX as u64)),
     OptionDecl::new("hmark-offset", Argument::Number(u32::MAX as u64)),
@@ -38,9 +38,14 @@ fn complete(completion: &mut Completion<'_, '_>) {
         let message = "`HMARK` needs `--hmark-tuple` or what it is made of";
         completion.refuse("missing-option", message, completion.span);
     }
+    let length = if completion.family() == Family::Ipv4 { 32 } else { 128 };
+    for option in completion.options.iter_mut().filter(|one| one.option.name.ends_with("prefix")) {
+        if let Value::Number(given) = &mut option.value {
+            *given = (*given).min(length);
+        }
+    }
     let Some(Value::Text(tuple)) = completion.value("hmark-tuple").cloned() else { return };
     completion.options.retain(|option| option.option.name != "hmark-tuple");
-    let length = if completion.family() == Family::Ipv4 { 32 } else { 128 };
     for field in tuple.split(',') {
         match field.to_ascii_lowercase().as_str() {
             "src" => completion.fill("hmark-src-prefix", Value::Number(length)),

@@ -8,11 +8,12 @@
 use std::borrow::Cow;
 
 use crate::arguments::Argument;
-use crate::extension::{Completion, Extension, OptionDecl};
+use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::{Backend, Value};
 
-pub(super) static EXTENSION: Extension =
-    Extension::of_target("NFLOG", OPTIONS).complete(forget_range);
+pub(super) static EXTENSION: Extension = Extension::of_target("NFLOG", OPTIONS)
+    .requires(&[Requirement::AtMostOneOf(&["nflog-range", "nflog-size"])])
+    .complete(forget_range);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nflog-prefix", Argument::Text(127)).omitted(&Value::Text(Cow::Borrowed(""))),

@@ -26,7 +26,8 @@ const OPTIONS: &[OptionDecl] = &[
 
 fn fill_queue(completion: &mut Completion<'_, '_>) {
     match completion.value("queue-balance") {
-        Some(Value::Range(low, high)) if low >= high => {
+        // The kernel counts the queues in 16 bits.
+        Some(Value::Range(low, high)) if low >= high || (*low, *high) == (0, 65_535) => {
             let span = completion.span_of("queue-balance");
             completion.refuse("invalid-range", "expected a range `LOW:HIGH` of queues", span);
         }

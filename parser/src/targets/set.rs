@@ -8,9 +8,12 @@
 
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
+use crate::syntax::TableName;
 
 pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
     .requires(&[
+        Requirement::Needs("exist", "add-set"),
+        Requirement::Needs("timeout", "add-set"),
         Requirement::Needs("map-mark", "map-set"),
         Requirement::Needs("map-prio", "map-set"),
         Requirement::Needs("map-queue", "map-set"),
@@ -23,7 +26,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("add-set", Argument::Set),
     OptionDecl::flag("exist"),
-    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64 - 1)),
     OptionDecl::new("del-set", Argument::Set),
     OptionDecl::new("map-set", Argument::Set),
     OptionDecl::flag("map-mark"),
@@ -36,5 +39,12 @@ fn check_map(completion: &mut Completion<'_, '_>) {
     if completion.has("map-set") && !what {
         let message = "`--map-set` needs `--map-mark`, `--map-prio` or `--map-queue`";
         completion.refuse("missing-option", message, completion.span);
+    }
+    if completion.has("map-set") && completion.context.table != TableName::Mangle {
+        let span = completion.span_of("map-set");
+        completion.refuse("wrong-table", "`--map-set` can be used in the mangle table only", span);
+    }
+    for name in ["map-prio", "map-queue"] {
+        completion.refuse_in(name, &["PREROUTING", "INPUT"]);
     }
 }

@@ -8,7 +8,7 @@
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::protocols;
-use crate::syntax::{Backend, Value};
+use crate::syntax::{Backend, Family, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_target("TCPMSS", OPTIONS)
     .protocols(&[protocols::TCP])
@@ -18,11 +18,23 @@ pub(super) static EXTENSION: Extension = Extension::of_target("TCPMSS", OPTIONS)
     ])
     .complete(check);
 
-const OPTIONS: &[OptionDecl] =
-    &[OptionDecl::new("set-mss", Argument::Number(65_495)), OptionDecl::flag("clamp-mss-to-pmtu")];
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("set-mss", Argument::Number(u16::MAX as u64)),
+    OptionDecl::flag("clamp-mss-to-pmtu"),
+];
 
 /// The kernel's demands (kernel-facts G17).
 fn check(completion: &mut Completion<'_, '_>) {
+    // What is left behind the header of IP.
+    let most = match completion.family() {
+        Family::Ipv4 => u64::from(u16::MAX) - 20,
+        Family::Ipv6 => u64::from(u16::MAX) - 40,
+    };
+    if matches!(completion.value("set-mss"), Some(Value::Number(size)) if *size > most) {
+        let message = format!("expected a size from 0 to {most}");
+        let span = completion.span_of("set-mss");
+        completion.refuse("invalid-number", message, span);
+    }
     let clamps = completion.has("clamp-mss-to-pmtu");
     if clamps && matches!(completion.chain, "PREROUTING" | "INPUT") {
         let message = "`--clamp-mss-to-pmtu` can't be used in PREROUTING and INPUT";

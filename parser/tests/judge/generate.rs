@@ -259,7 +259,9 @@ fn write_option(
         // Shortened, or with a letter too many.
         0..=2 => {
             let cut = name.len().saturating_sub(1 + rng.usize(..3)).max(2);
-            let _ = write!(line, " --{}", &name[..cut]);
+            // `--help` prints help.
+            let short = if &name[..cut] == "help" { name } else { &name[..cut] };
+            let _ = write!(line, " --{short}");
         }
         3 => {
             let _ = write!(line, " --{name}x");
