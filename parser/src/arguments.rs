@@ -60,6 +60,8 @@ pub enum Argument {
     Text(usize),
     /// A text of at most so many bytes, never quoted: [`Value::Text`].
     Bare(usize),
+    /// A text of which so many bytes are kept, never quoted: [`Value::Text`].
+    Cut(usize),
     /// One of some words in whichever case; the first of each row is canonical, the others are
     /// its spellings: [`Value::Text`].
     Keyword(&'static [&'static [&'static str]]),
@@ -202,6 +204,7 @@ impl Argument {
             Self::MarkOperand(operation) => mark::operand(found, operation),
             Self::Text(max) => Ok(text::text(word, max)),
             Self::Bare(max) => text::bare(word, max),
+            Self::Cut(max) => Ok(text::text(word, max)),
             Self::Keyword(table) => names::keyword(found, table),
             Self::ExactKeyword(table) => names::exact_keyword(found, table),
             Self::Bits(table) => names::bits(found, table),
@@ -243,9 +246,10 @@ impl Argument {
             (Self::MaskedMark, Value::Masked(value, mask)) => {
                 mark::print_masked(*value, *mask, out)
             }
-            (Self::Bare(_) | Self::Keyword(_) | Self::ExactKeyword(_), Value::Text(text)) => {
-                out.push_str(text)
-            }
+            (
+                Self::Bare(_) | Self::Cut(_) | Self::Keyword(_) | Self::ExactKeyword(_),
+                Value::Text(text),
+            ) => out.push_str(text),
             (
                 Self::Bits(table) | Self::ExactBits(table) | Self::ShortBits(table),
                 Value::Bits(bits),

@@ -68,6 +68,8 @@ pub struct OptionDecl {
     pub name: &'static str,
     /// Whether `!` may stand before it.
     pub negatable: bool,
+    /// Whether it may be given again, which changes nothing.
+    pub again: bool,
     /// Its argument.
     pub argument: Argument,
     /// Its other spellings, which may take another argument for the same value.
@@ -208,6 +210,7 @@ impl OptionDecl {
         Self {
             name,
             negatable: false,
+            again: false,
             argument,
             aliases: &[],
             omitted: None,
@@ -226,6 +229,13 @@ impl OptionDecl {
     #[must_use]
     pub const fn negatable(mut self) -> Self {
         self.negatable = true;
+        self
+    }
+
+    /// May be given again, which changes nothing.
+    #[must_use]
+    pub const fn again(mut self) -> Self {
+        self.again = true;
         self
     }
 

@@ -47,9 +47,12 @@ fn number<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     number::number(text(words), 63).map(Value::Number)
 }
 
+/// Whatever begins with the name of a class stands for it.
 fn class<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let text = text(words);
-    let found = CLASSES.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+    let found = CLASSES.iter().find(|(name, _)| {
+        text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+    });
     found
         .map(|(_, class)| Value::Number(*class))
         .ok_or_else(|| names::unknown(text, CLASSES.iter().map(|(name, _)| *name)))

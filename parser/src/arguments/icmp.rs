@@ -29,7 +29,7 @@ impl Name {
 
 /// A name, the unambiguous beginning of one, or `TYPE[/CODE]`.
 pub(crate) fn icmp(text: &str, table: &'static [Name]) -> Result<Value<'static>, Fault> {
-    if text.as_bytes().first().is_some_and(u8::is_ascii_digit) {
+    if text.trim_start().trim_start_matches('+').starts_with(|char: char| char.is_ascii_digit()) {
         return in_numbers(text, table).ok_or_else(|| {
             Fault::expected("invalid-icmp-type", "an ICMP type `TYPE[/CODE]`", text)
         });

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{Fault, number};
 use crate::syntax::Value;
+use crate::words::Word;
 
 /// An operation on a mark other than `--set-xmark`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,24 @@ pub(crate) fn operand(text: &str, operation: Operation) -> Result<Value<'static>
         Operation::Xor => (half(text, text)?, 0),
     };
     Ok(Value::Masked(value, mask))
+}
+
+/// `VALUE[/MASK]`, or the name that a table of iproute2 gives to 0.
+pub(crate) fn named<'a>(words: &[Word<'a>], zero: &str) -> Result<Value<'a>, Fault> {
+    match words.first().map_or("", |word| word.text.as_ref()) {
+        text if text == zero => Ok(Value::Masked(0, FULL)),
+        text => mark(text),
+    }
+}
+
+/// Prints 0 by its name.
+pub(crate) fn print_named(value: &Value<'_>, zero: &str, out: &mut String) {
+    let Value::Masked(value, mask) = value else { return };
+    out.push(' ');
+    match (*value, *mask) {
+        (0, FULL) => out.push_str(zero),
+        (value, mask) => print(value, mask, out),
+    }
 }
 
 pub(crate) fn print(value: u64, mask: u64, out: &mut String) {

@@ -81,7 +81,8 @@ mod tests {
         assert_eq!(parse("0x50"), Some(80));
         assert_eq!(parse("010"), Some(8));
         assert_eq!(parse("0"), Some(0));
-        for bad in ["080", "+1", "-1", "", "0x", "1 ", "0x+1"] {
+        assert_eq!(parse(" +1"), Some(1));
+        for bad in ["080", "-1", "", "+", "0x", "1 ", "0x+1"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
     }

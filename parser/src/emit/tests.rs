@@ -27,21 +27,23 @@ fn argument_text(argument: Argument, bits: u64, family: Family) -> Option<String
             (bits % max.saturating_add(1).max(1)).to_string()
         }
         Argument::Between(from, to) => (from + bits % (to - from)).to_string(),
-        Argument::WideHex => format!("{:#x}", bits & 0xffff_ffff),
+        Argument::WideHex(max, _) => format!("{:#x}", bits & max),
         Argument::Range(_) | Argument::PortRange | Argument::DecimalPortRange => {
             format!("{low}:{high}")
         }
         Argument::DashRange(_) | Argument::NatPorts => format!("{low}-{high}"),
-        Argument::Port => low.to_string(),
+        Argument::Port | Argument::DecimalPort => low.to_string(),
         Argument::PortList => format!("{low},{}:{}", high + 1, high + 9),
         Argument::Mark | Argument::MaskedMark => format!("{}/{}", bits & 0xffff, bits >> 32),
         Argument::MarkOperand(_) => format!("{:#x}", bits & 0xffff_ffff),
         Argument::Text(_) => {
             ["plain", "two words", "it's", "a\"b", "a\\b", "", "ümlaut", "-x"][pick(8)].to_owned()
         }
-        Argument::Bare(_) => ["a", "b-1", "c_2"][pick(3)].to_owned(),
-        Argument::Keyword(table) => table[pick(table.len())][0].to_owned(),
-        Argument::Bits(table) => {
+        Argument::Bare(_) | Argument::Cut(_) => ["a", "b-1", "c_2"][pick(3)].to_owned(),
+        Argument::Keyword(table) | Argument::ExactKeyword(table) => {
+            table[pick(table.len())][0].to_owned()
+        }
+        Argument::Bits(table) | Argument::ExactBits(table) | Argument::ShortBits(table) => {
             format!(
                 "{},{}",
                 table[pick(table.len())].0,

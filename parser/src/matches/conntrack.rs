@@ -10,7 +10,7 @@
 //! | `[!] --ctexpire` | `Range` of seconds |
 //! | `--ctdir` | `Text`: `ORIGINAL` or `REPLY` |
 
-use crate::arguments::{Argument, Context, Custom, Fault, number};
+use crate::arguments::{Argument, Context, Custom, Fault, number, port};
 use crate::extension::{Extension, OptionDecl, Requirement};
 use crate::protocols;
 use crate::syntax::Value;
@@ -26,14 +26,28 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("ctorigdst", Argument::Address).negatable(),
     OptionDecl::new("ctreplsrc", Argument::Address).negatable(),
     OptionDecl::new("ctrepldst", Argument::Address).negatable(),
-    OptionDecl::new("ctorigsrcport", Argument::DecimalPortRange).negatable(),
-    OptionDecl::new("ctorigdstport", Argument::DecimalPortRange).negatable(),
-    OptionDecl::new("ctreplsrcport", Argument::DecimalPortRange).negatable(),
-    OptionDecl::new("ctrepldstport", Argument::DecimalPortRange).negatable(),
+    OptionDecl::new("ctorigsrcport", Argument::Custom(&PORTS)).negatable(),
+    OptionDecl::new("ctorigdstport", Argument::Custom(&PORTS)).negatable(),
+    OptionDecl::new("ctreplsrcport", Argument::Custom(&PORTS)).negatable(),
+    OptionDecl::new("ctrepldstport", Argument::Custom(&PORTS)).negatable(),
     OptionDecl::new("ctstatus", Argument::ShortBits(STATUSES)).negatable(),
     OptionDecl::new("ctexpire", Argument::Range(u32::MAX as u64)).negatable(),
     OptionDecl::new("ctdir", Argument::Keyword(&[&["ORIGINAL"], &["REPLY"]])),
 ];
+
+static PORTS: Custom = Custom {
+    words: 1,
+    form: "PORT[:PORT]",
+    samples: &["80", "1:1024", "0", "5:3", ":99", "http", "7:"],
+    parse: |words, _| port::decimal_range(words.first().map_or("", |word| word.text.as_ref())),
+    // A range that ends with 0 is taken for one port.
+    print: |value, out| {
+        if let Value::Range(low, high) = value {
+            out.push(' ');
+            number::print_range(*low, if *high == 0 { *low } else { *high }, ':', out);
+        }
+    },
+};
 
 /// The states; the bits are those of the kernel (xt_conntrack.h).
 pub mod state {

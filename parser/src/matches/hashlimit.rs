@@ -33,7 +33,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hashlimit-above", Argument::Custom(&AMOUNT)).negatable(),
     OptionDecl::new("hashlimit-burst", Argument::Custom(&BURST)),
     OptionDecl::new("hashlimit-mode", Argument::ExactBits(MODES)),
-    OptionDecl::new("hashlimit-name", Argument::Bare(254)),
+    OptionDecl::new("hashlimit-name", Argument::Cut(254)),
     OptionDecl::new("hashlimit-htable-size", Argument::Number(u32::MAX as u64)).omitted(NONE),
     OptionDecl::new("hashlimit-htable-max", Argument::Number(u32::MAX as u64)).omitted(NONE),
     OptionDecl::new("hashlimit-htable-gcinterval", Argument::Between(1, u32::MAX as u64))
@@ -128,6 +128,9 @@ fn burst<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
 const MOST: u64 = 1_000_000;
 const LARGEST_TABLE: u64 = 1_048_576;
 
+/// The kernel's credits of a unit of the average (xt_hashlimit.c, with a clock of 250 or 1000 Hz).
+const CREDITS: u64 = 137_438_953;
+
 fn factor(unit: Option<u8>) -> u64 {
     match unit {
         Some(b'k') => 1 << 10,
@@ -192,6 +195,11 @@ fn complete(completion: &mut Completion<'_, '_>) {
                 let message = format!("the burst is above {MOST}");
                 let span = completion.span_of("hashlimit-burst");
                 completion.refuse("invalid-number", message, span);
+            }
+            let credits = |average: u64| average.wrapping_mul(CREDITS);
+            if !rate_match && credits(period.wrapping_mul(burst.unwrap_or(5))) < credits(period) {
+                let message = "the rate and the burst are out of the range of the kernel";
+                completion.refuse("invalid-rate", message, completion.span);
             }
             completion.fill("hashlimit-burst", Value::Number(5));
             if rate_match {

@@ -23,13 +23,16 @@ pub(super) fn complete(completion: &mut Completion<'_, '_>) {
     let native = is_native(completion.extension, completion.options)
         && completion.context.backend != Some(Backend::Legacy);
     if !native {
+        for name in ["sport", "dport"] {
+            completion.forget(name, &ALL);
+        }
         return;
     }
     let mut forgotten = false;
     for name in ["sport", "dport"] {
         for option in completion.options.iter_mut().filter(|option| option.option.name == name) {
             match &mut option.value {
-                Value::Range(0, high) if option.negated && *high < u64::from(u16::MAX) => {
+                Value::Range(0, high @ 1..=0xfffe) if option.negated => {
                     option.value = Value::Range(*high + 1, u64::from(u16::MAX));
                     option.negated = false;
                 }

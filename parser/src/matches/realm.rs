@@ -4,10 +4,9 @@
 //! |---|---|
 //! | `[!] --realm` | `Masked` |
 
-use crate::arguments::{Argument, Context, Custom, Fault, mark};
+use crate::arguments::{Argument, Custom, mark};
 use crate::extension::{Extension, OptionDecl, Requirement};
-use crate::syntax::{Family, Value};
-use crate::words::Word;
+use crate::syntax::Family;
 
 pub(super) static EXTENSION: Extension = Extension::of_match("realm", OPTIONS)
     .family(Family::Ipv4)
@@ -21,24 +20,8 @@ static REALM: Custom = Custom {
     words: 1,
     form: "VALUE[/MASK]",
     samples: &["0", "1", "0x10/0xff", "cosmos", "7/0xffffffff"],
-    parse,
-    print,
+    parse: |words, _| mark::named(words, UNSPECIFIED),
+    print: |value, out| mark::print_named(value, UNSPECIFIED, out),
 };
-
-fn parse<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
-    match words.first().map_or("", |word| word.text.as_ref()) {
-        UNSPECIFIED => Ok(Value::Masked(0, u64::from(u32::MAX))),
-        text => mark::mark(text),
-    }
-}
-
-fn print(value: &Value<'_>, out: &mut String) {
-    let Value::Masked(value, mask) = value else { return };
-    out.push(' ');
-    match (*value, *mask) {
-        (0, 0xffff_ffff) => out.push_str(UNSPECIFIED),
-        (value, mask) => mark::print(value, mask, out),
-    }
-}
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("realm", Argument::Custom(&REALM)).negatable()];

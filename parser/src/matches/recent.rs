@@ -31,7 +31,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("reap"),
     OptionDecl::new("hitcount", Argument::Number(65_535)).omitted(&Value::Number(0)),
     OptionDecl::flag("rttl"),
-    OptionDecl::new("name", Argument::Bare(199)).filled(|_| fixed("DEFAULT")),
+    OptionDecl::new("name", Argument::Cut(199)).filled(|_| fixed("DEFAULT")),
     OptionDecl::new("mask", Argument::Host).filled(full_mask),
     OptionDecl::flag("rsource"),
     OptionDecl::flag("rdest"),
@@ -50,6 +50,7 @@ fn complete(completion: &mut Completion<'_, '_>) {
         completion.fill("rsource", Value::Flag);
     }
     let looks = completion.has("rcheck") || completion.has("update");
+    completion.forget("hitcount", &Value::Number(0));
     for name in ["seconds", "hitcount", "rttl"] {
         if completion.has(name) && !looks {
             let message = format!("`--{name}` needs `--rcheck` or `--update`");

@@ -15,18 +15,11 @@ use crate::words::Word;
 pub(super) static EXTENSION: Extension =
     Extension::of_match("sctp", OPTIONS).protocols(&[protocols::SCTP]);
 
-/// Every port, which iptables-save leaves out (kernel-facts H5).
-const ANY_PORT: &Value<'static> = &Value::Range(0, 65_535);
-
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("sport", Argument::PortRange)
-        .negatable()
-        .aliases(&[Alias::new("source-port")])
-        .omitted(ANY_PORT),
+    OptionDecl::new("sport", Argument::PortRange).negatable().aliases(&[Alias::new("source-port")]),
     OptionDecl::new("dport", Argument::PortRange)
         .negatable()
-        .aliases(&[Alias::new("destination-port")])
-        .omitted(ANY_PORT),
+        .aliases(&[Alias::new("destination-port")]),
     OptionDecl::new("chunk-types", Argument::Custom(&CHUNKS)).negatable(),
 ];
 

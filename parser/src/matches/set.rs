@@ -28,9 +28,9 @@ pub(super) static EXTENSION: Extension = Extension::of_match("set", OPTIONS)
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("match-set", Argument::Set).negatable().aliases(&[Alias::new("set")]),
-    OptionDecl::flag("return-nomatch"),
-    OptionDecl::flag("update-counters").negatable(),
-    OptionDecl::flag("update-subcounters").negatable(),
+    OptionDecl::flag("return-nomatch").again(),
+    OptionDecl::flag("update-counters").negatable().again(),
+    OptionDecl::flag("update-subcounters").negatable().again(),
     OptionDecl::new("packets-eq", Argument::Number(u64::MAX)).negatable(),
     OptionDecl::new("packets-lt", Argument::Number(u64::MAX)),
     OptionDecl::new("packets-gt", Argument::Number(u64::MAX)),

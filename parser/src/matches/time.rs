@@ -62,12 +62,12 @@ static MONTHDAYS: Custom = Custom {
 static WEEKDAYS: Custom = Custom {
     words: 1,
     form: "DAY,...",
-    samples: &["Mon", "mo,TU", "1,7", "Sat,Sun", "Mon,Tue,Wed,Thu,Fri,Sat,Sun"],
+    samples: &["Mon", "Mo,Tu", "1,7", "Sat,Sun", "Mon,Tue,Wed,Thu,Fri,Sat,Sun"],
     parse: weekdays,
     print: print_weekdays,
 };
 
-/// The days; two letters are enough.
+/// The days.
 const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
 
 /// Both ends of the day are printed if either is not the default (kernel-facts H6).
@@ -80,7 +80,7 @@ fn complete(completion: &mut Completion<'_, '_>) {
     complement(completion, "monthdays", 0xffff_fffe);
     complement(completion, "weekdays", 0xfe);
     let late = match (completion.value("timestart"), completion.value("timestop")) {
-        (Some(Value::Text(start)), Some(Value::Text(stop))) => start > stop,
+        (Some(Value::Text(start)), Some(Value::Text(stop))) => start >= stop,
         _ => false,
     };
     if completion.has("contiguous") && !late {
@@ -115,18 +115,24 @@ fn text<'w>(words: &'w [Word<'_>]) -> &'w str {
     words.first().map_or("", |word| word.text.as_ref())
 }
 
-fn decimal(text: &str, low: u32, high: u32) -> Option<u32> {
-    let number = text.parse().ok()?;
-    (low..=high).contains(&number).then_some(number)
+/// The number that a text begins with, up to a highest, and the rest; nothing at all counts as 0.
+fn leading(text: &str, high: u32) -> Option<(u32, &str)> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, rest) = text.split_at_checked(digits)?;
+    let number = if number.is_empty() { 0 } else { number.parse().ok()? };
+    (number <= high).then_some((number, rest))
 }
 
 /// `HH:MM[:SS]`.
 fn clock_form(text: &str) -> Option<String> {
-    let mut parts = text.split(':');
-    let hour = decimal(parts.next()?, 0, 23)?;
-    let minute = decimal(parts.next()?, 0, 59)?;
-    let second = parts.next().map_or(Some(0), |part| decimal(part, 0, 59))?;
-    parts.next().is_none().then(|| format!("{hour:02}:{minute:02}:{second:02}"))
+    let (hour, rest) = leading(text, 23)?;
+    let (minute, rest) = leading(rest.strip_prefix(':')?, 59)?;
+    let second = match rest.strip_prefix(':') {
+        Some(second) => leading(second, 59).filter(|(_, rest)| rest.is_empty())?.0,
+        None if rest.is_empty() => 0,
+        None => return None,
+    };
+    Some(format!("{hour:02}:{minute:02}:{second:02}"))
 }
 
 fn clock<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
@@ -136,16 +142,50 @@ fn clock<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
         .ok_or_else(|| Fault::expected("invalid-time", "a time `HH:MM[:SS]`", text))
 }
 
-/// `YYYY[-MM[-DD[THH[:MM[:SS]]]]]`.
+/// `YYYY[-MM[-DD[THH[:MM[:SS]]]]]`; a day that the month has not counts on, as by mktime(3).
 fn date_form(text: &str) -> Option<String> {
-    let (day, time) = text.split_once('T').unwrap_or((text, "00:00:00"));
-    let mut parts = day.split('-');
-    let year = decimal(parts.next()?, 1970, 2038)?;
-    let month = parts.next().map_or(Some(1), |part| decimal(part, 1, 12))?;
-    let day = parts.next().map_or(Some(1), |part| decimal(part, 1, 31))?;
-    let time =
-        if time.contains(':') { clock_form(time)? } else { clock_form(&format!("{time}:00"))? };
-    parts.next().is_none().then(|| format!("{year:04}-{month:02}-{day:02}T{time}"))
+    let (year, rest) = leading(text, 2038)?;
+    let mut fields = [1, 1, 0, 0, 0];
+    let mut rest = rest;
+    for (field, (separator, high)) in
+        fields.iter_mut().zip([('-', 12), ('-', 31), ('T', 23), (':', 59), (':', 59)])
+    {
+        if rest.is_empty() {
+            break;
+        }
+        (*field, rest) = leading(rest.strip_prefix(separator)?, high)?;
+    }
+    if !rest.is_empty() || year < 1970 {
+        return None;
+    }
+    let [month, day, hour, minute, second] = fields;
+    let (year, month, day) = civil(year, month, day)?;
+    Some(format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"))
+}
+
+/// A day of the calendar; day 0 and month 0 are those before the first.
+fn civil(year: u32, month: u32, day: u32) -> Option<(u32, u32, u32)> {
+    let (mut year, mut month) = if month == 0 { (year - 1, 12) } else { (year, month) };
+    let mut day = day;
+    if day == 0 {
+        (year, month) = if month == 1 { (year - 1, 12) } else { (year, month - 1) };
+        day = length_of(year, month);
+    }
+    while day > length_of(year, month) {
+        day -= length_of(year, month);
+        (year, month) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
+    }
+    // mktime(3) has no time before 1970 for iptables.
+    (year >= 1970).then_some((year, month, day))
+}
+
+fn length_of(year: u32, month: u32) -> u32 {
+    match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
 }
 
 fn date<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
@@ -155,28 +195,43 @@ fn date<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
         .ok_or_else(|| Fault::expected("invalid-time", "a date `YYYY-MM-DD[Thh:mm:ss]`", text))
 }
 
-fn monthdays<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
-    let text = text(words);
-    let days = text.split(',').try_fold(0, |days, day| Some(days | 1 << decimal(day, 1, 31)?));
-    days.map(Value::Bits)
-        .ok_or_else(|| Fault::expected("invalid-time", "days of the month from 1 to 31", text))
+/// The items of a list, each cut to so many bytes; a comma at its end is nothing.
+fn items(text: &str, most: usize) -> impl Iterator<Item = &str> {
+    let text = text.strip_suffix(',').unwrap_or(text);
+    let none = text.is_empty();
+    text.split(',')
+        .filter(move |_| !none)
+        .map(move |item| item.get(..item.floor_char_boundary(most)).unwrap_or(item))
 }
 
-fn weekdays<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
+/// Days by number, of which two digits are read; day 0 is never.
+fn monthdays<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let mut days = 0;
-    for day in text(words).split(',') {
-        let named = || {
-            let starts = |name: &&str| {
-                let short = name.get(..2).unwrap_or(name);
-                day.eq_ignore_ascii_case(name) || day.eq_ignore_ascii_case(short)
-            };
-            DAYS.iter().position(starts).and_then(|index| u32::try_from(index + 1).ok())
+    for item in items(text(words), 2) {
+        let day = if item.is_empty() { Some(0) } else { number::parse(item) };
+        let Some(day) = day.filter(|day| *day <= 31) else {
+            let expected = "days of the month from 1 to 31";
+            return Err(Fault::expected("invalid-time", expected, text(words)));
         };
-        let number = decimal(day, 1, 7).or_else(named);
-        let Some(number) = number else { return Err(names::unknown(day, DAYS.into_iter())) };
-        days |= 1 << number;
+        days |= 1 << day;
     }
-    Ok(Value::Bits(days))
+    Ok(Value::Bits(days & !1))
+}
+
+/// Days by number or name, of which three letters are read and two count.
+fn weekdays<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
+    let mut days = 0_u32;
+    for item in items(text(words), 3) {
+        let named = || {
+            let short = |name: &&str| item.len() >= 2 && name.get(..2) == item.get(..2);
+            DAYS.iter().position(short).and_then(|index| u64::try_from(index + 1).ok())
+        };
+        match number::parse(item).filter(|day| *day > 0).or_else(named) {
+            Some(day) => days |= 1 << (day & 31) & 0xff,
+            None => return Err(names::unknown(item, DAYS.into_iter())),
+        }
+    }
+    Ok(Value::Bits(days & !1))
 }
 
 fn print_text(value: &Value<'_>, out: &mut String) {
@@ -188,6 +243,9 @@ fn print_text(value: &Value<'_>, out: &mut String) {
 
 fn print_monthdays(value: &Value<'_>, out: &mut String) {
     let Value::Bits(days) = value else { return };
+    if *days == 0 {
+        out.push(' ');
+    }
     let mut separator = ' ';
     for day in (1..32).filter(|day| days >> day & 1 == 1) {
         out.push(separator);
@@ -198,6 +256,9 @@ fn print_monthdays(value: &Value<'_>, out: &mut String) {
 
 fn print_weekdays(value: &Value<'_>, out: &mut String) {
     let Value::Bits(days) = value else { return };
+    if *days == 0 {
+        out.push(' ');
+    }
     let mut separator = ' ';
     for (index, name) in DAYS.iter().enumerate() {
         if days >> (index + 1) & 1 == 1 {

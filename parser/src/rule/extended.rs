@@ -137,8 +137,10 @@ impl<'a> Reader<'_, 'a> {
                     Found::Nothing => {
                         (found, found_name) = (Found::Extended(number, index, argument), spelling);
                     }
-                    // The same extension twice, or two spellings of one option.
-                    Found::Extended(_, other, _) if found_name == spelling || other == index => {}
+                    // The same extension twice, or two names of one option.
+                    Found::Extended(_, other, _)
+                        if found_name == spelling
+                            || other == index && !reads_otherwise(pending.extension, index) => {}
                     _ => return Found::Ambiguous(found_name, spelling),
                 }
             }
@@ -189,14 +191,19 @@ impl<'a> Reader<'_, 'a> {
         let extension = pending.extension;
         let Some(option) = extension.options.get(index) else { return };
         let bit = 1_u64 << index.min(63);
-        let duplicate = pending.seen & bit != 0 && extension.repetition == Repetition::Refused;
+        let again = pending.seen & bit != 0 && extension.repetition == Repetition::Refused;
+        if again && option.again {
+            self.negation = None;
+            return;
+        }
+        let duplicate = again;
         pending.seen |= bit;
         if self.negation.is_some() && !option.negatable {
             self.refuse_negation(&word.text);
         }
         let negation = self.negation;
 
-        let any_text = matches!(argument, Argument::Text(_) | Argument::Bare(_));
+        let any_text = matches!(argument, Argument::Text(_) | Argument::Bare(_) | Argument::Cut(_));
         let count = argument.words();
         let storage;
         let words = match value {
@@ -299,6 +306,12 @@ impl<'a> Reader<'_, 'a> {
             .or_else(|| nearest(name, all().flat_map(|one| one.spellings()).map(|(name, ..)| name)))
             .map(|near| format!("did you mean `--{near}`?"))
     }
+}
+
+/// Whether spellings of an option are options of their own for getopt(3).
+fn reads_otherwise(extension: &Extension, index: usize) -> bool {
+    let option = extension.options.get(index);
+    option.is_some_and(|option| option.aliases.iter().any(|alias| alias.argument.is_some()))
 }
 
 /// The match that options without `-m` belong to.

@@ -33,8 +33,8 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nfmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("ctmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("mask", Argument::Hex(u32::MAX as u64)),
-    OptionDecl::new("left-shift-mark", Argument::Number(32)),
-    OptionDecl::new("right-shift-mark", Argument::Number(32)),
+    OptionDecl::new("left-shift-mark", Argument::Number(31)),
+    OptionDecl::new("right-shift-mark", Argument::Number(31)),
 ];
 
 /// Keeps the shift that is given last, as iptables 1.8.9 does, and none by zero bits.

@@ -17,8 +17,8 @@ pub(super) static EXTENSION: Extension =
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("notrack"),
-    OptionDecl::new("helper", Argument::Bare(15)),
-    OptionDecl::new("timeout", Argument::Bare(31)),
+    OptionDecl::new("helper", Argument::Cut(15)),
+    OptionDecl::new("timeout", Argument::Cut(31)),
     OptionDecl::new("ctevents", Argument::ExactBits(EVENTS)),
     OptionDecl::new("expevents", Argument::ExactBits(EXPECTATION_EVENTS)),
     OptionDecl::new("zone-orig", Argument::Custom(&ZONE)),

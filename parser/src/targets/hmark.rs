@@ -6,18 +6,19 @@
 //! | `--hmark-src-prefix, --hmark-dst-prefix` | `Number` |
 //! | `--hmark-mod, --hmark-offset, --hmark-rnd` | `Number` |
 
-use crate::arguments::Argument;
+use crate::arguments::{Argument, Context, Custom, Fault, address, number};
 use crate::extension::{Completion, Extension, OptionDecl, Requirement, fixed};
-use crate::syntax::{Family, Value};
-use crate::words::clip;
+use crate::span::Span;
+use crate::syntax::{AddressMask, Family, Value};
+use crate::words::{Word, clip};
 
 pub(super) static EXTENSION: Extension = Extension::of_target("HMARK", OPTIONS)
     .requires(&[Requirement::OneOf(&["hmark-mod"]), Requirement::OneOf(&["hmark-rnd"])])
     .complete(complete);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("hmark-src-prefix", Argument::Number(u32::MAX as u64)),
-    OptionDecl::new("hmark-dst-prefix", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("hmark-src-prefix", Argument::Custom(&PREFIX)),
+    OptionDecl::new("hmark-dst-prefix", Argument::Custom(&PREFIX)),
     OptionDecl::new("hmark-sport-mask", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-dport-mask", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-spi-mask", Argument::WideHex(0xffff_ffff, 8)),
@@ -31,34 +32,79 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hmark-tuple", Argument::Bare(255)),
 ];
 
+static PREFIX: Custom = Custom {
+    words: 1,
+    form: "LENGTH|MASK",
+    samples: &["0", "8", "24", "32"],
+    parse: prefix,
+    print: |value, out| {
+        if let Value::Number(length) = value {
+            out.push(' ');
+            number::print(*length, out);
+        }
+    },
+};
+
+/// A mask as its length; one that is no prefix counts as a whole address.
+fn prefix<'a>(words: &[Word<'a>], context: &Context) -> Result<Value<'a>, Fault> {
+    let text = words.first().map_or("", |word| word.text.as_ref());
+    let host = if context.family == Some(Family::Ipv6) { "::" } else { "0.0.0.0" };
+    let fault = |_| Fault::expected("invalid-mask", "the length of a prefix", text);
+    let length = match address::guided(&format!("{host}/{text}"), context.family).map_err(fault)? {
+        AddressMask::V4(_, mask) => mask.count_ones(),
+        AddressMask::V6(_, mask) => mask.count_ones(),
+    };
+    Ok(Value::Number(u64::from(length)))
+}
+
 /// `--hmark-tuple` is printed as the masks that it stands for, but for `ct`.
 fn complete(completion: &mut Completion<'_, '_>) {
     let general = ["hmark-rnd", "hmark-mod", "hmark-offset"];
     if completion.options.iter().all(|option| general.contains(&option.option.name)) {
-        let message = "`HMARK` needs `--hmark-tuple` or what it is made of";
+        let message = "`HMARK` needs `--hmark-tuple` or a mask or prefix that it stands for";
         completion.refuse("missing-option", message, completion.span);
     }
+    if let Some(Value::Text(tuple)) = completion.value("hmark-tuple").cloned() {
+        let span = completion.span_of("hmark-tuple");
+        completion.remove("hmark-tuple");
+        for field in tuple.split(',') {
+            expand(completion, field, span);
+        }
+    }
+    for (spi, ports) in [
+        ("hmark-spi-mask", ["hmark-sport-mask", "hmark-dport-mask"]),
+        ("hmark-spi", ["hmark-sport", "hmark-dport"]),
+    ] {
+        let port = ports.into_iter().find(|name| completion.has(name));
+        if let Some(port) = port.filter(|_| completion.has(spi)) {
+            let message = format!("`--{spi}` and `--{port}` can't stand together");
+            let span = completion.span_of(spi);
+            completion.refuse("wrong-option", message, span);
+        }
+    }
+}
+
+/// One field of a tuple: it stands for a mask, which may be given before it only.
+fn expand(completion: &mut Completion<'_, '_>, field: &str, span: Span) {
     let length = if completion.family() == Family::Ipv4 { 32 } else { 128 };
-    for option in completion.options.iter_mut().filter(|one| one.option.name.ends_with("prefix")) {
-        if let Value::Number(given) = &mut option.value {
-            *given = (*given).min(length);
+    let (name, value) = match field.to_ascii_lowercase().as_str() {
+        "src" => ("hmark-src-prefix", Value::Number(length)),
+        "dst" => ("hmark-dst-prefix", Value::Number(length)),
+        "sport" => ("hmark-sport-mask", Value::Number(0xffff)),
+        "dport" => ("hmark-dport-mask", Value::Number(0xffff)),
+        "spi" => ("hmark-spi-mask", Value::Number(0xffff_ffff)),
+        "proto" => ("hmark-proto-mask", Value::Number(0xffff)),
+        "ct" => ("hmark-tuple", fixed("ct")),
+        _ => {
+            let message = format!("unknown field `{}` of a tuple", clip(field));
+            return completion.refuse("unknown-value", message, span);
         }
+    };
+    if completion.has(name) && completion.span_of(name).start > span.start {
+        let message = format!("`--{name}` is in the tuple already");
+        let span = completion.span_of(name);
+        return completion.refuse("duplicate-option", message, span);
     }
-    let Some(Value::Text(tuple)) = completion.value("hmark-tuple").cloned() else { return };
-    completion.options.retain(|option| option.option.name != "hmark-tuple");
-    for field in tuple.split(',') {
-        match field.to_ascii_lowercase().as_str() {
-            "src" => completion.fill("hmark-src-prefix", Value::Number(length)),
-            "dst" => completion.fill("hmark-dst-prefix", Value::Number(length)),
-            "sport" => completion.fill("hmark-sport-mask", Value::Number(0xffff)),
-            "dport" => completion.fill("hmark-dport-mask", Value::Number(0xffff)),
-            "spi" => completion.fill("hmark-spi-mask", Value::Number(0xffff_ffff)),
-            "proto" => completion.fill("hmark-proto-mask", Value::Number(0xff)),
-            "ct" => completion.fill("hmark-tuple", fixed("ct")),
-            _ => {
-                let message = format!("unknown field `{}` of a tuple", clip(field));
-                completion.refuse("unknown-value", message, completion.span);
-            }
-        }
-    }
+    completion.remove(name);
+    completion.fill_at(name, value, span);
 }

@@ -3,6 +3,9 @@
 use crate::extension::Completion;
 use crate::syntax::{AddressMask, Value};
 
+/// No prefix, which is not printed.
+pub(super) const NONE: &Value<'static> = &Value::Address(AddressMask::V6(0, 0));
+
 /// The longest prefix that the kernel translates.
 const LONGEST: u32 = 64;
 

@@ -20,7 +20,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("RATEEST", OPTIONS
     .complete(quantize);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("rateest-name", Argument::Text(15)),
+    OptionDecl::new("rateest-name", Argument::Cut(15)),
     OptionDecl::new("rateest-interval", Argument::Custom(&TIME)),
     OptionDecl::new("rateest-ewmalog", Argument::Custom(&TIME)),
 ];
@@ -59,7 +59,8 @@ fn microseconds(text: &str) -> Option<u64> {
         _ => return None,
     };
     let time = number.trim_start().parse::<f64>().ok()? * scale;
-    (0.0..=f64::from(u32::MAX)).contains(&time).then_some(time as u64)
+    // As the processor cuts it to 32 bits.
+    time.is_finite().then_some((time as i64) as u64 & 0xffff_ffff)
 }
 
 fn print(value: &Value<'_>, out: &mut String) {

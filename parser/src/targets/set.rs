@@ -8,7 +8,7 @@
 
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
-use crate::syntax::TableName;
+use crate::syntax::{TableName, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
     .requires(&[
@@ -25,16 +25,20 @@ pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("add-set", Argument::Set),
-    OptionDecl::flag("exist"),
+    OptionDecl::flag("exist").negatable(),
     OptionDecl::new("timeout", Argument::Number(u32::MAX as u64 - 1)),
     OptionDecl::new("del-set", Argument::Set),
     OptionDecl::new("map-set", Argument::Set),
-    OptionDecl::flag("map-mark"),
-    OptionDecl::flag("map-prio"),
-    OptionDecl::flag("map-queue"),
+    OptionDecl::flag("map-mark").negatable(),
+    OptionDecl::flag("map-prio").negatable(),
+    OptionDecl::flag("map-queue").negatable(),
 ];
 
 fn check_map(completion: &mut Completion<'_, '_>) {
+    // `!` before these flags is taken, and forgotten.
+    for option in completion.options.iter_mut().filter(|one| one.value == Value::Flag) {
+        option.negated = false;
+    }
     let what = ["map-mark", "map-prio", "map-queue"].iter().any(|name| completion.has(name));
     if completion.has("map-set") && !what {
         let message = "`--map-set` needs `--map-mark`, `--map-prio` or `--map-queue`";

@@ -16,5 +16,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("SNPT", OPTIONS)
     .requires(&[Requirement::OneOf(&["src-pfx"]), Requirement::OneOf(&["dst-pfx"])])
     .complete(prefix::check);
 
-const OPTIONS: &[OptionDecl] =
-    &[OptionDecl::new("src-pfx", Argument::Address), OptionDecl::new("dst-pfx", Argument::Address)];
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("src-pfx", Argument::Address).omitted(prefix::NONE),
+    OptionDecl::new("dst-pfx", Argument::Address).omitted(prefix::NONE),
+];

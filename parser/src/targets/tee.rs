@@ -23,4 +23,4 @@ fn check(completion: &mut Completion<'_, '_>) {
 }
 
 const OPTIONS: &[OptionDecl] =
-    &[OptionDecl::new("gateway", Argument::Host), OptionDecl::new("oif", Argument::Bare(15))];
+    &[OptionDecl::new("gateway", Argument::Host), OptionDecl::new("oif", Argument::Cut(15))];

@@ -82,7 +82,7 @@ pub(crate) fn argument(
             }
         }
         Argument::Text(max) => text(max, rng),
-        Argument::Bare(max) => bare(max, rng),
+        Argument::Bare(max) | Argument::Cut(max) => bare(max, rng),
         Argument::Keyword(rows) | Argument::ExactKeyword(rows) => {
             let row = rows[rng.usize(..rows.len())];
             cased(row[rng.usize(..row.len())], rng)
@@ -181,7 +181,6 @@ pub(crate) fn argument(
 fn samples(about: &str, option: &str, family: Family) -> Option<&'static [&'static str]> {
     let v4 = family == Family::Ipv4;
     Some(match (about, option) {
-        ("bpf", "bytecode") => &["\"1,6 0 0 65535\"", "\"4,48 0 0 9,21 0 1 6,6 0 0 1,6 0 0 0\""],
         ("osf", "genre") => &["Linux", "Windows", "\"a b\""],
         ("policy", "tunnel-dst" | "tunnel-src") if v4 => &["10.0.0.0/8", "10.0.0.1"],
         ("policy", "tunnel-dst" | "tunnel-src") => &["2001:db8::/32", "::1"],
