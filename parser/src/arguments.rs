@@ -13,6 +13,7 @@ pub(crate) mod names;
 pub(crate) mod nat;
 pub(crate) mod number;
 pub(crate) mod port;
+pub(crate) mod prefix;
 pub(crate) mod rate;
 pub(crate) mod set;
 pub(crate) mod text;
@@ -164,6 +165,15 @@ impl Fault {
 }
 
 impl Argument {
+    /// Whether it takes a word that looks like an option.
+    pub(crate) fn takes_any_word(self) -> bool {
+        match self {
+            Self::Text(_) | Self::Bare(_) | Self::Cut(_) => true,
+            Self::Custom(custom) => custom.form.starts_with("TEXT"),
+            _ => false,
+        }
+    }
+
     /// How many words it takes.
     #[must_use]
     pub fn words(self) -> usize {

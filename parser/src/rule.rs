@@ -255,7 +255,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         let from = self.at;
         let found = words.get(from..from + count).unwrap_or_default();
         let missing = found.len() < count
-            || !any_text && found.iter().any(|word| word.is_option() && word.text != "--");
+            || !any_text && found.iter().any(|word| word.is_option() && !is_argument(&word.text));
         if !missing {
             self.at += count;
             return Some(found);
@@ -323,6 +323,11 @@ impl<'r, 'a> Reader<'r, 'a> {
         }
         first
     }
+}
+
+/// Whether a word is taken for an argument although it begins with a dash.
+fn is_argument(text: &str) -> bool {
+    text == "--" || text.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
 
 /// Words as one piece of text, with a `!` before them.

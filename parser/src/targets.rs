@@ -23,7 +23,7 @@ mod netmap;
 mod nflog;
 mod nfqueue;
 mod notrack;
-mod prefix;
+mod npt;
 mod rateest;
 mod redirect;
 mod reject;

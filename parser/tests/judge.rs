@@ -28,7 +28,7 @@ use nattrace_parser::{EmitOptions, Origin, Severity, emit_rules, parse_rules_of}
 const BATCH: usize = 40;
 
 /// How many rules are tried for each family and backend.
-const RULES: usize = 4_000;
+const RULES: usize = 2_000;
 
 /// What we say of one rule.
 #[derive(Clone, Debug, PartialEq)]

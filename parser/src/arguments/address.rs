@@ -44,7 +44,11 @@ pub(crate) fn guided(text: &str, family: Option<Family>) -> Result<AddressMask, 
         Some((host, mask)) => (host, Some(mask)),
         None => (text, None),
     };
-    let filled = filled_v4(host).filter(|_| family != Some(Family::Ipv6));
+    let plain = !host.contains(|char: char| char.is_whitespace() || char == '+');
+    let filled = filled_v4(host).filter(|_| plain && family != Some(Family::Ipv6));
+    if !plain {
+        return Err(Fault::expected("invalid-address", "an address", text));
+    }
     let host = filled.map_or_else(|| host.to_owned(), |bits| Ipv4Addr::from_bits(bits).to_string());
     let whole = address(&host, family)?;
     let Some(mask) = mask else { return Ok(whole) };
@@ -85,7 +89,16 @@ pub(crate) fn host(text: &str, family: Option<Family>) -> Result<Value<'static>,
 /// `ADDRESS[-ADDRESS]`. A reversed range is accepted and never matches (kernel-facts G10).
 pub(crate) fn range(text: &str, family: Option<Family>) -> Result<Value<'static>, Fault> {
     let (first, last) = text.split_once('-').unwrap_or((text, text));
-    let one = |part: &str| of_family(resolve(part, family, true)?, family, part);
+    let one = |part: &str| {
+        // The last part does not fill what is left here.
+        if family != Some(Family::Ipv6)
+            && part.parse::<Ipv6Addr>().is_err()
+            && part.split('.').any(|byte| number::parse(byte).is_none_or(|byte| byte > 255))
+        {
+            return Err(Fault::expected("invalid-address", "an address", part));
+        }
+        of_family(resolve(part, family, true)?, family, part)
+    };
     Ok(Value::AddressRange(one(first)?, one(last)?))
 }
 

@@ -41,7 +41,12 @@ fn parse<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
 }
 
 fn byte(text: &str) -> Result<u64, Fault> {
-    number::number(text, u64::from(u32::MAX)).map(|number| number & 0xff)
+    let (negative, digits) = match text.trim_start().strip_prefix('-') {
+        Some(digits) if !digits.starts_with(['+', ' ']) => (true, digits),
+        _ => (false, text),
+    };
+    let number = number::number(digits, u64::MAX)?;
+    Ok(if negative { number.wrapping_neg() } else { number } & 0xff)
 }
 
 fn print(value: &Value<'_>, out: &mut String) {

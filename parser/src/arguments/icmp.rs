@@ -66,8 +66,9 @@ fn in_numbers(text: &str, table: &[Name]) -> Option<Value<'static>> {
             (byte(kind)?, (code, code))
         }
     };
-    // Type 255 with every code is the same as `any`, where there is one (kernel-facts G13).
-    let any = kind == 255 && codes == (0, 255) && table.iter().any(|entry| entry.kind.is_none());
+    // Type 255 is the same as `any`, where there is one (kernel-facts G13).
+    let any = kind == 255 && table.iter().any(|entry| entry.kind.is_none());
+    let codes = if any { (0, 255) } else { codes };
     Some(Value::Icmp { kind: (!any).then_some(kind), codes })
 }
 

@@ -35,7 +35,9 @@ fn parse<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let program = words.first().map_or("", |word| word.text.as_ref());
     let fault = |what: &str| Fault::expected("invalid-bytecode", what, program);
     let (count, rest) = program.split_once(',').ok_or_else(|| fault("`COUNT,CODE JT JF K,...`"))?;
-    let count = scanned(&mut &*count, 0xffff)
+    let mut after = count;
+    let count = scanned(&mut after, 0xffff)
+        .filter(|_| after.is_empty())
         .and_then(|count| usize::try_from(count).ok())
         .filter(|count| (1..=MOST).contains(count))
         .ok_or_else(|| fault("from 1 to 64 instructions"))?;

@@ -5,7 +5,7 @@
 //! | `[!] --label` | `Number` |
 //! | `--set` | `Flag` |
 
-use crate::arguments::{Argument, Custom, number};
+use crate::arguments::{Argument, Custom, Fault, number};
 use crate::extension::{Extension, OptionDecl, Requirement};
 use crate::syntax::Value;
 
@@ -18,7 +18,10 @@ static LABEL: Custom = Custom {
     samples: &["0", "7", "127", "0x10"],
     parse: |words, _| {
         let text = words.first().map_or("", |word| word.text.as_ref());
-        number::number(text, 127).map(Value::Number)
+        // iptables keeps 16 bits of it before it looks.
+        let label = number::parse(text).map(|label| label & 0xffff).filter(|label| *label < 128);
+        let expected = || Fault::expected("invalid-number", "a number from 0 to 127", text);
+        label.map(Value::Number).ok_or_else(expected)
     },
     // It is taken for a name, and names are always quoted.
     print: |value, out| {

@@ -6,7 +6,7 @@
 //! | `--connlimit-mask` | `Number`, a prefix length; always there |
 //! | `--connlimit-saddr, --connlimit-daddr` | `Flag`; one is always there |
 
-use crate::arguments::Argument;
+use crate::arguments::{Argument, prefix};
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::{Family, Value};
 
@@ -21,7 +21,7 @@ pub(super) static EXTENSION: Extension = Extension::of_match("connlimit", OPTION
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("connlimit-upto", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::new("connlimit-above", Argument::Number(u32::MAX as u64)).negatable(),
-    OptionDecl::new("connlimit-mask", Argument::Number(128)).filled(full_length),
+    OptionDecl::new("connlimit-mask", Argument::Custom(&prefix::PREFIX)).filled(full_length),
     OptionDecl::flag("connlimit-saddr"),
     OptionDecl::flag("connlimit-daddr"),
 ];
@@ -49,14 +49,5 @@ fn complete(completion: &mut Completion<'_, '_>) {
     }
     if !completion.has("connlimit-daddr") {
         completion.fill("connlimit-saddr", Value::Flag);
-    }
-    // A longer prefix than there is means the whole address.
-    let full = full_length(completion.family());
-    for option in completion.options.iter_mut() {
-        if let (Value::Number(length), Value::Number(full)) = (&mut option.value, &full)
-            && option.option.name == "connlimit-mask"
-        {
-            *length = (*length).min(*full);
-        }
     }
 }

@@ -19,7 +19,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("fragid", Argument::Range(u32::MAX as u64))
         .negatable()
         .omitted(&Value::Range(0, u32::MAX as u64)),
-    OptionDecl::new("fraglen", Argument::Number(u32::MAX as u64)),
+    OptionDecl::new("fraglen", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::flag("fragres"),
     OptionDecl::flag("fragfirst"),
     OptionDecl::flag("fragmore"),

@@ -7,11 +7,12 @@
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl};
 use crate::protocols;
-use crate::syntax::Family;
+use crate::syntax::{Family, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_match("mh", OPTIONS)
     .family(Family::Ipv6)
     .protocols(&[protocols::MOBILITY])
     .complete(|completion| completion.refuse_reversed("mh-type"));
 
-const OPTIONS: &[OptionDecl] = &[OptionDecl::new("mh-type", Argument::Range(255)).negatable()];
+const OPTIONS: &[OptionDecl] =
+    &[OptionDecl::new("mh-type", Argument::Range(255)).negatable().omitted(&Value::Range(0, 255))];

@@ -25,6 +25,8 @@ const OPTIONS: &[OptionDecl] = &[
 
 /// The groups are those of a group that was named before.
 fn check(completion: &mut Completion<'_, '_>) {
+    completion.refuse_reversed("uid-owner");
+    completion.refuse_reversed("gid-owner");
     if completion.has("suppl-groups")
         && completion.span_of("suppl-groups").start < completion.span_of("gid-owner").start
     {
@@ -50,7 +52,7 @@ fn id<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
         let message = format!("the name `{}` is not looked up", clip(text));
         return Err(Fault::new("owner-name", message).help("write its number").unsure());
     }
-    let (low, high) = text.split_once('-').unwrap_or((text, text));
+    let (low, high) = text.split_once(['-', ':']).unwrap_or((text, text));
     let max = u64::from(u32::MAX) - 1;
     Ok(Value::Range(number::number(low, max)?, number::number(high, max)?))
 }

@@ -9,7 +9,7 @@
 //! | `--mask` | `Address`; always there |
 //! | `--rsource, --rdest` | `Flag`; one is always there |
 
-use crate::arguments::Argument;
+use crate::arguments::{Argument, Custom, number};
 use crate::extension::{Completion, Extension, OptionDecl, Requirement, fixed};
 use crate::syntax::{AddressMask, Family, Value};
 
@@ -17,7 +17,6 @@ pub(super) static EXTENSION: Extension = Extension::of_match("recent", OPTIONS)
     .requires(&[
         Requirement::OneOf(&["set", "rcheck", "update", "remove"]),
         Requirement::AtMostOneOf(&["set", "rcheck", "update", "remove"]),
-        Requirement::AtMostOneOf(&["rsource", "rdest"]),
         Requirement::Needs("reap", "seconds"),
     ])
     .complete(complete);
@@ -27,7 +26,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("rcheck").negatable(),
     OptionDecl::flag("update").negatable(),
     OptionDecl::flag("remove").negatable(),
-    OptionDecl::new("seconds", Argument::Between(1, u32::MAX as u64)),
+    OptionDecl::new("seconds", Argument::Custom(&SECONDS)),
     OptionDecl::flag("reap"),
     OptionDecl::new("hitcount", Argument::Number(65_535)).omitted(&Value::Number(0)),
     OptionDecl::flag("rttl"),
@@ -36,6 +35,24 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("rsource"),
     OptionDecl::flag("rdest"),
 ];
+
+static SECONDS: Custom = Custom {
+    words: 1,
+    form: "SECONDS",
+    samples: &["1", "60", "3600", "4294967295"],
+    parse: |words, _| {
+        let text = words.first().map_or("", |word| word.text.as_ref());
+        number::between(text, 1, u64::from(u32::MAX)).map(Value::Number)
+    },
+    // iptables prints it as a signed number.
+    print: |value, out| {
+        if let Value::Number(seconds) = value {
+            out.push_str(if *seconds > 0x7fff_ffff { " -" } else { " " });
+            let negative = (1 << 32) - *seconds;
+            number::print(if *seconds > 0x7fff_ffff { negative } else { *seconds }, out);
+        }
+    },
+};
 
 fn full_mask(family: Family) -> Value<'static> {
     Value::Address(match family {
@@ -46,6 +63,14 @@ fn full_mask(family: Family) -> Value<'static> {
 
 fn complete(completion: &mut Completion<'_, '_>) {
     completion.refuse_file_name("name");
+    // The side that is given last counts.
+    if completion.has("rsource") && completion.has("rdest") {
+        let dest = completion.span_of("rdest").start;
+        match completion.span_of("rsource").start < dest {
+            true => completion.remove("rsource"),
+            false => completion.remove("rdest"),
+        }
+    }
     if !completion.has("rdest") {
         completion.fill("rsource", Value::Flag);
     }

@@ -203,7 +203,7 @@ impl<'a> Reader<'_, 'a> {
         }
         let negation = self.negation;
 
-        let any_text = matches!(argument, Argument::Text(_) | Argument::Bare(_) | Argument::Cut(_));
+        let any_text = argument.takes_any_word();
         let count = argument.words();
         let storage;
         let words = match value {

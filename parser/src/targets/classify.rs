@@ -25,13 +25,32 @@ static CLASS: Custom = Custom {
     print,
 };
 
-/// `MAJOR:MINOR`, both hexadecimal.
+/// `MAJOR:MINOR`, both hexadecimal and cut to 16 bits, as sscanf(3) reads them.
 fn class<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let text = words.first().map_or("", |word| word.text.as_ref());
-    let half = |text: &str| u64::from_str_radix(text, 16).ok().map(|half| half & 0xffff);
-    text.split_once(':')
-        .and_then(|(major, minor)| Some(Value::Number(half(major)? << 16 | half(minor)?)))
+    half(text)
+        .and_then(|(major, rest)| Some((major, half(rest.strip_prefix(':')?)?.0)))
+        .map(|(major, minor)| Value::Number(major << 16 | minor))
         .ok_or_else(|| Fault::expected("invalid-class", "a class `MAJOR:MINOR`", text))
+}
+
+fn half(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim_start();
+    let (negative, text) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (hex, text) = match text.strip_prefix("0x") {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let digits = text.bytes().take_while(u8::is_ascii_hexdigit).count();
+    let (digits, rest) = text.split_at_checked(digits)?;
+    let number = match digits {
+        "" if hex => 0,
+        digits => u64::from_str_radix(digits, 16).ok()?,
+    };
+    Some((if negative { number.wrapping_neg() } else { number } & 0xffff, rest))
 }
 
 fn print(value: &Value<'_>, out: &mut String) {

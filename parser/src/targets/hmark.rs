@@ -6,19 +6,19 @@
 //! | `--hmark-src-prefix, --hmark-dst-prefix` | `Number` |
 //! | `--hmark-mod, --hmark-offset, --hmark-rnd` | `Number` |
 
-use crate::arguments::{Argument, Context, Custom, Fault, address, number};
+use crate::arguments::{Argument, prefix};
 use crate::extension::{Completion, Extension, OptionDecl, Requirement, fixed};
 use crate::span::Span;
-use crate::syntax::{AddressMask, Family, Value};
-use crate::words::{Word, clip};
+use crate::syntax::{Family, Value};
+use crate::words::clip;
 
 pub(super) static EXTENSION: Extension = Extension::of_target("HMARK", OPTIONS)
     .requires(&[Requirement::OneOf(&["hmark-mod"]), Requirement::OneOf(&["hmark-rnd"])])
     .complete(complete);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("hmark-src-prefix", Argument::Custom(&PREFIX)),
-    OptionDecl::new("hmark-dst-prefix", Argument::Custom(&PREFIX)),
+    OptionDecl::new("hmark-src-prefix", Argument::Custom(&prefix::PREFIX)),
+    OptionDecl::new("hmark-dst-prefix", Argument::Custom(&prefix::PREFIX)),
     OptionDecl::new("hmark-sport-mask", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-dport-mask", Argument::WideHex(0xffff, 4)),
     OptionDecl::new("hmark-spi-mask", Argument::WideHex(0xffff_ffff, 8)),
@@ -31,31 +31,6 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hmark-offset", Argument::Number(u32::MAX as u64)),
     OptionDecl::new("hmark-tuple", Argument::Bare(255)),
 ];
-
-static PREFIX: Custom = Custom {
-    words: 1,
-    form: "LENGTH|MASK",
-    samples: &["0", "8", "24", "32"],
-    parse: prefix,
-    print: |value, out| {
-        if let Value::Number(length) = value {
-            out.push(' ');
-            number::print(*length, out);
-        }
-    },
-};
-
-/// A mask as its length; one that is no prefix counts as a whole address.
-fn prefix<'a>(words: &[Word<'a>], context: &Context) -> Result<Value<'a>, Fault> {
-    let text = words.first().map_or("", |word| word.text.as_ref());
-    let host = if context.family == Some(Family::Ipv6) { "::" } else { "0.0.0.0" };
-    let fault = |_| Fault::expected("invalid-mask", "the length of a prefix", text);
-    let length = match address::guided(&format!("{host}/{text}"), context.family).map_err(fault)? {
-        AddressMask::V4(_, mask) => mask.count_ones(),
-        AddressMask::V6(_, mask) => mask.count_ones(),
-    };
-    Ok(Value::Number(u64::from(length)))
-}
 
 /// `--hmark-tuple` is printed as the masks that it stands for, but for `ct`.
 fn complete(completion: &mut Completion<'_, '_>) {

@@ -10,7 +10,8 @@ use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
 
 pub(super) static EXTENSION: Extension = Extension::of_target("IDLETIMER", OPTIONS)
-    .requires(&[Requirement::OneOf(&["timeout"]), Requirement::OneOf(&["label"])]);
+    .requires(&[Requirement::OneOf(&["timeout"]), Requirement::OneOf(&["label"])])
+    .complete(|completion| completion.refuse_file_name("label"));
 
 /// The longest time that the kernel takes.
 const MOST: u64 = i32::MAX as u64 / 1_000 - 1;

@@ -67,8 +67,8 @@ fn print(value: &Value<'_>, out: &mut String) {
     let Value::Number(time) = value else { return };
     let _ = match *time {
         0..1_000 => write!(out, " {time}us"),
-        1_000..1_000_000 => write!(out, " {}.{}ms", time / 1_000, time % 1_000 / 100),
-        _ => write!(out, " {}.{}s", time / 1_000_000, time % 1_000_000 / 100_000),
+        1_000..1_000_000 => write!(out, " {:.1}ms", *time as f64 / 1_000.0),
+        _ => write!(out, " {:.1}s", *time as f64 / SECOND),
     };
 }
 

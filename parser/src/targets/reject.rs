@@ -72,7 +72,7 @@ fn parse<'a>(words: &[Word<'a>], context: &Context) -> Result<Value<'a>, Fault> 
         |name: &str| name.get(..text.len()).is_some_and(|start| start.eq_ignore_ascii_case(text));
     let exact = rows().find(|row| row.contains(&text));
     exact
-        .or_else(|| rows().find(|row| !text.is_empty() && row.iter().any(|name| starts(name))))
+        .or_else(|| rows().find(|row| row.iter().any(|name| starts(name))))
         .and_then(|row| row.first())
         .map(|name| fixed(name))
         .ok_or_else(|| names::unknown(text, rows().filter_map(|row| row.first()).copied()))

@@ -8,7 +8,7 @@
 
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
-use crate::syntax::{TableName, Value};
+use crate::syntax::TableName;
 
 pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
     .requires(&[
@@ -18,25 +18,23 @@ pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
         Requirement::Needs("map-prio", "map-set"),
         Requirement::Needs("map-queue", "map-set"),
         Requirement::OneOf(&["add-set", "del-set", "map-set"]),
-        Requirement::AtMostOneOf(&["add-set", "map-set"]),
-        Requirement::AtMostOneOf(&["del-set", "map-set"]),
     ])
     .complete(check_map);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("add-set", Argument::Set),
+    OptionDecl::new("add-set", Argument::Set).negatable(),
     OptionDecl::flag("exist").negatable(),
-    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64 - 1)),
-    OptionDecl::new("del-set", Argument::Set),
-    OptionDecl::new("map-set", Argument::Set),
+    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64 - 1)).negatable(),
+    OptionDecl::new("del-set", Argument::Set).negatable(),
+    OptionDecl::new("map-set", Argument::Set).negatable(),
     OptionDecl::flag("map-mark").negatable(),
     OptionDecl::flag("map-prio").negatable(),
     OptionDecl::flag("map-queue").negatable(),
 ];
 
 fn check_map(completion: &mut Completion<'_, '_>) {
-    // `!` before these flags is taken, and forgotten.
-    for option in completion.options.iter_mut().filter(|one| one.value == Value::Flag) {
+    // `!` is taken, and forgotten.
+    for option in completion.options.iter_mut() {
         option.negated = false;
     }
     let what = ["map-mark", "map-prio", "map-queue"].iter().any(|name| completion.has(name));

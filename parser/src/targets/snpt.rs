@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `--src-pfx, --dst-pfx` | `Address` |
 
-use super::prefix;
+use super::npt;
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
 use crate::syntax::{Family, TableName};
@@ -14,9 +14,9 @@ pub(super) static EXTENSION: Extension = Extension::of_target("SNPT", OPTIONS)
     .tables(&[TableName::Mangle])
     .chains(&["INPUT", "POSTROUTING"])
     .requires(&[Requirement::OneOf(&["src-pfx"]), Requirement::OneOf(&["dst-pfx"])])
-    .complete(prefix::check);
+    .complete(npt::check);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("src-pfx", Argument::Address).omitted(prefix::NONE),
-    OptionDecl::new("dst-pfx", Argument::Address).omitted(prefix::NONE),
+    OptionDecl::new("src-pfx", Argument::Address).omitted(npt::NONE),
+    OptionDecl::new("dst-pfx", Argument::Address).omitted(npt::NONE),
 ];

@@ -12,10 +12,7 @@ use crate::syntax::{Backend, Family, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_target("TCPMSS", OPTIONS)
     .protocols(&[protocols::TCP])
-    .requires(&[
-        Requirement::OneOf(&["set-mss", "clamp-mss-to-pmtu"]),
-        Requirement::AtMostOneOf(&["set-mss", "clamp-mss-to-pmtu"]),
-    ])
+    .requires(&[Requirement::OneOf(&["set-mss", "clamp-mss-to-pmtu"])])
     .complete(check);
 
 const OPTIONS: &[OptionDecl] = &[
@@ -34,6 +31,14 @@ fn check(completion: &mut Completion<'_, '_>) {
         let message = format!("expected a size from 0 to {most}");
         let span = completion.span_of("set-mss");
         completion.refuse("invalid-number", message, span);
+    }
+    // What is given last counts.
+    if completion.has("set-mss") && completion.has("clamp-mss-to-pmtu") {
+        let clamped = completion.span_of("clamp-mss-to-pmtu").start;
+        match completion.span_of("set-mss").start < clamped {
+            true => completion.remove("set-mss"),
+            false => completion.remove("clamp-mss-to-pmtu"),
+        }
     }
     let clamps = completion.has("clamp-mss-to-pmtu");
     if clamps && matches!(completion.chain, "PREROUTING" | "INPUT") {

@@ -19,7 +19,7 @@ pub(crate) struct Case {
 }
 
 /// How often something is done that iptables is likely to refuse: one time in so many.
-const SELDOM: usize = 40;
+const SELDOM: usize = 20;
 
 /// Options whose arguments name what a host must have.
 const OF_THE_HOST: &[(&str, &str)] = &[
