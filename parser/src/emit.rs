@@ -162,7 +162,8 @@ fn emit_use(used: &ExtensionUse<'_>, out: &mut String) {
     out.push_str(used.extension.name);
     for option in &used.options {
         let omitted = option.option.omitted.is_some_and(|value| same(value, &option.value));
-        if omitted && !option.negated {
+        let hidden = option.option.hidden.is_some_and(|value| same(value, &option.value));
+        if hidden || omitted && !option.negated {
             continue;
         }
         out.push_str(if option.negated { " ! --" } else { " --" });

@@ -68,7 +68,7 @@ pub struct OptionDecl {
     pub name: &'static str,
     /// Whether `!` may stand before it.
     pub negatable: bool,
-    /// Whether it may be given again, which changes nothing.
+    /// Whether it may be given again; the last one counts.
     pub again: bool,
     /// Its argument.
     pub argument: Argument,
@@ -76,6 +76,8 @@ pub struct OptionDecl {
     pub aliases: &'static [Alias],
     /// The value that iptables-save does not print unless it is negated.
     pub omitted: Option<&'static Value<'static>>,
+    /// The value that iptables-save never prints, not even negated.
+    pub hidden: Option<&'static Value<'static>>,
     /// The only family in which it exists.
     pub family: Option<Family>,
     /// The value that it has, and that is printed, where the option is not given.
@@ -214,6 +216,7 @@ impl OptionDecl {
             argument,
             aliases: &[],
             omitted: None,
+            hidden: None,
             family: None,
             filled: None,
         }
@@ -232,7 +235,7 @@ impl OptionDecl {
         self
     }
 
-    /// May be given again, which changes nothing.
+    /// May be given again; the last one counts.
     #[must_use]
     pub const fn again(mut self) -> Self {
         self.again = true;
@@ -250,6 +253,14 @@ impl OptionDecl {
     #[must_use]
     pub const fn omitted(mut self, value: &'static Value<'static>) -> Self {
         self.omitted = Some(value);
+        self
+    }
+
+    /// Is never printed with this value, not even negated.
+    #[must_use]
+    pub const fn hidden(mut self, value: &'static Value<'static>) -> Self {
+        self.omitted = Some(value);
+        self.hidden = Some(value);
         self
     }
 

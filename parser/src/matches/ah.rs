@@ -17,7 +17,7 @@ pub(super) static EXTENSION: Extension =
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("ahspi", Argument::Range(u32::MAX as u64))
         .negatable()
-        .omitted(&Value::Range(0, u32::MAX as u64)),
+        .hidden(&Value::Range(0, u32::MAX as u64)),
     OptionDecl::new("ahlen", Argument::Number(u32::MAX as u64))
         .negatable()
         .omitted(&Value::Number(0))
@@ -27,7 +27,6 @@ const OPTIONS: &[OptionDecl] = &[
 
 /// In IPv6 it is an extension header, and `-p` is what comes behind it.
 fn check_protocol(completion: &mut Completion<'_, '_>) {
-    completion.forget("ahspi", &Value::Range(0, u64::from(u32::MAX)));
     if completion.family() == Family::Ipv4 && completion.positive_protocol() != Some(AH) {
         completion.refuse("missing-protocol", "`ah` needs `-p ah` in the rule", completion.span);
     }

@@ -10,10 +10,8 @@ use crate::protocols;
 use crate::syntax::Value;
 
 pub(super) static EXTENSION: Extension =
-    Extension::of_match("esp", OPTIONS).protocols(&[protocols::ESP]).complete(|completion| {
-        completion.forget("espspi", &Value::Range(0, u64::from(u32::MAX)));
-    });
+    Extension::of_match("esp", OPTIONS).protocols(&[protocols::ESP]);
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("espspi", Argument::Range(u32::MAX as u64))
     .negatable()
-    .omitted(&Value::Range(0, u32::MAX as u64))];
+    .hidden(&Value::Range(0, u32::MAX as u64))];

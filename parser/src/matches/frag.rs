@@ -12,13 +12,12 @@ use crate::syntax::{Family, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_match("frag", OPTIONS)
     .family(Family::Ipv6)
-    .requires(&[Requirement::AtMostOneOf(&["fragmore", "fraglast"])])
-    .complete(|completion| completion.forget("fragid", &Value::Range(0, u64::from(u32::MAX))));
+    .requires(&[Requirement::AtMostOneOf(&["fragmore", "fraglast"])]);
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("fragid", Argument::Range(u32::MAX as u64))
         .negatable()
-        .omitted(&Value::Range(0, u32::MAX as u64)),
+        .hidden(&Value::Range(0, u32::MAX as u64)),
     OptionDecl::new("fraglen", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::flag("fragres"),
     OptionDecl::flag("fragfirst"),

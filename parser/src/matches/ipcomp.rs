@@ -13,15 +13,14 @@ use crate::syntax::Value;
 pub(super) static EXTENSION: Extension =
     Extension::of_match("ipcomp", OPTIONS).protocols(&[protocols::IPCOMP]).complete(complete);
 
-/// Without `--ipcompspi` it is the SPI 0; every SPI is no condition.
+/// Without `--ipcompspi` it is the SPI 0.
 fn complete(completion: &mut Completion<'_, '_>) {
     completion.fill("ipcompspi", Value::Range(0, 0));
-    completion.forget("ipcompspi", &Value::Range(0, u64::from(u32::MAX)));
 }
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("ipcompspi", Argument::Range(u32::MAX as u64))
         .negatable()
-        .omitted(&Value::Range(0, u32::MAX as u64)),
+        .hidden(&Value::Range(0, u32::MAX as u64)),
     OptionDecl::flag("compres"),
 ];

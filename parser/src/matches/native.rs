@@ -23,9 +23,6 @@ pub(super) fn complete(completion: &mut Completion<'_, '_>) {
     let native = is_native(completion.extension, completion.options)
         && completion.context.backend != Some(Backend::Legacy);
     if !native {
-        for name in ["sport", "dport"] {
-            completion.forget(name, &ALL);
-        }
         return;
     }
     let mut forgotten = false;

@@ -20,7 +20,6 @@ pub(super) static EXTENSION: Extension =
 
 /// What begins with `--rt-0` needs `--rt-type 0` before it.
 fn check(completion: &mut Completion<'_, '_>) {
-    completion.forget("rt-segsleft", &Value::Range(0, u64::from(u32::MAX)));
     let zero = completion.options.iter().find(|option| {
         option.option.name == "rt-type" && !option.negated && option.value == Value::Number(0)
     });
@@ -78,7 +77,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("rt-type", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::new("rt-segsleft", Argument::Range(u32::MAX as u64))
         .negatable()
-        .omitted(&Value::Range(0, u32::MAX as u64)),
+        .hidden(&Value::Range(0, u32::MAX as u64)),
     OptionDecl::new("rt-len", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::flag("rt-0-res"),
     OptionDecl::new("rt-0-addrs", Argument::Custom(&ADDRESSES)),

@@ -25,11 +25,11 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("sport", Argument::PortRange)
         .negatable()
         .aliases(&[Alias::new("source-port")])
-        .omitted(ANY_PORT),
+        .hidden(ANY_PORT),
     OptionDecl::new("dport", Argument::PortRange)
         .negatable()
         .aliases(&[Alias::new("destination-port")])
-        .omitted(ANY_PORT),
+        .hidden(ANY_PORT),
     OptionDecl::new("tcp-option", Argument::Between(1, 255)).negatable(),
     // kernel-facts G12.
     OptionDecl::new("tcp-flags", Argument::TcpFlags)

@@ -21,9 +21,9 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("sport", Argument::DecimalPortRange)
         .negatable()
         .aliases(&[Alias::new("source-port")])
-        .omitted(ANY_PORT),
+        .hidden(ANY_PORT),
     OptionDecl::new("dport", Argument::DecimalPortRange)
         .negatable()
         .aliases(&[Alias::new("destination-port")])
-        .omitted(ANY_PORT),
+        .hidden(ANY_PORT),
 ];

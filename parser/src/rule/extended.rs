@@ -192,11 +192,13 @@ impl<'a> Reader<'_, 'a> {
         let Some(option) = extension.options.get(index) else { return };
         let bit = 1_u64 << index.min(63);
         let again = pending.seen & bit != 0 && extension.repetition == Repetition::Refused;
+        let duplicate = again && !option.again;
         if again && option.again {
-            self.negation = None;
-            return;
+            let earlier = |one: &(usize, OptionUse<'_>)| {
+                one.0 == number && std::ptr::eq(one.1.option, option)
+            };
+            self.scratch.options.retain(|one| !earlier(one));
         }
-        let duplicate = again;
         pending.seen |= bit;
         if self.negation.is_some() && !option.negatable {
             self.refuse_negation(&word.text);

@@ -33,8 +33,8 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("nfmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("ctmask", Argument::Hex(u32::MAX as u64)),
     OptionDecl::new("mask", Argument::Hex(u32::MAX as u64)),
-    OptionDecl::new("left-shift-mark", Argument::Number(31)),
-    OptionDecl::new("right-shift-mark", Argument::Number(31)),
+    OptionDecl::new("left-shift-mark", Argument::Number(32)),
+    OptionDecl::new("right-shift-mark", Argument::Number(32)),
 ];
 
 /// Keeps the shift that is given last, as iptables 1.8.9 does, and none by zero bits.
@@ -53,6 +53,12 @@ fn keep_one_shift(completion: &mut Completion<'_, '_>) {
 /// `--mask` stands for both masks, and both are printed.
 fn fill_masks(completion: &mut Completion<'_, '_>) {
     keep_one_shift(completion);
+    for name in ["left-shift-mark", "right-shift-mark"] {
+        if completion.value(name) == Some(&Value::Number(32)) {
+            let span = completion.span_of(name);
+            completion.refuse("invalid-number", "a mark has 32 bits to shift by 0 to 31", span);
+        }
+    }
     let mask = |name: &str| match completion.value(name) {
         Some(Value::Number(mask)) => Some((*mask, completion.span_of(name).start)),
         _ => None,

@@ -7,6 +7,8 @@
 //! | `--ctevents, --expevents` | `Bits` |
 //! | `--zone, --zone-orig, --zone-reply` | `Number`, or `Text` `mark` |
 
+use std::borrow::Cow;
+
 use crate::arguments::{Argument, Context, Custom, Fault, number};
 use crate::extension::{Completion, Extension, OptionDecl, fixed};
 use crate::syntax::{TableName, Value};
@@ -17,8 +19,8 @@ pub(super) static EXTENSION: Extension =
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("notrack"),
-    OptionDecl::new("helper", Argument::Cut(15)),
-    OptionDecl::new("timeout", Argument::Cut(31)),
+    OptionDecl::new("helper", Argument::Cut(15)).omitted(&Value::Text(Cow::Borrowed(""))),
+    OptionDecl::new("timeout", Argument::Cut(31)).omitted(&Value::Text(Cow::Borrowed(""))),
     OptionDecl::new("ctevents", Argument::ExactBits(EVENTS)),
     OptionDecl::new("expevents", Argument::ExactBits(EXPECTATION_EVENTS)),
     OptionDecl::new("zone-orig", Argument::Custom(&ZONE)),

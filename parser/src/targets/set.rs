@@ -23,13 +23,13 @@ pub(super) static EXTENSION: Extension = Extension::of_target("SET", OPTIONS)
 
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("add-set", Argument::Set).negatable(),
-    OptionDecl::flag("exist").negatable(),
-    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64 - 1)).negatable(),
+    OptionDecl::flag("exist").negatable().again(),
+    OptionDecl::new("timeout", Argument::Number(u32::MAX as u64 - 1)).negatable().again(),
     OptionDecl::new("del-set", Argument::Set).negatable(),
     OptionDecl::new("map-set", Argument::Set).negatable(),
-    OptionDecl::flag("map-mark").negatable(),
-    OptionDecl::flag("map-prio").negatable(),
-    OptionDecl::flag("map-queue").negatable(),
+    OptionDecl::flag("map-mark").negatable().again(),
+    OptionDecl::flag("map-prio").negatable().again(),
+    OptionDecl::flag("map-queue").negatable().again(),
 ];
 
 fn check_map(completion: &mut Completion<'_, '_>) {

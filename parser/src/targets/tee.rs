@@ -5,6 +5,8 @@
 //! | `--gateway` | `Address` |
 //! | `--oif` | `Text` |
 
+use std::borrow::Cow;
+
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::{AddressMask, Value};
@@ -22,5 +24,7 @@ fn check(completion: &mut Completion<'_, '_>) {
     }
 }
 
-const OPTIONS: &[OptionDecl] =
-    &[OptionDecl::new("gateway", Argument::Host), OptionDecl::new("oif", Argument::Cut(15))];
+const OPTIONS: &[OptionDecl] = &[
+    OptionDecl::new("gateway", Argument::Host),
+    OptionDecl::new("oif", Argument::Cut(15)).omitted(&Value::Text(Cow::Borrowed(""))),
+];
