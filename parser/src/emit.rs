@@ -172,9 +172,12 @@ fn emit_use(used: &ExtensionUse<'_>, out: &mut String) {
     }
 }
 
-/// Equality of values with different lifetimes.
+/// Whether a value is the one that is not printed; of flags only the mask counts.
 fn same(one: &Value<'_>, other: &Value<'_>) -> bool {
-    one == other
+    match (one, other) {
+        (Value::TcpFlags { mask: one, .. }, Value::TcpFlags { mask: other, .. }) => one == other,
+        _ => one == other,
+    }
 }
 
 fn emit_option(option: &str, negated: bool, out: &mut String) {

@@ -54,14 +54,15 @@ pub(crate) fn range(text: &str, context: &Context) -> Result<Value<'static>, Fau
 /// One port as getaddrinfo(3) of glibc reads it: decimal whatever it begins with, cut to 16 bits.
 pub(crate) fn decimal(text: &str) -> Result<u16, Fault> {
     let digits = text.trim_start_matches(number::BLANKS);
-    let digits = digits.strip_prefix('+').unwrap_or(digits);
+    let negative = digits.starts_with('-');
+    let digits = digits.strip_prefix(['+', '-']).unwrap_or(digits);
     if text.is_empty() {
         return Ok(0);
     }
     if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
         let number = digits.parse::<u64>().unwrap_or(u64::MAX);
         // What is -1 as an int stands for a name in glibc.
-        if number & 0xffff_ffff == 0xffff_ffff {
+        if number & 0xffff_ffff == 0xffff_ffff || negative && number > 0 {
             return Err(invalid(text));
         }
         return u16::try_from(number & 0xffff).map_err(|_| invalid(text));

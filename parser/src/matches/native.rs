@@ -41,5 +41,11 @@ pub(super) fn complete(completion: &mut Completion<'_, '_>) {
             completion.forget(name, &ALL);
         }
     }
+    // A mask of no flags asks for nothing, whatever it is compared with.
+    completion.options.retain(|option| {
+        let empty = matches!(option.value, Value::TcpFlags { mask: 0, .. });
+        forgotten |= empty;
+        !empty
+    });
     *completion.vanishes |= forgotten && completion.options.is_empty();
 }

@@ -94,25 +94,40 @@ fn in_hex(bytes: &[u8]) -> String {
     hex
 }
 
-/// The bytes of a pattern: hexadecimal between bars, a backslash takes a bar as it is.
+/// The bytes of a pattern, as iptables 1.8.9 reads it: hexadecimal between bars, each pair perhaps
+/// with one blank behind it; outside of them a backslash takes the next character as it is. The
+/// character behind a closing bar is never a bar.
 fn bytes(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut found = Vec::new();
     let mut inside = false;
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'\\' if !inside => found.push(rest.next()?),
-            b'|' => inside = !inside,
-            b' ' if inside => {}
-            high if inside => {
-                let digit =
-                    |byte: u8| char::from(byte).to_digit(16).and_then(|d| u8::try_from(d).ok());
-                found.push(digit(high)? << 4 | digit(rest.next()?)?);
+    let mut rest = text.as_bytes();
+    while let [first, behind @ ..] = rest {
+        if *first == b'|' {
+            inside = !inside;
+            rest = if inside { behind.trim_ascii_start() } else { behind };
+            if rest.is_empty() {
+                break;
             }
-            byte => found.push(byte),
         }
+        rest = match rest {
+            [b'\\', literal, behind @ ..] if !inside && *first == b'\\' => {
+                found.push(*literal);
+                behind
+            }
+            [b'\\'] if !inside && *first == b'\\' => return None,
+            [high, low, next, ..] if inside => {
+                found.push(digit(high)? << 4 | digit(low)?);
+                rest.get(if *next == b' ' { 3.. } else { 2.. }).unwrap_or_default()
+            }
+            [byte, behind @ ..] if !inside => {
+                found.push(*byte);
+                behind
+            }
+            _ => return None,
+        };
     }
-    (!inside).then_some(found)
+    Some(found)
 }
 
 /// Gives a pattern the option that it is printed with.
