@@ -15,4 +15,4 @@ pub(super) static EXTENSION: Extension = Extension::of_match("mh", OPTIONS)
     .complete(|completion| completion.refuse_reversed("mh-type"));
 
 const OPTIONS: &[OptionDecl] =
-    &[OptionDecl::new("mh-type", Argument::Range(255)).negatable().omitted(&Value::Range(0, 255))];
+    &[OptionDecl::new("mh-type", Argument::Range(255)).negatable().hidden(&Value::Range(0, 255))];

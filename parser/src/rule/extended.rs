@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::extension::{EXTENSIONS, Extension, ExtensionKind, Repetition, find};
 use crate::protocols;
 use crate::span::Span;
-use crate::syntax::{Negatable, OptionUse};
+use crate::syntax::{Backend, Family, Negatable, OptionUse};
 use crate::words::{Word, clip};
 
 /// The names under which ip6tables and iptables know the same match by another name.
@@ -121,7 +121,13 @@ impl<'a> Reader<'_, 'a> {
     fn look_up_abbreviated(&self, text: &str, name: &str) -> Found {
         let mut found = Found::Nothing;
         let mut found_name = "";
-        for (long, basic) in LONG.iter().filter(|(long, _)| long.starts_with(text)) {
+        // ip6tables-legacy has no `--fragments`.
+        let fragments = self.context.family != Some(Family::Ipv6)
+            || self.context.backend != Some(Backend::Legacy);
+        let known = |basic: Basic| fragments || basic != Basic::Fragment;
+        for (long, basic) in
+            LONG.iter().filter(|(long, basic)| long.starts_with(text) && known(*basic))
+        {
             match found {
                 Found::Basic(other) if other == *basic => {}
                 Found::Nothing => (found, found_name) = (Found::Basic(*basic), *long),
