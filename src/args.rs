@@ -274,10 +274,13 @@ pub(crate) struct Graph {
 pub(crate) struct Fmt {
     /// The rules; `-` is standard input [default: those of `--rules` or of the snapshot].
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: Option<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
     /// Prints nothing, and ends with status 1 if the rules are written in another way.
     #[arg(long)]
     pub(crate) check: bool,
+    /// Prints what there is instead: tables, owners, extensions, and what is not understood.
+    #[arg(long, conflicts_with = "check")]
+    pub(crate) stats: bool,
 }
 
 /// `nattrace snapshot`.

@@ -15,6 +15,7 @@ pub mod hook;
 pub mod host;
 pub mod infer;
 pub mod lower;
+pub mod owner;
 pub mod packet;
 pub mod ruleset;
 pub mod simulate;

@@ -1,5 +1,7 @@
 //! `nattrace fmt`: rules as iptables-save prints them.
 
+mod stats;
+
 use std::io::Write;
 
 use nattrace_model::build::part_of;
@@ -7,7 +9,8 @@ use nattrace_model::host::Part;
 use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat};
 use nattrace_parser::{EmitOptions, Left, Origin, RuleCounters, emit_rules, parse_sequence};
 
-use crate::args::{Fmt, Global};
+use self::stats::{Lines, Stats};
+use crate::args::{Fmt, Format, Global};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Text};
 use crate::output::diagnostic::{Source, print_diagnostics, print_note};
@@ -25,6 +28,18 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
     }))?;
     let mut status = Status::Holds;
     let mut screen = Screen::stdout();
+    if arguments.stats {
+        let names: Vec<&str> = texts.iter().map(|(text, _)| text.name.as_str()).collect();
+        let shown = (0..texts.len()).flat_map(|number| own(&left, number, global.family()));
+        let stats = Stats::new(shown, &names);
+        match global.format() {
+            Some(Format::Json) => stats.print_json(&mut screen, Lines::Many)?,
+            Some(Format::Jsonl) => stats.print_json(&mut screen, Lines::One)?,
+            _ => stats.print(&mut screen)?,
+        }
+        screen.finish()?;
+        return Ok(status);
+    }
     for (number, (text, origin)) in texts.iter().enumerate() {
         let printed = print(&left, number, origin.family);
         if !arguments.check {
@@ -41,15 +56,30 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
 /// The texts, and what is known of each beside what it says itself.
 fn texts(global: &Global, arguments: &Fmt) -> Result<Vec<(Text, Origin)>> {
     let given = Origin { family: global.family(), backend: global.backend() };
-    if let Some(file) = &arguments.file {
-        return Ok(vec![(input::read_rules(file)?, given)]);
+    if !arguments.files.is_empty() {
+        if arguments.files.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
+            return Err(Failure::input("standard input can be read only once"));
+        }
+        let read = |path| Ok((input::read_rules(path)?, given));
+        return arguments.files.iter().map(|path| read(path)).collect();
     }
     let input = input::read(global)?;
     if !input.rules.is_empty() {
         return Ok(input.rules.into_iter().map(|text| (text, given)).collect());
     }
+    // A snapshot may hold a part in several forms, of which the best counts.
+    let rank = |text: &Text| part_of(&text.name);
+    let best = |text: &Text| {
+        let own = rank(text);
+        let mut others = input.parts.iter().map(rank);
+        !others.any(|other| match (other, own) {
+            (Some((part, better)), Some((of, than))) => part == of && better < than,
+            _ => false,
+        })
+    };
+    let parts = input.parts.iter().filter(|text| best(text));
     let rules: Vec<(Text, Origin)> =
-        input.parts.into_iter().filter_map(|text| of_part(&text.name).map(|o| (text, o))).collect();
+        parts.filter_map(|text| of_part(&text.name).map(|o| (text.clone(), o))).collect();
     if rules.is_empty() {
         return Err(Failure::input("the snapshot holds no rules"));
     }
@@ -69,13 +99,13 @@ fn of_part(name: &str) -> Option<Origin> {
 }
 
 /// What a text leaves, but for what a later one leaves too.
-fn print(left: &[Left<'_>], text: usize, family: Option<Family>) -> String {
-    let superseded = |index: usize, one: &Left<'_>| {
+fn own<'l, 'a>(left: &'l [Left<'a>], text: usize, family: Option<Family>) -> Vec<&'l Left<'a>> {
+    let superseded = |index: usize, one: &Left<'a>| {
         left.iter().skip(index + 1).any(|later| {
             later.is_whole() && (later.family, later.backend) == (one.family, one.backend)
         })
     };
-    let mut own: Vec<&Left<'_>> = left
+    let mut own: Vec<&Left<'a>> = left
         .iter()
         .enumerate()
         .filter(|(index, one)| one.text == text && !superseded(*index, one))
@@ -84,6 +114,11 @@ fn print(left: &[Left<'_>], text: usize, family: Option<Family>) -> String {
     if own.len() > 1 && family.is_some() {
         own.retain(|one| Some(one.family) == family);
     }
+    own
+}
+
+fn print(left: &[Left<'_>], text: usize, family: Option<Family>) -> String {
+    let own = own(left, text, family);
     let several = own.len() > 1;
     let mut printed = String::new();
     for one in own {
