@@ -6,6 +6,7 @@ mod dot;
 mod drawing;
 mod loops;
 mod mermaid;
+mod svg;
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -18,6 +19,7 @@ pub use dot::to_dot;
 pub use drawing::GraphOptions;
 pub use loops::Loop;
 pub use mermaid::to_mermaid;
+pub use svg::to_svg;
 
 /// How deep iptables-nft lets chains nest, the base chain included (kernel-facts G5).
 pub const NFT_DEPTH: u32 = 16;
