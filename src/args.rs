@@ -97,6 +97,8 @@ pub(crate) enum Format {
     Dot,
     /// Mermaid (`graph`).
     Mermaid,
+    /// A picture (`graph`).
+    Svg,
 }
 
 /// When colour is used.

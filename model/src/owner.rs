@@ -10,7 +10,7 @@ use std::fmt;
 #[expect(missing_docs, reason = "the names are those of the programs")]
 pub enum Owner {
     Docker,
-    Podman,
+    Netavark,
     Kubernetes,
     Cni,
     Calico,
@@ -46,7 +46,7 @@ impl Owner {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
-            Self::Podman => "podman",
+            Self::Netavark => "netavark",
             Self::Kubernetes => "kube",
             Self::Cni => "cni",
             Self::Calico => "calico",
@@ -124,7 +124,7 @@ const PREFIXES: [(&str, Owner); 44] = [
     ("DOCKER-", Owner::Docker),
     ("DOCKER_OUTPUT", Owner::Docker),
     ("DOCKER_POSTROUTING", Owner::Docker),
-    ("NETAVARK", Owner::Podman),
+    ("NETAVARK", Owner::Netavark),
     ("KUBE-ROUTER-", Owner::KubeRouter),
     ("KUBE-NWPLCY-", Owner::KubeRouter),
     ("KUBE-POD-FW-", Owner::KubeRouter),
@@ -199,7 +199,7 @@ const COMMENTS: [(&str, Owner); 19] = [
     ("managed by lxd", Owner::Lxd),
     ("CrowdSec", Owner::Crowdsec),
     ("tailscale", Owner::Tailscale),
-    ("netavark", Owner::Podman),
+    ("netavark", Owner::Netavark),
 ];
 
 /// Who made a rule of a chain that everybody uses.
@@ -248,7 +248,7 @@ fn of_interface(name: &str) -> Option<Owner> {
         _ if name.starts_with("virbr") => Some(Owner::Libvirt),
         _ if name.starts_with("lxdbr") || name.starts_with("lxcbr") => Some(Owner::Lxd),
         _ if name.starts_with("tailscale") => Some(Owner::Tailscale),
-        _ if name.starts_with("cni-podman") => Some(Owner::Podman),
+        _ if name.starts_with("cni-podman") => Some(Owner::Netavark),
         _ if name.starts_with("cali") => Some(Owner::Calico),
         _ => None,
     }
@@ -273,7 +273,7 @@ mod tests {
             ("POSTROUTING_ZONES", Some(Owner::Firewalld)),
             ("LIBVIRT_FWX", Some(Owner::Libvirt)),
             ("ts-forward", Some(Owner::Tailscale)),
-            ("NETAVARK-HOSTPORT-DNAT", Some(Owner::Podman)),
+            ("NETAVARK-HOSTPORT-DNAT", Some(Owner::Netavark)),
             ("neutron-openvswi-local", Some(Owner::OpenStack)),
             ("INPUT", None),
             ("DOCKERISH", None),

@@ -13,7 +13,7 @@ use crate::output::screen::Screen;
 
 /// Looks for everything, or for what was asked for.
 pub(crate) fn run(global: &Global, arguments: &Audit) -> Result<Status> {
-    if let Some(Format::Dot | Format::Mermaid) = global.format() {
+    if let Some(Format::Dot | Format::Mermaid | Format::Svg) = global.format() {
         return Err(Failure::input("`audit` prints pretty, concise, json or jsonl"));
     }
     arguments.only.iter().chain(&arguments.ignore).try_for_each(|code| require_known(code))?;
@@ -35,7 +35,7 @@ pub(crate) fn run(global: &Global, arguments: &Audit) -> Result<Status> {
                 findings.iter().map(|found| finding::line(&context, found)).collect();
             screen.write_styled(&lines)?;
         }
-        Format::Pretty | Format::Dot | Format::Mermaid => {
+        Format::Pretty | Format::Dot | Format::Mermaid | Format::Svg => {
             let pages = findings.iter().map(|found| finding::pretty(&context, found));
             let mut text: String = pages.collect();
             text.push_str(&finding::summary(&findings));

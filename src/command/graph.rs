@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use nattrace_model::answer::Step;
-use nattrace_model::graph::{GraphOptions, to_dot, to_mermaid};
+use nattrace_model::graph::{GraphOptions, to_dot, to_mermaid, to_svg};
 use nattrace_model::ruleset::{ChainId, RuleId};
 
 use super::why;
@@ -18,8 +18,9 @@ pub(crate) fn run(global: &Global, arguments: &Graph) -> Result<Status> {
     let draw = match global.format() {
         None | Some(Format::Dot) => to_dot,
         Some(Format::Mermaid) => to_mermaid,
+        Some(Format::Svg) => to_svg,
         Some(Format::Pretty | Format::Concise | Format::Json | Format::Jsonl) => {
-            return Err(Failure::input("`graph` prints dot or mermaid"));
+            return Err(Failure::input("`graph` prints dot, mermaid or svg"));
         }
     };
     let system = system::load(global)?;

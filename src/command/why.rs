@@ -23,7 +23,7 @@ use crate::output::{concise, pretty};
 /// Answers for one packet, or for many.
 pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
     let format = match global.format() {
-        Some(Format::Dot | Format::Mermaid) => {
+        Some(Format::Dot | Format::Mermaid | Format::Svg) => {
             return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
                 .help("`nattrace graph --why SRC DST` draws the path of a packet"));
         }
@@ -45,7 +45,7 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
         Format::Concise => {
             screen.write_styled(&format!("{}\n", concise::render(&context, &answer)))?;
         }
-        Format::Pretty | Format::Dot | Format::Mermaid => {
+        Format::Pretty | Format::Dot | Format::Mermaid | Format::Svg => {
             let page = pretty::render(&context, &answer, screen.width());
             screen.write_styled(&page)?;
         }

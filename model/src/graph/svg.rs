@@ -213,7 +213,9 @@ impl<'d> Layout<'d> {
         let right = self.tiles.iter().map(|tile| tile.x + tile.width).max().unwrap_or(0);
         let bottom = self.tiles.iter().map(|tile| tile.y + tile.height).max().unwrap_or(0);
         let heading = 2 * LINE;
-        let width = (right + PADDING * 2).saturating_sub(MARGIN).max(text_width(&cluster.title) + 4 * PADDING);
+        let width = (right + PADDING * 2)
+            .saturating_sub(MARGIN)
+            .max(text_width(&cluster.title) + 4 * PADDING);
         let height = bottom + heading + 2 * PADDING;
         let _ = write!(
             out,

@@ -220,7 +220,11 @@ fn write_rows(out: &mut impl Write, rows: &[[String; 3]]) -> Result<()> {
     writeln!(out)?;
     for [name, one, other] in rows {
         // Words to the left, numbers to the right.
-        if rows.iter().skip(1).any(|row| row.get(1).is_some_and(|cell| cell.parse::<usize>().is_err())) {
+        if rows
+            .iter()
+            .skip(1)
+            .any(|row| row.get(1).is_some_and(|cell| cell.parse::<usize>().is_err()))
+        {
             writeln!(out, "  {name:<first$}  {one:<second$}  {other:>third$}")?;
         } else {
             writeln!(out, "  {name:<first$}  {one:>second$}  {other:>third$}")?;
