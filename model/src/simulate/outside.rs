@@ -40,13 +40,8 @@ pub(crate) enum WayBack<'s> {
 /// How the answer to a packet that left by an interface comes back.
 pub(crate) fn way_back<'s>(system: &'s System, packet: &Packet, interface: &'s str) -> WayBack<'s> {
     let host = &system.host;
-    if let Some((container, _)) = host.inventory.owner(packet.destination) {
-        let attached = container.endpoints.iter().any(|endpoint| {
-            host.inventory.network(&endpoint.network).is_some_and(|n| n.bridge == interface)
-        });
-        if attached {
-            return container_way_back(host, container, packet.source, interface);
-        }
+    if let Some(container) = attached(host, packet.destination, interface) {
+        return container_way_back(host, container, packet.source, interface);
     }
     if host.is_container_bridge(interface) {
         return bridge_way_back(host, packet, interface);
@@ -110,12 +105,27 @@ fn container_way_back<'s>(
     }
 }
 
+/// Whether the inventory tells that nobody on a container bridge has an address.
+pub(crate) fn nobody_has(host: &Host, address: IpAddr, bridge: &str) -> bool {
+    let inventory = &host.inventory;
+    let known = inventory.networks.iter().any(|network| network.bridge == bridge)
+        && !inventory.containers.is_empty();
+    known && host.is_on_link(address, bridge) && attached(host, address, bridge).is_none()
+}
+
+/// The running container that has an address, where it is attached to a bridge.
+fn attached<'s>(host: &'s Host, address: IpAddr, bridge: &str) -> Option<&'s Container> {
+    let inventory = &host.inventory;
+    let (container, _) = inventory.owner(address)?;
+    let here = |endpoint: &Endpoint| {
+        inventory.network(&endpoint.network).is_some_and(|network| network.bridge == bridge)
+    };
+    container.endpoints.iter().any(here).then_some(container)
+}
+
 /// A machine on a container bridge that no inventory knows.
 fn bridge_way_back<'s>(host: &'s Host, packet: &Packet, interface: &'s str) -> WayBack<'s> {
-    let on_link = host.is_on_link(packet.destination, interface);
-    let known = host.inventory.networks.iter().any(|network| network.bridge == interface)
-        && !host.inventory.containers.is_empty();
-    if known && on_link {
+    if nobody_has(host, packet.destination, interface) {
         return WayBack::Nobody(format!(
             "no running container has {}: nobody answers for it on `{interface}`",
             packet.destination

@@ -13,6 +13,7 @@ use crate::hook::Hook;
 use crate::host::{Host, InterfaceKind, Part};
 use crate::simulate::address_type;
 use crate::simulate::matching::PhysicalPort;
+use crate::simulate::outside;
 use crate::simulate::trip::{OutRoute, Stop, Trip};
 
 /// Where a trip ended well.
@@ -109,6 +110,13 @@ impl<'s> Trip<'_, 's, '_> {
                     && route.interface == arrival.interface
                     && self.bridge_filters() =>
             {
+                // The frame waits for its neighbour before FORWARD
+                // (`br_nf_pre_routing_finish_bridge`, measured).
+                let host = &self.run.system.host;
+                if outside::nobody_has(host, self.packet.destination, arrival.interface) {
+                    self.bridge_step(arrival.interface, Some("nobody answers for it".into()));
+                    return Ok(End::Bridged { bridge: arrival.interface });
+                }
                 self.bridge(arrival)
             }
             InputRoute::Forward(route) => self.forward(route),
