@@ -19,11 +19,21 @@ pub(super) fn create_interfaces(host: &Host, around: &Around) -> io::Result<()> 
     let mut line = |text: std::fmt::Arguments<'_>| {
         let _infallible = writeln!(batch, "{text}");
     };
-    for bridge in host.interfaces.iter().filter(|i| i.kind == InterfaceKind::Bridge) {
-        let options = "type bridge stp_state 0 mcast_snooping 0 forward_delay 0";
-        line(format_args!("link add {} {options}", bridge.name));
+    // In the order of the host: where an interface has no address to masquerade with, the kernel
+    // takes one of the first interface that has (`inet_select_addr`).
+    for interface in &host.interfaces {
+        match interface.kind {
+            InterfaceKind::Loopback => {}
+            InterfaceKind::Bridge => {
+                let options = "type bridge stp_state 0 mcast_snooping 0 forward_delay 0";
+                line(format_args!("link add {} {options}", interface.name));
+            }
+            InterfaceKind::Veth | InterfaceKind::Tunnel | InterfaceKind::Other => {
+                line(format_args!("tuntap add dev {} mode tap", interface.name));
+            }
+        }
     }
-    for wire in &around.wires {
+    for wire in around.wires.iter().filter(|wire| host.interface(wire.name).is_none()) {
         line(format_args!("tuntap add dev {} mode tap", wire.name));
     }
     for (interface, mac) in &around.own_macs {
