@@ -13,6 +13,7 @@ mod scene;
 mod variant;
 
 use nattrace_model::System;
+use rayon::prelude::*;
 
 pub use finding::{Finding, Severity};
 pub use owner::Owner;
@@ -45,13 +46,13 @@ pub fn codes() -> Vec<&'static str> {
 pub fn audit(system: &System, owners: Owners) -> Vec<Finding> {
     let system = inferred::supplemented(system);
     let scene = Scene::new(&system, owners);
-    let mut findings: Vec<Finding> = Vec::new();
-    for lint in lint::LINTS {
+    let found = lint::LINTS.par_iter().map(|lint| {
         let mut found = (lint.find)(&scene);
         debug_assert!(found.iter().all(|finding| finding.code == lint.code));
         found.dedup();
-        findings.append(&mut found);
-    }
+        found
+    });
+    let mut findings: Vec<Finding> = found.collect::<Vec<_>>().into_iter().flatten().collect();
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }

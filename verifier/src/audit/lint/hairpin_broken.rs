@@ -60,11 +60,15 @@ fn unreached(scene: &Scene<'_>, port: &Published<'_>) -> Option<(String, Answer)
     };
     // An internal network has no way to the host's other addresses, on purpose.
     let networks = scene.networks().filter(|network| !network.internal);
-    networks.into_iter().find_map(|network| {
+    let (own, others): (Vec<_>, Vec<_>) = networks
+        .partition(|network| port.container.endpoints.iter().any(|e| e.network == network.name));
+    // All other networks are strangers alike: one stands for them.
+    own.into_iter().chain(others.into_iter().take(1)).find_map(|network| {
         let members = scene.members(network, Family::Ipv4);
-        let itself = members
-            .iter()
-            .find(|member| member.container.is_some_and(|c| c.name == port.container.name));
+        let is_itself = |member: &&Member<'_>| {
+            member.container.is_some_and(|container| container.name == port.container.name)
+        };
+        let itself = members.iter().find(is_itself);
         let first = members.iter().find(|member| member.container.is_some());
         itself.copied().and_then(asks).or_else(|| first.copied().and_then(asks))
     })
