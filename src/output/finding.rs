@@ -5,6 +5,7 @@ use std::io;
 
 use anstyle::{AnsiColor, Style};
 use nattrace_model::answer::Answer;
+use nattrace_model::owner::Owner;
 use nattrace_verifier::audit::{Finding, Severity};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
@@ -142,7 +143,7 @@ impl Serialize for Entry<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("code", finding.code)?;
         map.serialize_entry("severity", finding.severity.as_str())?;
-        map.serialize_entry("owner", finding.owner.as_str())?;
+        map.serialize_entry("owner", finding.owner.map_or("host", Owner::as_str))?;
         map.serialize_entry("at", &at)?;
         map.serialize_entry("text", &text)?;
         map.serialize_entry("message", &finding.message)?;

@@ -8,7 +8,7 @@
 pub mod finding;
 mod inferred;
 mod lint;
-pub mod owner;
+mod owner;
 mod scene;
 mod variant;
 
@@ -16,7 +16,6 @@ use nattrace_model::System;
 use rayon::prelude::*;
 
 pub use finding::{Finding, Severity};
-pub use owner::Owner;
 use scene::Scene;
 
 /// Whose rules are looked at.

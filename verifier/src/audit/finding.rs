@@ -1,9 +1,8 @@
 //! What a lint found.
 
 use nattrace_model::answer::Answer;
+use nattrace_model::owner::Owner;
 use nattrace_model::ruleset::RuleId;
-
-use super::owner::Owner;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,8 +34,8 @@ pub struct Finding {
     pub code: &'static str,
     /// How bad it is.
     pub severity: Severity,
-    /// Who keeps the rule, or what the finding is about.
-    pub owner: Owner,
+    /// Who keeps the rule; none where it is about the host itself: a setting, a route, a network.
+    pub owner: Option<Owner>,
     /// The rule, where it is about one.
     pub rule: Option<RuleId>,
     /// The words of the rule that are wrong; empty for all of it.
@@ -57,7 +56,7 @@ impl Finding {
         Self {
             code,
             severity,
-            owner: Owner::Host,
+            owner: None,
             rule: None,
             marked: String::new(),
             message: message.into(),
@@ -84,7 +83,7 @@ impl Finding {
 
     pub(super) fn at(mut self, rule: RuleId, owner: Owner) -> Self {
         self.rule = Some(rule);
-        self.owner = owner;
+        self.owner = Some(owner);
         self
     }
 

@@ -1,101 +1,36 @@
-//! Who keeps a rule.
+//! Who keeps a rule, as exactly as the lints need it: a rule that a person made about `docker0` is
+//! that person's.
 
 use nattrace_model::host::Host;
+use nattrace_model::owner::Owner;
 use nattrace_model::ruleset::{Rule, RuleId, Ruleset};
 use nattrace_model::target::Target;
 
-/// Who keeps a rule, and would put it back or take it away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Owner {
-    Docker,
-    Kube,
-    Ufw,
-    Firewalld,
-    Fail2ban,
-    Libvirt,
-    Calico,
-    Cilium,
-    Tailscale,
-    Netavark,
-    /// A person.
-    Hand,
-    /// No rule: a setting, a route, a network.
-    Host,
-}
-
-impl Owner {
-    /// The word for it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Docker => "docker",
-            Self::Kube => "kube",
-            Self::Ufw => "ufw",
-            Self::Firewalld => "firewalld",
-            Self::Fail2ban => "fail2ban",
-            Self::Libvirt => "libvirt",
-            Self::Calico => "calico",
-            Self::Cilium => "cilium",
-            Self::Tailscale => "tailscale",
-            Self::Netavark => "netavark",
-            Self::Hand => "hand",
-            Self::Host => "host",
-        }
-    }
-
-    /// Whose chain this is, by its name. `DOCKER-USER` is made by Docker and kept by people.
-    #[must_use]
-    pub fn of_chain(name: &str) -> Option<Self> {
-        const KEPT: [(&str, Owner); 18] = [
-            ("DOCKER", Owner::Docker),
-            ("KUBE-", Owner::Kube),
-            ("ufw-", Owner::Ufw),
-            ("ufw6-", Owner::Ufw),
-            ("IN_", Owner::Firewalld),
-            ("FWD", Owner::Firewalld),
-            ("f2b-", Owner::Fail2ban),
-            ("fail2ban-", Owner::Fail2ban),
-            ("LIBVIRT_", Owner::Libvirt),
-            ("cali-", Owner::Calico),
-            ("felix-", Owner::Calico),
-            ("CILIUM_", Owner::Cilium),
-            ("OLD_CILIUM_", Owner::Cilium),
-            ("ts-", Owner::Tailscale),
-            ("NETAVARK", Owner::Netavark),
-            ("CNI-", Owner::Kube),
-            ("FLANNEL-", Owner::Kube),
-            ("WEAVE", Owner::Kube),
-        ];
-        if name == "DOCKER-USER" {
-            return None;
-        }
-        KEPT.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, owner)| *owner)
-    }
-
-    /// Who keeps a rule: by its chain, by the chain that it calls, or by its shape.
-    #[must_use]
-    pub fn of_rule(rules: &Ruleset, host: &Host, id: RuleId) -> Self {
-        let Some(chain) = rules.chain(id.chain) else { return Self::Hand };
-        if let Some(owner) = Self::of_chain(&chain.name) {
-            return owner;
-        }
-        let Some(rule) = rules.rule(id) else { return Self::Hand };
-        if let Target::Jump(called) | Target::Goto(called) = rule.target
-            && let Some(called) = rules.chain(called)
-            && (*called.name == *"DOCKER-USER" || Self::of_chain(&called.name).is_some())
-        {
-            return Self::of_chain(&called.name).unwrap_or(Self::Docker);
-        }
-        if chain.base.is_some() && is_dockers(rules, host, rule) {
-            return Self::Docker;
-        }
+/// Who keeps a rule: by its chain, by the chain that it calls, by its comment or set, or because it
+/// is just what Docker writes.
+pub(super) fn of_rule(rules: &Ruleset, host: &Host, id: RuleId) -> Owner {
+    let (Some(chain), Some(rule)) = (rules.chain(id.chain), rules.rule(id)) else {
+        return Owner::Hand;
+    };
+    let text = rules.text(rule);
+    let plain = text.split_once("-A ").map_or(text.to_owned(), |(_, rest)| format!("-A {rest}"));
+    if *chain.name == *"DOCKER-USER" {
         // Docker ends the chain that it leaves to people with a RETURN.
-        let ends_docker_user = *chain.name == *"DOCKER-USER"
-            && rule.conditions.is_empty()
-            && rule.target == Target::Return;
-        if ends_docker_user { Self::Docker } else { Self::Hand }
+        return Owner::of_rule(&chain.name, if rule.conditions.is_empty() { &plain } else { "" });
     }
+    if let Some(owner) = Owner::of_chain(&chain.name) {
+        return owner;
+    }
+    if let Target::Jump(called) | Target::Goto(called) = rule.target
+        && let Some(owner) = rules.chain(called).and_then(|called| Owner::of_chain(&called.name))
+    {
+        return owner;
+    }
+    if plain.contains("--comment ") || plain.contains("--match-set ") {
+        return Owner::of_rule(&chain.name, &plain);
+    }
+    let dockers = chain.base.is_some() && is_dockers(rules, host, rule);
+    if dockers { Owner::Docker } else { Owner::Hand }
 }
 
 /// The rules that Docker puts into built-in chains: they name a bridge of one of its networks in

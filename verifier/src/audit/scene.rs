@@ -11,12 +11,13 @@ use nattrace_model::hook::Hook;
 use nattrace_model::host::inventory::{Container, Network};
 use nattrace_model::host::route::RouteKind;
 use nattrace_model::host::{Host, Interface, InterfaceKind, Scope, SocketProtocol};
+use nattrace_model::owner::Owner;
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{Chain, ChainId, Rule, RuleId};
 use nattrace_model::simulate;
 use nattrace_parser::syntax::Family;
 
-use super::{Owner, Owners};
+use super::{Owners, owner};
 
 /// A host, with what several lints need of it.
 pub(super) struct Scene<'s> {
@@ -224,7 +225,7 @@ impl<'s> Scene<'s> {
     }
 
     pub(super) fn owner(&self, id: RuleId) -> Owner {
-        Owner::of_rule(&self.system.rules, self.host(), id)
+        owner::of_rule(&self.system.rules, self.host(), id)
     }
 
     /// `nat/POSTROUTING/2`.

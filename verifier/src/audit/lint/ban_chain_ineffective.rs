@@ -7,8 +7,8 @@ use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::owner::Owner;
 use crate::audit::scene::Scene;
+use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "ban-chain-ineffective";
 
@@ -49,7 +49,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         .effect(format!("packets to port {port} are forwarded to a container and never meet INPUT"))
         .help("let it act in DOCKER-USER: `chain = DOCKER-USER` in fail2ban's jail or action, and match by --ctorigdstport")
         .witness(answer);
-        finding.owner = Owner::Fail2ban;
+        finding.owner = Some(Owner::Fail2ban);
         found.push(finding);
     }
     found

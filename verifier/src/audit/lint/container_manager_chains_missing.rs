@@ -8,8 +8,8 @@ use nattrace_parser::syntax::{Family, TableName};
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::owner::Owner;
 use crate::audit::scene::Scene;
+use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "container-manager-chains-missing";
 
@@ -57,7 +57,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         "restart Docker: it makes them again (systemctl restart docker). If it runs with \
          --iptables=false, they are yours to keep",
     );
-    finding.owner = Owner::Docker;
+    finding.owner = Some(Owner::Docker);
     if let Some(answer) = witness {
         finding = finding.witness(answer);
     }

@@ -7,8 +7,8 @@ use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::owner::Owner;
 use crate::audit::scene::{FAMILIES, Scene, packet_by};
+use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "forward-drop-blocks-other-bridge";
 
@@ -48,7 +48,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 interface.name
             ))
             .witness(answer);
-            finding.owner = Owner::Docker;
+            finding.owner = Some(Owner::Docker);
             found.push(finding);
         }
     }

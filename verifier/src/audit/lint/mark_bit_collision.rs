@@ -6,8 +6,8 @@ use nattrace_model::target::Target;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::owner::Owner;
 use crate::audit::scene::Scene;
+use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "mark-bit-collision";
 

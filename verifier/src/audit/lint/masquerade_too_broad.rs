@@ -7,8 +7,8 @@ use nattrace_model::ruleset::RuleId;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::owner::Owner;
 use crate::audit::scene::{FAMILIES, Scene, packet, packet_by};
+use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "masquerade-too-broad";
 
