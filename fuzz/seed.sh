@@ -30,6 +30,11 @@ seed ss $cases/*/listeners
 seed ipset $cases/*/ipset-save $data/listings/ipset-save
 seed docker_networks $cases/*/docker-network-inspect.json
 seed docker_containers $cases/*/docker-inspect.json
+mkdir -p corpus/nftables
+grep -v '^#' ../parser/src/host/nftables/rules.tsv | cut -f1 | while IFS= read -r rule; do
+    printf '{"nftables": [{"rule": %s}]}\n' "$rule" \
+        >"corpus/nftables/$(printf '%s' "$rule" | cksum | cut -d' ' -f1)"
+done
 seed zones $cases/*/nattrace.toml
 
 mkdir -p corpus/snapshot corpus/endpoint corpus/conntrack corpus/zones corpus/why

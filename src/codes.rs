@@ -83,6 +83,7 @@ pages![
     "forwarding-assumed",
     "guessed-table",
     "hairpin-broken",
+    "hook-order-assumed",
     "host-bits",
     "host-name",
     "ignored-text",

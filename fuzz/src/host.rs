@@ -64,6 +64,18 @@ pub fn zones(text: &str) {
     check(text, host::zones::parse);
 }
 
+/// `nft -j list ruleset`: every rule prints, and prints the same twice.
+pub fn nftables(text: &str) {
+    let (ruleset, diagnostics) = host::nftables::parse(text);
+    check_diagnostics(text, &diagnostics);
+    let printed = |ruleset: &host::nftables::Ruleset| -> Vec<String> {
+        ruleset.rules.iter().map(ToString::to_string).collect()
+    };
+    let (again, same) = host::nftables::parse(text);
+    assert_eq!(diagnostics, same, "the messages differ from one reading to the next");
+    assert_eq!(printed(&ruleset), printed(&again));
+}
+
 /// `conntrack -L`.
 pub fn conntrack(text: &str) {
     check(text, host::conntrack::parse);

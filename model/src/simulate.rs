@@ -24,6 +24,7 @@ mod merge;
 mod nat;
 mod native;
 mod oracle;
+mod order;
 mod outside;
 mod path;
 mod question;
@@ -32,6 +33,7 @@ mod rewriting;
 pub(crate) mod routing;
 mod socket;
 mod trip;
+mod unseen;
 mod values;
 mod witness;
 

@@ -2,7 +2,8 @@
 
 use nattrace_parser::Diagnostic;
 use nattrace_parser::host::{
-    address, bridge, conntrack, docker, ipset, listener, route, rule, snapshot, sysctl, zones,
+    address, bridge, conntrack, docker, ipset, listener, nftables, route, rule, snapshot, sysctl,
+    zones,
 };
 use proptest::prelude::*;
 
@@ -16,6 +17,7 @@ fn complaints(text: &str) -> Vec<Vec<Diagnostic>> {
         docker::parse_networks(text).1,
         ipset::parse(text).1,
         listener::parse(text).1,
+        nftables::parse(text).1,
         route::parse(text, None).1,
         rule::parse(text).1,
         snapshot::split(text).1,
@@ -33,7 +35,8 @@ fn check(text: &str) -> Result<(), TestCaseError> {
 }
 
 /// Real listings, to cut and to disturb.
-const LISTINGS: [&str; 17] = [
+const LISTINGS: [&str; 18] = [
+    include_str!("data/listings/nft-ruleset.json"),
     include_str!("data/listings/ip-addr"),
     include_str!("data/listings/ip-addr.json"),
     include_str!("data/listings/ip-addr-d"),

@@ -4,16 +4,16 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use nattrace_parser::syntax::{Backend, Family, Policy, TableName};
+use nattrace_parser::syntax::{Backend, TableName};
 
 use crate::System;
 use crate::answer::{RouteDecision, Step};
 use crate::condition::{Direction, LinkDelivery};
 use crate::flow::FlowState;
 use crate::hook::{self, Hook};
-use crate::host::{Assumption, ForeignChain, ForeignLayer, InterfaceKind, Part};
+use crate::host::Assumption;
 use crate::packet::Packet;
-use crate::ruleset::{Base, ChainId, ChainKind};
+use crate::ruleset::{ChainId, ChainKind};
 use crate::simulate::chain::rewrites;
 use crate::simulate::connection::{
     Connection, FirstPacket, Manip, TrackedState, Tracking, first_packet,
@@ -21,7 +21,6 @@ use crate::simulate::connection::{
 use crate::simulate::drawn::{Drawn, class_of};
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
-use crate::simulate::path::decision;
 use crate::simulate::routing::Bound;
 use crate::target::RejectWith;
 
@@ -224,6 +223,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let chains = system.rules.base_chains(family, hook);
         let swapped = self.swapped_order(chains);
         let chains = swapped.as_deref().unwrap_or(chains);
+        self.note_ties(chains);
         let mut track_pending = matches!(hook, Hook::Prerouting | Hook::Output);
         let mut nat_pending = hook != Hook::Forward;
         let nat_priority = hook::priority(Backend::Nft, TableName::Nat, hook);
@@ -264,89 +264,6 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         Ok(())
     }
 
-    /// What sees the packet here and is not simulated may do anything: rules that no part holds,
-    /// tables of nftables that iptables does not show. Whether they do is asked once; where they
-    /// do, nothing more can be said.
-    fn unseen(&mut self, hook: Hook) -> Result<(), Stop> {
-        let host = &self.run.system.host;
-        let family = self.packet.family();
-        let (nft, legacy) = match family {
-            Family::Ipv4 => (Part::Rules4, Part::LegacyRules4),
-            Family::Ipv6 => (Part::Rules6, Part::LegacyRules6),
-        };
-        if !host.has(nft) && !host.has(legacy) && !host.has(Part::Nft) {
-            let name = nft.file_name();
-            return self.doubt(
-                format!("rules that no part shows ({name}) leave the packet alone"),
-                format!("no part holds the rules ({name})"),
-            );
-        }
-        let is_bridge = |name: &str| {
-            host.interface(name).is_some_and(|interface| interface.kind == InterfaceKind::Bridge)
-        };
-        let interface =
-            if hook == Hook::Postrouting { self.out_interface } else { self.in_interface };
-        let concerned = |chain: &&ForeignChain| {
-            chain.hook == hook
-                && chain.family.is_none_or(|own| own == family)
-                && match chain.layer {
-                    // Ports of a bridge have devices of their own.
-                    ForeignLayer::Device => {
-                        chain.devices.is_empty()
-                            || is_bridge(interface)
-                            || chain.devices.iter().any(|device| device == interface)
-                    }
-                    ForeignLayer::Bridge if hook == Hook::Forward => self.bridged,
-                    ForeignLayer::Bridge => is_bridge(interface),
-                }
-                && !interface.is_empty()
-        };
-        let tables: BTreeSet<&str> =
-            host.foreign_chains.iter().filter(concerned).map(|chain| &*chain.table).collect();
-        self.doubt_tables(&tables, &format!("in {}", hook.as_str()))
-    }
-
-    /// The same for a frame that a bridge hands on without asking the hooks.
-    pub(crate) fn unseen_on_bridge(&mut self) -> Result<(), Stop> {
-        let host = &self.run.system.host;
-        let tables: BTreeSet<&str> =
-            host.foreign_chains.iter().map(|chain| &*chain.table).collect();
-        self.doubt_tables(&tables, "on the bridge")
-    }
-
-    fn doubt_tables(&mut self, tables: &BTreeSet<&str>, place: &str) -> Result<(), Stop> {
-        let Some(first) = tables.first() else { return Ok(()) };
-        let all = tables.iter().copied().collect::<Vec<_>>().join("`, `");
-        self.doubt(
-            format!("the nft table `{first}` leaves the packet alone"),
-            format!("`{all}` of nftables sees the packet {place} and is not modelled"),
-        )
-    }
-
-    fn doubt(&mut self, question: String, why: String) -> Result<(), Stop> {
-        let oracle = &mut *self.run.oracle;
-        let quiet =
-            *self.run.unseen_is_quiet.get_or_insert_with(|| oracle.decide(|| question, true));
-        if quiet {
-            return Ok(());
-        }
-        self.refuse(decision(RouteDecision::Unknown, Some(why)), Stop::Unknown)
-    }
-
-    /// Whether a chain comes behind what the kernel itself does at a priority. Among equals it is
-    /// the one that was hooked in first (kernel-facts A13), which nothing tells.
-    fn is_behind(&mut self, id: ChainId, base: Base, priority: i32, what: &str) -> bool {
-        if base.priority != priority {
-            return base.priority > priority;
-        }
-        let Some(chain) = self.run.system.rules.chain(id) else { return true };
-        if chain.rules.is_empty() && base.policy == Policy::Accept {
-            return true;
-        }
-        let question = || format!("{what} comes before {}/{}", chain.table, chain.name);
-        self.run.oracle.decide(question, true)
-    }
-
     /// Runs a chain that is no nat chain. What mangle OUTPUT changes is routed anew
     /// (kernel-facts D11).
     fn filter_chain(&mut self, hook: Hook, id: ChainId, kind: ChainKind) -> Result<(), Stop> {
@@ -357,37 +274,6 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             self.reroute()?;
         }
         Ok(())
-    }
-
-    /// The chains with equal priorities of both backends exchanged, where both backends have rules
-    /// here and the one that was registered later is taken to be legacy (kernel-facts A13).
-    fn swapped_order(&mut self, chains: &[ChainId]) -> Option<Vec<ChainId>> {
-        let rules = &self.run.system.rules;
-        let backend = |id: &ChainId| rules.chain(*id).map(|chain| chain.backend);
-        let first = chains.first().and_then(backend)?;
-        if chains.iter().all(|id| backend(id) == Some(first)) {
-            return None;
-        }
-        let priority =
-            |id: &ChainId| rules.chain(*id).and_then(|c| c.base).map_or(0, |base| base.priority);
-        let has_rules = |id: &ChainId| rules.chain(*id).is_some_and(|c| !c.rules.is_empty());
-        let ties = chains.windows(2).any(|pair| match pair {
-            [a, b] => priority(a) == priority(b) && has_rules(a) && has_rules(b),
-            _ => false,
-        });
-        if !ties {
-            return None;
-        }
-        let oracle = &mut *self.run.oracle;
-        let legacy_first = *self.run.legacy_first.get_or_insert_with(|| {
-            oracle.decide(|| "iptables-legacy runs before iptables-nft".to_owned(), true)
-        });
-        let mut order = chains.to_vec();
-        order.sort_by_key(|id| {
-            let late = (backend(id) == Some(Backend::Legacy)) != legacy_first;
-            (priority(id), late)
-        });
-        Some(order)
     }
 
     /// The connection of the packet.

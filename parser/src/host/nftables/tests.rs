@@ -91,3 +91,17 @@ fn what_nests_without_end_is_refused() {
     assert_eq!(diagnostics.len(), 1);
     assert_eq!(diagnostics[0].code, "too-deep");
 }
+
+// Cut anywhere, a listing is one error, not a shorter ruleset.
+#[test]
+fn a_cut_listing_is_refused() {
+    let text = include_str!("../../../tests/data/listings/nft-ruleset.json");
+    let (whole, diagnostics) = parse(text);
+    assert!(diagnostics.is_empty(), "{diagnostics:?}");
+    assert!(whole.rules.len() > 130, "{}", whole.rules.len());
+    for end in (1..text.trim_end().len() - 1).step_by(997) {
+        let (_, diagnostics) = parse(&text[..end]);
+        let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
+        assert_eq!(errors.count(), 1, "{end} {diagnostics:?}");
+    }
+}

@@ -1,0 +1,317 @@
+//! Native nft tables: what the kernel does with them, as far as it was measured in the lab.
+
+use nattrace_model::System;
+use nattrace_model::answer::{Answer, Effect, Outcome, Step, Verdict};
+use nattrace_model::build::{Loaded, Text, load};
+use nattrace_model::endpoint::{FlowRequest, resolve};
+use nattrace_model::simulate::why;
+
+const ADDRESSES: &str = "\
+1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536
+    inet 127.0.0.1/8 scope host lo
+    inet6 ::1/128 scope host
+2: lan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 10.0.1.1/24 brd 10.0.1.255 scope global lan
+    inet6 fd01::1/64 scope global
+3: wan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 203.0.113.2/24 brd 203.0.113.255 scope global wan
+    inet6 2001:db8:1::2/64 scope global
+";
+const ROUTES: &str = "\
+default via 203.0.113.1 dev wan
+10.0.1.0/24 dev lan proto kernel scope link src 10.0.1.1
+203.0.113.0/24 dev wan proto kernel scope link src 203.0.113.2
+";
+const ROUTES6: &str = "\
+default via 2001:db8:1::1 dev wan
+fd01::/64 dev lan proto kernel metric 256
+2001:db8:1::/64 dev wan proto kernel metric 256
+";
+const SYSCTL: &str = "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 0\n\
+    net.ipv6.conf.all.forwarding = 1\n";
+const MASQUERADE: &str = "*nat
+:PREROUTING ACCEPT [0:0]
+:INPUT ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -o wan -j MASQUERADE
+COMMIT
+";
+
+/// The JSON of a base chain.
+fn base(family: &str, table: &str, name: &str, place: &str) -> String {
+    let words: Vec<&str> = place.split(' ').collect();
+    let [kind, hook, priority, policy] = words[..] else { panic!("{place}") };
+    format!(
+        r#"{{"chain": {{"family": "{family}", "table": "{table}", "name": "{name}", "handle": 1, "type": "{kind}", "hook": "{hook}", "prio": {priority}, "policy": "{policy}"}}}}"#
+    )
+}
+
+fn rule(family: &str, table: &str, chain: &str, handle: u32, statements: &str) -> String {
+    format!(
+        r#"{{"rule": {{"family": "{family}", "table": "{table}", "chain": "{chain}", "handle": {handle}, "expr": [{statements}]}}}}"#
+    )
+}
+
+fn ruleset(objects: &[String]) -> String {
+    format!(r#"{{"nftables": [{}]}}"#, objects.join(", "))
+}
+
+fn read(rules: &str, nft: &str) -> Loaded {
+    let parts = [
+        ("ip-addr", ADDRESSES),
+        ("ip-route", ROUTES),
+        ("ip6-route", ROUTES6),
+        ("sysctl", SYSCTL),
+        ("iptables-save", rules),
+        ("ip6tables-save", ""),
+        ("nft-ruleset.json", nft),
+    ];
+    let texts: Vec<Text<'_>> = parts.map(|(name, text)| Text { name, text }).into();
+    load(&texts, &[])
+}
+
+fn host(rules: &str, nft: &[String]) -> System {
+    let loaded = read(rules, &ruleset(nft));
+    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+    loaded.system
+}
+
+fn ask(system: &System, source: &str, destination: &str) -> Answer {
+    let request = FlowRequest {
+        source: source.into(),
+        destination: destination.into(),
+        ..FlowRequest::default()
+    };
+    why(system, &resolve(system, &request).unwrap().flow)
+}
+
+fn effects(answer: &Answer) -> Vec<Effect> {
+    let of = |step: &Step| match step {
+        Step::Rule { effect, .. } => Some(effect.clone()),
+        _ => None,
+    };
+    answer.steps.iter().filter_map(of).collect()
+}
+
+fn source(answer: &Answer) -> String {
+    answer.egress.as_ref().unwrap().packet.source.to_string()
+}
+
+const ACCEPT: &str = r#"{"accept": null}"#;
+const DROP: &str = r#"{"drop": null}"#;
+
+/// `tcp dport PORT`.
+fn port(port: u16) -> String {
+    format!(
+        r#"{{"match": {{"op": "==", "left": {{"payload": {{"protocol": "tcp", "field": "dport"}}}}, "right": {port}}}}}"#
+    )
+}
+
+#[test]
+fn the_nat_chain_with_the_lower_priority_maps_and_the_other_is_not_asked() {
+    let own = |priority: i32| {
+        let snat = r#"{"snat": {"addr": "203.0.113.99"}}"#;
+        host(
+            MASQUERADE,
+            &[
+                base("ip", "nat2", "post", &format!("nat postrouting {priority} accept")),
+                rule("ip", "nat2", "post", 2, snat),
+            ],
+        )
+    };
+    let before = ask(&own(99), "10.0.1.2", "8.8.8.8:443");
+    assert_eq!(source(&before), "203.0.113.99");
+    assert_eq!(effects(&before), [Effect::Snat]);
+    let after = ask(&own(101), "10.0.1.2", "8.8.8.8:443");
+    assert_eq!(source(&after), "203.0.113.2");
+    assert_eq!(effects(&after), [Effect::Masquerade]);
+}
+
+#[test]
+fn accept_ends_one_base_chain_and_drop_all_of_them() {
+    let two = |first: &str, second: &str| {
+        let system = host(
+            "",
+            &[
+                base("inet", "a", "f", "filter forward -5 accept"),
+                rule("inet", "a", "f", 2, first),
+                base("inet", "b", "f", "filter forward 0 accept"),
+                rule("inet", "b", "f", 2, second),
+            ],
+        );
+        let four = ask(&system, "10.0.1.2", "8.8.8.8:443");
+        let six = ask(&system, "fd01::2", "[2001:4860::88]:443");
+        assert_eq!(four.verdict, six.verdict);
+        (four.verdict, effects(&four))
+    };
+    assert_eq!(two(ACCEPT, DROP), (Verdict::Dropped, vec![Effect::Accept, Effect::Drop]));
+    assert_eq!(two(DROP, ACCEPT), (Verdict::Dropped, vec![Effect::Drop]));
+    assert_eq!(two(ACCEPT, ACCEPT).0, Verdict::Forwarded);
+}
+
+#[test]
+fn of_equals_the_one_that_was_hooked_in_later_comes_first() {
+    let table = |name: &str, handle: u32| {
+        format!(r#"{{"table": {{"family": "ip", "name": "{name}", "handle": {handle}}}}}"#)
+    };
+    let system = |a: u32, b: u32| {
+        host(
+            "",
+            &[
+                table("a", a),
+                table("b", b),
+                base("ip", "a", "p", "nat postrouting 100 accept"),
+                rule("ip", "a", "p", 2, r#"{"snat": {"addr": "203.0.113.10"}}"#),
+                base("ip", "b", "p", "nat postrouting 100 accept"),
+                rule("ip", "b", "p", 2, r#"{"snat": {"addr": "203.0.113.20"}}"#),
+            ],
+        )
+    };
+    let answer = |a, b| ask(&system(a, b), "10.0.1.2", "8.8.8.8:443");
+    assert_eq!(source(&answer(1, 2)), "203.0.113.20");
+    assert_eq!(source(&answer(2, 1)), "203.0.113.10");
+    assert!(answer(1, 2).assumptions.iter().any(|a| a.code == "hook-order-assumed"));
+}
+
+#[test]
+fn a_verdict_map_leads_where_its_entry_says_and_else_goes_on() {
+    let map = r#"{"vmap": {"key": {"concat": [{"meta": {"key": "l4proto"}}, {"payload": {"protocol": "th", "field": "dport"}}]}, "data": {"set": [[{"concat": ["tcp", 22]}, {"drop": null}], [{"concat": ["tcp", {"range": [80, 90]}]}, {"jump": {"target": "web"}}]]}}}"#;
+    let system = host(
+        "",
+        &[
+            base("ip", "t", "f", "filter forward 0 accept"),
+            r#"{"chain": {"family": "ip", "table": "t", "name": "web", "handle": 5}}"#.to_owned(),
+            rule("ip", "t", "f", 2, map),
+            rule("ip", "t", "web", 3, &format!("{}, {DROP}", port(81))),
+        ],
+    );
+    let verdict = |to: &str| ask(&system, "10.0.1.2", to).verdict;
+    assert_eq!(verdict("8.8.8.8:22"), Verdict::Dropped);
+    assert_eq!(verdict("8.8.8.8:81"), Verdict::Dropped);
+    assert_eq!(verdict("8.8.8.8:80"), Verdict::Forwarded);
+    assert_eq!(verdict("8.8.8.8:443"), Verdict::Forwarded);
+    assert_eq!(effects(&ask(&system, "10.0.1.2", "8.8.8.8:81")), [Effect::Jump, Effect::Drop]);
+    assert_eq!(effects(&ask(&system, "10.0.1.2", "8.8.8.8:443")), []);
+}
+
+#[test]
+fn what_a_rule_did_before_it_ended_halfway_stays_done() {
+    let mark = r#"{"mangle": {"key": {"meta": {"key": "mark"}}, "value": 5}}"#;
+    let asks = r#"{"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": 5}}"#;
+    let system = host(
+        "",
+        &[
+            base("ip", "t", "f", "filter forward 0 accept"),
+            rule("ip", "t", "f", 2, &format!("{mark}, {}, {ACCEPT}", port(80))),
+            rule("ip", "t", "f", 3, &format!("{asks}, {DROP}")),
+        ],
+    );
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8:80").verdict, Verdict::Forwarded);
+    let other = ask(&system, "10.0.1.2", "8.8.8.8:443");
+    assert_eq!((other.verdict, effects(&other)), (Verdict::Dropped, vec![Effect::Drop]));
+}
+
+#[test]
+fn a_port_is_asked_of_packets_that_have_one_even_under_a_negation() {
+    let not = r#"{"match": {"op": "!=", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 80}}"#;
+    let system = host(
+        "",
+        &[
+            base("ip", "t", "f", "filter forward 0 accept"),
+            rule("ip", "t", "f", 2, &format!("{not}, {DROP}")),
+        ],
+    );
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8:443").verdict, Verdict::Dropped);
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8:80").verdict, Verdict::Forwarded);
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8:53/udp").verdict, Verdict::Forwarded);
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8").verdict, Verdict::Forwarded);
+}
+
+#[test]
+fn what_is_not_understood_decides_only_where_it_is_met() {
+    let system = host(
+        "",
+        &[
+            base("ip", "t", "f", "filter forward 0 accept"),
+            rule("ip", "t", "f", 2, &format!("{}, {{\"frob\": {{\"a\": 1}}}}", port(80))),
+            rule(
+                "ip",
+                "t",
+                "f",
+                3,
+                &format!(
+                    "{}, {{\"xt\": {{\"type\": \"target\", \"name\": \"CONNMARK\"}}}}",
+                    port(81)
+                ),
+            ),
+        ],
+    );
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8:80").verdict, Verdict::Undetermined);
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8:81").verdict, Verdict::Undetermined);
+    assert_eq!(ask(&system, "10.0.1.2", "8.8.8.8:443").verdict, Verdict::Forwarded);
+}
+
+#[test]
+fn tables_of_iptables_are_not_counted_twice() {
+    let masquerade = r#"{"xt": {"type": "target", "name": "MASQUERADE"}}"#;
+    let system = host(
+        MASQUERADE,
+        &[
+            base("ip", "nat", "POSTROUTING", "nat postrouting 100 accept"),
+            rule("ip", "nat", "POSTROUTING", 2, masquerade),
+        ],
+    );
+    let answer = ask(&system, "10.0.1.2", "8.8.8.8:443");
+    assert_eq!(effects(&answer), [Effect::Masquerade]);
+    assert_eq!(answer.outcome, Outcome::Connects);
+}
+
+#[test]
+fn a_dormant_table_does_nothing() {
+    let table = |flags: &str| {
+        format!(r#"{{"table": {{"family": "ip", "name": "t", "handle": 1{flags}}}}}"#)
+    };
+    let verdict = |flags: &str| {
+        let system = host("", &[table(flags), base("ip", "t", "f", "filter forward 0 drop")]);
+        ask(&system, "10.0.1.2", "8.8.8.8").verdict
+    };
+    assert_eq!(verdict(""), Verdict::Dropped);
+    assert_eq!(verdict(r#", "flags": ["dormant"]"#), Verdict::Forwarded);
+}
+
+#[test]
+fn what_leads_nowhere_is_an_error_with_its_place() {
+    let jump = r#"{"jump": {"target": "wbe"}}"#;
+    let text = ruleset(&[
+        base("ip", "t", "f", "filter forward 0 accept"),
+        r#"{"chain": {"family": "ip", "table": "t", "name": "web", "handle": 5}}"#.to_owned(),
+        rule("ip", "t", "f", 2, jump),
+    ]);
+    let loaded = read("", &text);
+    assert!(loaded.has_errors());
+    let found = &loaded.diagnostics[0];
+    assert_eq!((found.part.as_str(), found.diagnostic.code), ("nft-ruleset.json", "unknown-chain"));
+    assert_eq!(found.diagnostic.help.as_deref(), Some("did you mean `web`?"));
+    assert!(found.diagnostic.span.slice(&text).contains("wbe"));
+}
+
+#[test]
+fn places_are_handles_and_texts_are_nfts_own() {
+    let system = host(
+        "",
+        &[
+            base("ip", "t", "f", "filter forward 0 accept"),
+            rule("ip", "t", "f", 14, &format!("{}, {DROP}", port(80))),
+        ],
+    );
+    let answer = ask(&system, "10.0.1.2", "8.8.8.8:80");
+    let Some(Step::Rule { rule, .. }) =
+        answer.steps.iter().find(|s| matches!(s, Step::Rule { .. }))
+    else {
+        panic!("no rule")
+    };
+    let found = system.rules.rule(*rule).unwrap();
+    assert_eq!(system.rules.place(found), "nft-ruleset.json:handle 14");
+    assert_eq!(system.rules.text(found), "tcp dport 80 drop");
+}
