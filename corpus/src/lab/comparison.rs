@@ -301,7 +301,18 @@ fn is_handshake(trial: &Trial, answer: &Answer) -> bool {
     trial.start == Start::Local
         && trial.flow.protocol == protocol::TCP
         && trial.flow.state == FlowState::New
-        && answer.outcome == Outcome::Connects
+        && (answer.outcome == Outcome::Connects || is_taken_by_proxy(trial, answer))
+}
+
+/// Whether docker-proxy's answer reaches the process, whatever becomes of its own connection.
+fn is_taken_by_proxy(trial: &Trial, answer: &Answer) -> bool {
+    let expected = |egress: &Egress| egress.packet.source == trial.flow.destination;
+    let reply = answer.reply.as_ref().filter(|_| answer.verdict == Verdict::Proxied);
+    reply.is_some_and(|reply| {
+        reply.kind == ReplyKind::Answer
+            && reply.verdict == Verdict::Delivered
+            && reply.egress.as_ref().is_some_and(expected)
+    })
 }
 
 /// The ways that the third packet of a handshake may go.
