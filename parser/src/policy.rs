@@ -23,7 +23,7 @@ use crate::span::Span;
 use crate::syntax::Family;
 
 pub use expression::{Expression, Place, parse_expression};
-pub use given::{Destination, Given, Program, Switch, parse_given};
+pub use given::{Destination, Given, Switch, parse_given};
 
 /// A policy as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

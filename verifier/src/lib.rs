@@ -10,7 +10,10 @@
 
 pub mod audit;
 mod cells;
+pub mod check;
 mod class;
+pub mod draft;
+pub mod given;
 mod header;
 mod packets;
 pub mod policy;

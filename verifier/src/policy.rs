@@ -6,14 +6,17 @@
 mod addresses;
 mod names;
 mod resolve;
+mod schema;
 mod side;
 #[cfg(test)]
 mod tests;
 mod zone;
 
 pub use addresses::AddressSet;
+pub(crate) use names::is_to;
 pub use names::{unknown_given, unknown_names};
 pub use resolve::{
     Demand, Exception, Property, Question, Unchanged, kind, resolve, title, with_zones,
 };
+pub use schema::schema;
 pub use side::{Landing, Service, Side, Spot, Where};

@@ -20,12 +20,8 @@ pub struct Given {
     pub gone: Vec<Placed<Destination>>,
     /// `moved`: containers with another address.
     pub moved: Vec<(Placed<String>, Placed<IpAddr>)>,
-    /// `restarted`: programs that put their rules in front again.
-    pub restarted: Vec<Placed<Program>>,
     /// `ip_forward`: whether the host forwards IPv4.
     pub ip_forward: Option<Placed<Switch>>,
-    /// `ipv6`: whether the host has IPv6.
-    pub ipv6: Option<Placed<Switch>>,
 }
 
 impl Given {
@@ -40,9 +36,7 @@ impl Given {
         self.down.extend(other.down);
         self.gone.extend(other.gone);
         self.moved.extend(other.moved);
-        self.restarted.extend(other.restarted);
         self.ip_forward = other.ip_forward.or(self.ip_forward.take());
-        self.ipv6 = other.ipv6.or(self.ipv6.take());
     }
 }
 
@@ -55,13 +49,6 @@ pub enum Destination {
     Net(IpNet),
 }
 
-/// A program that owns rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Program {
-    /// dockerd.
-    Docker,
-}
-
 /// A setting that is on or off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -71,7 +58,7 @@ pub enum Switch {
 }
 
 /// The keys of `given`.
-const KEYS: [&str; 6] = ["down", "gone", "moved", "restarted", "ip_forward", "ipv6"];
+const KEYS: [&str; 4] = ["down", "gone", "moved", "ip_forward"];
 
 /// Reads `--given`: the inside of the table `given`, such as `down = ["wg0"]`; or, shorter,
 /// `down=wg0` and `ip_forward=off`.
@@ -114,9 +101,7 @@ fn read_table(table: &DeTable<'_>, text: &str, diagnostics: &mut Vec<Diagnostic>
             "down" => given.down = strings(value, "the name of an interface", diagnostics),
             "gone" => given.gone = destinations(value, diagnostics),
             "moved" => given.moved = moved(value, diagnostics),
-            "restarted" => given.restarted = programs(value, diagnostics),
             "ip_forward" => given.ip_forward = switch(value, diagnostics),
-            "ipv6" => given.ipv6 = switch(value, diagnostics),
             other => diagnostics.push(unknown_key(other, place(key.span()), &KEYS)),
         }
     }
@@ -172,20 +157,6 @@ fn moved(
         };
         let name = Placed { value: key.get_ref().to_string(), span: place(key.span()) };
         read.push((name, Placed { value: parsed, span: address.span }));
-    }
-    read
-}
-
-fn programs(value: Value<'_, '_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<Program>> {
-    let mut read = Vec::new();
-    for Placed { value: name, span } in strings(value, "`docker`", diagnostics) {
-        match name.as_str() {
-            "docker" | "dockerd" => read.push(Placed { value: Program::Docker, span }),
-            other => {
-                let message = format!("expected `docker`, found `{other}`");
-                diagnostics.push(Diagnostic::error("unexpected-value", message, span));
-            }
-        }
     }
     read
 }

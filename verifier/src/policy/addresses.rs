@@ -160,6 +160,14 @@ impl AddressSet {
         &self.ranges
     }
 
+    /// The ranges, both ends inclusive.
+    pub fn each_range(&self) -> impl Iterator<Item = (IpAddr, IpAddr)> {
+        let family = self.family;
+        self.ranges
+            .iter()
+            .map(move |(first, last)| (address(family, *first), address(family, *last)))
+    }
+
     /// The fewest prefixes that cover just these addresses.
     #[must_use]
     pub fn prefixes(&self) -> Vec<Prefix> {

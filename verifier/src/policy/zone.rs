@@ -174,9 +174,9 @@ impl<'s> Zones<'s> {
         spots
     }
 
-    /// The destinations that a sender beyond a router has no way to know: addresses of containers,
-    /// for which nobody out there has a route (CLI.md, "outcome"). A packet to one of them does
-    /// not get here.
+    /// The destinations that a sender beyond a router has no way to know: addresses of containers
+    /// and, for an internet host, private ones, for which nobody out there has a route (CLI.md,
+    /// "outcome"). A packet to one of them does not get here.
     pub(super) fn unknown_to(&self, side: &Side) -> Vec<(AddressSet, AddressSet)> {
         let Where::Behind(interface) = &side.at else { return Vec::new() };
         let host = self.host();
@@ -187,7 +187,15 @@ impl<'s> Zones<'s> {
         let inside = self.union(bridges.map(|own| self.on_link(own)));
         let on_link = self.union(self.named(interface).map(|own| self.on_link(own)));
         let hidden = inside.difference(&on_link).difference(&self.own());
-        let mut sources = vec![(side.sources.difference(&on_link), hidden)];
+        // An internet host never learns a private prefix; that of the interface itself stands for
+        // a router in front, which forwards ports.
+        let internet = self.internet();
+        let private = self.reserved().difference(&on_link);
+        let beyond = side.sources.difference(&on_link);
+        let mut sources = vec![
+            (beyond.intersection(&internet), hidden.union(&private)),
+            (beyond.difference(&internet), hidden),
+        ];
         for zone in host.zones.values() {
             let here = zone.via.is_empty() || zone.via.iter().any(|name| name == interface);
             if !here || (zone.via.is_empty() && zone.nets.is_empty()) {

@@ -91,8 +91,8 @@ impl<'s> Zones<'s> {
         names
     }
 
-    /// The addresses of the internet.
-    pub(super) fn internet(&self) -> AddressSet {
+    /// The addresses that nobody on the internet has.
+    pub(super) fn reserved(&self) -> AddressSet {
         let reserved = match self.family {
             // What `is_internet` excludes, and what nobody has (RFC 1122 section 3.2.1.3).
             Family::Ipv4 => [
@@ -112,7 +112,12 @@ impl<'s> Zones<'s> {
             }
         };
         let reserved = reserved.iter().filter_map(|net| net.parse::<ipnet::IpNet>().ok());
-        let reserved = self.union(reserved.map(|net| self.of_net(net)));
+        self.union(reserved.map(|net| self.of_net(net)))
+    }
+
+    /// The addresses of the internet.
+    pub(super) fn internet(&self) -> AddressSet {
+        let reserved = self.reserved();
         let on_link = self.union(self.host().interfaces.iter().map(|own| self.on_link(own)));
         let public = reserved.complement().difference(&on_link).difference(&self.own());
         debug_assert!(public.first().is_none_or(is_internet));

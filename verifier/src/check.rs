@@ -1,0 +1,440 @@
+//! `check`: whether what a policy says holds for every packet.
+//!
+//! Each entry becomes questions about packets that start in one place. Their classes say what
+//! becomes of all of them; a packet that breaks the entry is taken out of the offending classes,
+//! and the simulator is asked about it: it has to agree, or one of the two is wrong and no answer
+//! is given at all.
+
+mod demand;
+mod judgement;
+mod packets;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nattrace_model::System;
+use nattrace_model::answer::{Answer, Outcome};
+use nattrace_model::flow::Flow;
+use nattrace_model::host::Assumption;
+use nattrace_model::packet::tcp_flag;
+use nattrace_model::simulate::why;
+use nattrace_parser::policy::{Entry, Families, Given, Kind, Policy, Vacuous};
+use nattrace_parser::span::Span;
+use nattrace_parser::syntax::Family;
+use rayon::prelude::*;
+
+use crate::class::Class;
+use crate::given;
+use crate::header::Header;
+use crate::policy::{self, Property, Question};
+use crate::space::Space;
+use crate::walk::{self, walk};
+use demand::Effects;
+use judgement::{Judgement, judge};
+
+/// Whether something holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// For every packet.
+    Holds,
+    /// Something that is not known decides.
+    Unknown,
+    /// Not for every packet.
+    Fails,
+}
+
+/// What came of one entry of a policy, in the families that fare alike.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The name of the entry.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// Its header in the policy.
+    pub span: Span,
+    /// Whether it holds.
+    pub status: Status,
+    /// The families that this is about.
+    pub families: Families,
+    /// Why, where it does not hold.
+    pub reason: Option<Reason>,
+    /// Packets that show it.
+    pub counterexamples: Vec<Counterexample>,
+    /// What the result rests on.
+    pub assumptions: Vec<Assumption>,
+    /// How many packets the simulator was asked about.
+    pub asked: usize,
+}
+
+/// Why an entry does not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The packet leaves by an interface with a source that it must not have.
+    LeavesAs {
+        /// The interface; `None` where it is delivered to the host.
+        interface: Option<String>,
+        /// The source.
+        source: IpAddr,
+    },
+    /// The packet, or its answer, does not get through.
+    Experiences(Outcome),
+    /// It arrives, but elsewhere.
+    ArrivesAt {
+        /// The interface; `None` where it is delivered to the host.
+        interface: Option<String>,
+        /// The address.
+        destination: IpAddr,
+        /// The port, where it has one.
+        port: Option<u16>,
+    },
+    /// It arrives where it must not.
+    Lands {
+        /// The interface; `None` where it is delivered to the host.
+        interface: Option<String>,
+        /// The address.
+        destination: IpAddr,
+        /// The port, where it has one.
+        port: Option<u16>,
+    },
+    /// docker-proxy takes the packet, and connects where it must not arrive.
+    Proxied {
+        /// Where docker-proxy connects to.
+        destination: IpAddr,
+        /// The port.
+        port: u16,
+    },
+    /// No packet is concerned.
+    Vacuous(Nothing),
+    /// Something that is not known decides.
+    Undetermined(String),
+}
+
+/// Why no packet is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nothing {
+    /// Nobody sends such packets, or nobody could get them.
+    Sent,
+    /// Packets are sent, and none gets there.
+    GetsThere,
+}
+
+/// A packet that breaks an entry, and what the simulator says of it.
+#[derive(Clone, Debug)]
+pub struct Counterexample {
+    /// The host that it is about: with what the entry takes to be given.
+    pub system: Arc<System>,
+    /// The packet.
+    pub flow: Flow,
+    /// What becomes of it.
+    pub answer: Answer,
+    /// How it breaks the entry.
+    pub reason: Reason,
+}
+
+/// The classes and the simulator say different things of a packet: a fault of nattrace.
+#[derive(Clone, Debug)]
+pub struct Disagreement {
+    /// The entry.
+    pub name: String,
+    /// The packet.
+    pub flow: Box<Flow>,
+    /// What the classes say of it.
+    pub classes: &'static str,
+    /// What the simulator says of it.
+    pub simulator: String,
+}
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Flow {
+            source, destination, protocol, source_port, destination_port, in_interface, ..
+        } = &*self.flow;
+        write!(
+            f,
+            "`{}`: of the packet {source} port {source_port:?} to {destination} port \
+             {destination_port:?}, protocol {protocol}, in by {in_interface:?}, the classes say \
+             that it {}, and the simulator says: {}",
+            self.name, self.classes, self.simulator
+        )
+    }
+}
+
+impl std::error::Error for Disagreement {}
+
+/// Says of each entry of a policy whether it holds, in the order of the policy.
+///
+/// All names have to be known on the host ([`policy::unknown_names`]). `given` is taken to be so
+/// for all entries, besides what each says for itself.
+///
+/// # Errors
+///
+/// The classes and the simulator disagree about a packet.
+pub fn check(
+    policy: &Policy,
+    system: &System,
+    given: &Given,
+) -> Result<Vec<Finding>, Disagreement> {
+    check_some(policy, &[], system, given)
+}
+
+/// The same for some of the entries of a policy; others are only referred to.
+pub(crate) fn check_some(
+    policy: &Policy,
+    referred: &[Entry],
+    system: &System,
+    given: &Given,
+) -> Result<Vec<Finding>, Disagreement> {
+    let base = Arc::new(policy::with_zones(system, policy));
+    let mut known = policy.clone();
+    known.entries.extend_from_slice(referred);
+    let known = &known;
+    let each: Result<Vec<Vec<Finding>>, Disagreement> = policy
+        .entries
+        .par_iter()
+        .map(|entry| {
+            let mut all = given.clone();
+            all.extend(entry.given.clone());
+            let system = match all.is_empty() {
+                true => Arc::clone(&base),
+                false => Arc::new(given::apply(&base, &all)),
+            };
+            check_entry(known, entry, &system)
+        })
+        .collect();
+    Ok(each?.into_iter().flatten().collect())
+}
+
+/// The findings of one entry: one where its families fare alike, else one for each.
+fn check_entry(
+    policy: &Policy,
+    entry: &Entry,
+    system: &Arc<System>,
+) -> Result<Vec<Finding>, Disagreement> {
+    let mut findings: Vec<Finding> = Vec::new();
+    for property in policy::resolve(policy, entry, system) {
+        let finding = check_property(entry, &property, system)?;
+        match findings.first_mut().filter(|first| first.status == finding.status) {
+            Some(first) => first.join(finding),
+            None => findings.push(finding),
+        }
+    }
+    Ok(findings)
+}
+
+impl Finding {
+    /// Takes what was found about the other family.
+    fn join(&mut self, other: Self) {
+        self.families = Families::Both;
+        self.reason = self.reason.take().or(other.reason);
+        self.counterexamples.extend(other.counterexamples);
+        self.asked += other.asked;
+        let all: BTreeSet<Assumption> =
+            self.assumptions.drain(..).chain(other.assumptions).collect();
+        self.assumptions = all.into_iter().collect();
+    }
+}
+
+/// How many classes are looked at for what an answer rests on.
+const MOST_SAMPLES: usize = 64;
+
+/// What is found out about a property while its questions are asked.
+struct Inquiry<'a> {
+    name: String,
+    system: &'a Arc<System>,
+    assumptions: BTreeSet<Assumption>,
+    counterexample: Option<Counterexample>,
+    unknown: Option<String>,
+    concerned: bool,
+    asked: usize,
+    samples: usize,
+}
+
+fn check_property(
+    entry: &Entry,
+    property: &Property,
+    system: &Arc<System>,
+) -> Result<Finding, Disagreement> {
+    let mut inquiry = Inquiry {
+        name: policy::title(entry),
+        system,
+        assumptions: BTreeSet::new(),
+        counterexample: None,
+        unknown: None,
+        concerned: false,
+        asked: 0,
+        samples: 0,
+    };
+    for question in &property.questions {
+        if inquiry.counterexample.is_none() {
+            inquiry.ask(question, property.family)?;
+        }
+    }
+    Ok(inquiry.finding(entry, property))
+}
+
+impl Inquiry<'_> {
+    fn ask(&mut self, question: &Question, family: Family) -> Result<(), Disagreement> {
+        let space = Space::new(family);
+        let packets = packets::of(question, &space);
+        if packets.is_empty() {
+            return Ok(());
+        }
+        let asked = walk::Question::new(packets, packets::entry(question));
+        let classes = walk(self.system, &asked);
+        self.asked += classes.asked;
+        let effects = Effects::new(question, &space);
+        // Packets that break the demand on every way, on some way, and on a way that nobody knows.
+        let (mut surely, mut perhaps, mut open) = (space.none(), space.none(), Vec::new());
+        for class in &classes.classes {
+            let found = effects.of(class);
+            self.concerned |= !found.concerned.is_empty();
+            surely = surely.union(&found.broken_always);
+            perhaps = perhaps.union(&found.broken_sometimes);
+            self.sample(question, &asked, class, &found)?;
+            if let Some(why) = found.unknown {
+                open.push((class, why));
+            }
+        }
+        if space.is_exhausted() {
+            self.unknown = Some("the sets of packets grew too large to be looked at".to_owned());
+            return Ok(());
+        }
+        let preferred = packets::telling(question, self.system, &space);
+        if let Some(header) = surely.sample(&preferred) {
+            return self.confirm(question, flow_of(&asked, &header), Expected::Broken);
+        }
+        if let Some(header) = perhaps.sample(&preferred) {
+            self.confirm(question, flow_of(&asked, &header), Expected::Open)?;
+        }
+        for (class, why) in open {
+            if self.unknown.is_none() {
+                self.unknown = Some(self.blame(&asked, class, why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the simulator about a packet that the classes say something of.
+    fn confirm(
+        &mut self,
+        question: &Question,
+        flow: Flow,
+        expected: Expected,
+    ) -> Result<(), Disagreement> {
+        let answer = why(self.system, &flow);
+        let judgement = judge(question, self.system, &answer);
+        match (judgement, expected) {
+            (Judgement::Broken(reason), _) => {
+                let system = Arc::clone(self.system);
+                // The question as it was filled in: the kernel's choice of a source, say.
+                let flow = answer.flow.clone();
+                self.counterexample = Some(Counterexample { system, flow, answer, reason });
+                Ok(())
+            }
+            (Judgement::Open(why), Expected::Open) => {
+                self.unknown.get_or_insert(why);
+                Ok(())
+            }
+            (other, _) => Err(self.disagreement(flow, "breaks the entry", &other)),
+        }
+    }
+
+    /// Asks the simulator about a packet of a class that breaks nothing, for what its answer rests
+    /// on; and it has to agree that nothing is broken.
+    fn sample(
+        &mut self,
+        question: &Question,
+        asked: &walk::Question,
+        class: &Class,
+        found: &demand::Found,
+    ) -> Result<(), Disagreement> {
+        let broken = found.broken_always.union(&found.broken_sometimes);
+        let sound = class.set.difference(&broken);
+        if self.samples == MOST_SAMPLES || found.unknown.is_some() {
+            return Ok(());
+        }
+        let Some(header) = sound.sample(&[]) else { return Ok(()) };
+        self.samples += 1;
+        let flow = flow_of(asked, &header);
+        let answer = why(self.system, &flow);
+        match judge(question, self.system, &answer) {
+            Judgement::Kept => {
+                self.assumptions.extend(answer.assumptions);
+                Ok(())
+            }
+            other => Err(self.disagreement(flow, "keeps to the entry", &other)),
+        }
+    }
+
+    /// What is to blame for a class whose fate nobody knows.
+    fn blame(&mut self, asked: &walk::Question, class: &Class, why: String) -> String {
+        let Some(header) = class.set.example() else { return why };
+        let answer = nattrace_model::simulate::why(self.system, &asked.flow(&header));
+        self.assumptions.extend(answer.assumptions.iter().cloned());
+        judgement::undetermined(&answer).unwrap_or(why)
+    }
+
+    fn disagreement(
+        &self,
+        flow: Flow,
+        classes: &'static str,
+        judgement: &Judgement,
+    ) -> Disagreement {
+        let simulator = format!("{judgement:?}");
+        Disagreement { name: self.name.clone(), flow: Box::new(flow), classes, simulator }
+    }
+
+    fn finding(self, entry: &Entry, property: &Property) -> Finding {
+        let nothing = match property.questions.is_empty() {
+            true => Some(Nothing::Sent),
+            false if !self.concerned => Some(match entry.claim.kind() {
+                Kind::Egress => Nothing::GetsThere,
+                Kind::Allow | Kind::Deny | Kind::Isolate => Nothing::Sent,
+            }),
+            false => None,
+        };
+        let vacuous = nothing.filter(|_| entry.vacuous == Vacuous::Fails);
+        let mut assumptions = self.assumptions;
+        let (status, reason) = match (&self.counterexample, self.unknown, vacuous) {
+            (Some(found), _, _) => {
+                assumptions.extend(found.answer.assumptions.iter().cloned());
+                (Status::Fails, Some(found.reason.clone()))
+            }
+            (None, Some(why), _) => (Status::Unknown, Some(Reason::Undetermined(why))),
+            (None, None, Some(nothing)) => (Status::Fails, Some(Reason::Vacuous(nothing))),
+            (None, None, None) => (Status::Holds, None),
+        };
+        Finding {
+            name: self.name,
+            kind: entry.claim.kind(),
+            span: entry.span,
+            status,
+            families: Families::One(property.family),
+            reason,
+            counterexamples: self.counterexample.into_iter().collect(),
+            assumptions: assumptions.into_iter().collect(),
+            asked: self.asked,
+        }
+    }
+}
+
+/// One of the packets as `why` is asked about it: what is usual is left to it.
+fn flow_of(asked: &walk::Question, header: &Header) -> Flow {
+    let mut flow = asked.flow(header);
+    flow.tcp_flags = flow.tcp_flags.filter(|flags| *flags != tcp_flag::SYN);
+    flow.icmp = flow.icmp.filter(|icmp| ![(8, 0), (128, 0)].contains(icmp));
+    flow
+}
+
+/// What the classes say of a packet.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    /// It breaks the demand whatever chance does.
+    Broken,
+    /// It breaks it on one of several ways.
+    Open,
+}

@@ -1,0 +1,120 @@
+use nattrace_model::System;
+use nattrace_model::build::load;
+use nattrace_parser::policy::{Given, parse};
+
+use super::*;
+
+fn system(case: &str) -> System {
+    let folder = std::path::Path::new("../corpus/cases").join(case);
+    let case = nattrace_corpus::case::Case::read(&folder).unwrap();
+    load(&case.texts(), &[]).system
+}
+
+fn findings(system: &System, text: &str) -> Vec<Finding> {
+    let text = format!("version = 1\n{text}");
+    let (policy, complaints) = parse(&text);
+    assert_eq!(complaints, []);
+    assert_eq!(policy::unknown_names(&policy, system), []);
+    check(&policy, system, &Given::default()).unwrap_or_else(|fault| panic!("{text}: {fault}"))
+}
+
+/// What comes of one entry: its status, and the reason.
+#[track_caller]
+fn expect(system: &System, text: &str, status: Status) -> Finding {
+    let mut findings = findings(system, text);
+    assert_eq!(findings.len(), 1, "{text}: {findings:#?}");
+    let found = findings.remove(0);
+    let shown = found.counterexamples.first().map(|example| &example.flow);
+    assert_eq!(found.status, status, "{text}: {:?} {shown:?}", found.reason);
+    assert_eq!(
+        found.counterexamples.is_empty(),
+        found.status != Status::Fails || matches!(found.reason, Some(Reason::Vacuous(_)))
+    );
+    found
+}
+
+#[test]
+fn networks_leave_with_the_first_address() {
+    let system = system("04-networks");
+    let egress = |from: &str, source: &str| {
+        format!("[[egress]]\nfrom = \"{from}\"\nto = \"internet\"\nsource = \"{source}\"\n")
+    };
+    expect(&system, &egress("net:front", "203.0.113.10"), Status::Holds);
+    expect(&system, &egress("net:front", "203.0.113.0/24"), Status::Holds);
+    let found = expect(&system, &egress("net:front", "203.0.113.11"), Status::Fails);
+    let expected = Reason::LeavesAs {
+        interface: Some("eth0".into()),
+        source: "203.0.113.10".parse().unwrap(),
+    };
+    assert_eq!(found.reason, Some(expected));
+    let flow = &found.counterexamples[0].flow;
+    assert_eq!(flow.source, "172.18.0.2".parse::<IpAddr>().unwrap(), "a container that runs");
+    assert_eq!((flow.protocol, flow.destination_port), (6, Some(80)));
+    expect(&system, &egress("net:front", "unchanged"), Status::Fails);
+    expect(&system, &egress("host", "203.0.113.10"), Status::Holds);
+    // No way out: nothing gets there.
+    let found = expect(&system, &egress("net:inner", "203.0.113.10"), Status::Fails);
+    assert_eq!(found.reason, Some(Reason::Vacuous(Nothing::GetsThere)));
+    let excused = egress("net:inner", "203.0.113.10") + "vacuous = \"ok\"\n";
+    expect(&system, &excused, Status::Holds);
+}
+
+#[test]
+fn what_is_published_arrives() {
+    let system = system("04-networks");
+    let allow = |from: &str, to: &str, lands: &str| {
+        format!("[[allow]]\nfrom = \"{from}\"\nto = \"{to}\"\n{lands}\n")
+    };
+    expect(&system, &allow("internet", "203.0.113.10:8081/tcp", ""), Status::Holds);
+    let lands = "lands = \"container:f1:80\"";
+    expect(&system, &allow("internet", "203.0.113.10:8081/tcp", lands), Status::Holds);
+    let lands = "lands = \"container:b1:80\"";
+    let found = expect(&system, &allow("internet", "203.0.113.10:8081/tcp", lands), Status::Fails);
+    assert!(matches!(found.reason, Some(Reason::ArrivesAt { .. })), "{:?}", found.reason);
+    let found = expect(&system, &allow("internet", "host:9999", ""), Status::Fails);
+    assert_eq!(found.reason, Some(Reason::Experiences(Outcome::Refused)));
+    expect(&system, &allow("net:front", "internet", ""), Status::Holds);
+    expect(&system, &allow("container:f1", "container:f2", ""), Status::Holds);
+    expect(&system, &allow("net:front", "container:b1:80", ""), Status::Fails);
+}
+
+#[test]
+fn nothing_else_gets_in() {
+    let system = system("04-networks");
+    let published = |port: u16| {
+        format!(
+            "[[allow]]\nname = \"{port}\"\nfrom = \"internet\"\nto = \"203.0.113.10:{port}/tcp\"\n"
+        )
+    };
+    let ports = [8080, 8081, 8082, 8083, 8084];
+    let deny = |except: &[u16]| {
+        let names: Vec<String> = except.iter().map(|port| format!("\"{port}\"")).collect();
+        let deny = format!(
+            "[[deny]]\nname = \"deny\"\nfrom = \"internet\"\nlands = \"net:*\"\nexcept = [{}]\n",
+            names.join(", ")
+        );
+        let mut text: String = ports.map(published).concat();
+        text.push_str(&deny);
+        let found = findings(&system, &text);
+        found.into_iter().find(|found| found.kind == Kind::Deny).unwrap()
+    };
+    assert_eq!(deny(&ports).status, Status::Holds);
+    let found = deny(&[8080, 8081, 8082, 8083]);
+    assert_eq!(found.status, Status::Fails);
+    let flow = &found.counterexamples[0].flow;
+    assert_eq!(flow.destination_port, Some(8084));
+    assert_eq!(flow.destination, "203.0.113.10".parse::<IpAddr>().unwrap());
+}
+
+#[test]
+fn what_cannot_be_isolated_is_not() {
+    let system = system("04-networks");
+    let isolate =
+        |one: &str, other: &str| format!("[[isolate]]\nzones = [\"{one}\", \"{other}\"]\n");
+    let found = expect(&system, &isolate("net:front", "net:back"), Status::Fails);
+    // By the published port of the other network's container, not directly.
+    let example = &found.counterexamples[0];
+    println!("{:?} {:?}", found.reason, example.flow);
+    expect(&system, &isolate("net:front", "net:inner"), Status::Holds);
+    expect(&system, &isolate("net:front", "internet"), Status::Fails);
+}
