@@ -99,6 +99,26 @@ pub(crate) enum Format {
     Mermaid,
     /// A picture (`graph`).
     Svg,
+    /// SARIF 2.1.0, for code scanning (`check`, `audit`).
+    Sarif,
+    /// JUnit XML, for CI systems (`check`, `audit`).
+    Junit,
+    /// Annotations of GitHub Actions, and its step summary (`check`, `audit`).
+    Github,
+    /// Markdown (`check`, `audit`).
+    Markdown,
+}
+
+impl Format {
+    /// Whether it is a drawing, as `graph` makes it.
+    pub(crate) fn is_drawing(self) -> bool {
+        matches!(self, Self::Dot | Self::Mermaid | Self::Svg)
+    }
+
+    /// Whether it is a report for other programs, as `check` and `audit` make it.
+    pub(crate) fn is_report(self) -> bool {
+        matches!(self, Self::Sarif | Self::Junit | Self::Github | Self::Markdown)
+    }
 }
 
 /// When colour is used.
@@ -151,6 +171,8 @@ pub(crate) enum Command {
     Why(Why),
     /// What is wrong with a host although nobody wrote a policy
     Audit(Audit),
+    /// Whether a policy holds for every packet
+    Check(Check),
     /// The chains and how they call each other, as a drawing
     Graph(Graph),
     /// The rules exactly as iptables-save prints them
@@ -189,6 +211,54 @@ pub(crate) struct Why {
     /// What is asked of the packet.
     #[command(flatten)]
     pub(crate) packet: Packet,
+}
+
+/// `nattrace check`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A policy says what must hold: which source packets leave with (`[[egress]]`), what gets through \
+and is answered (`[[allow]]`), what never arrives (`[[deny]]`, `[[isolate]]`). Each entry holds, \
+fails with a packet that shows it, or is unknown with what is to blame.
+
+  nattrace check --init > nattrace.toml      # what holds today, to be edited
+  nattrace check -s host.snapshot policy.toml
+  nattrace check --given down=wg0            # the same on a host whose wg0 is down")]
+pub(crate) struct Check {
+    /// The policy [default: nattrace.toml].
+    #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+    /// Writes a policy from what holds today, to POLICY or standard output.
+    #[arg(long, conflicts_with_all = ["schema", "given", "baseline", "write_baseline"])]
+    pub(crate) init: bool,
+    /// Prints the JSON Schema of policies.
+    #[arg(long, conflicts_with_all = ["given", "baseline", "write_baseline"])]
+    pub(crate) schema: bool,
+    /// What is taken to be otherwise: `down=IFACE`, `gone=PREFIX`, `ip_forward=off`, or TOML as in
+    /// the policy's `given`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) given: Vec<String>,
+    /// Which results end with status 1.
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "fails")]
+    pub(crate) fail_on: CheckFailOn,
+    /// Results that were there before and do not count.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Writes what does not hold now as a baseline.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) write_baseline: Option<PathBuf>,
+}
+
+/// Which results of `check` end with status 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFailOn {
+    /// Entries that fail; unknown ones end with status 3.
+    #[value(alias = "error")]
+    Fails,
+    /// Unknown ones too.
+    #[value(alias = "warning")]
+    Unknown,
+    /// None.
+    Never,
 }
 
 /// What of a packet its two ends do not say. The model reads the words.

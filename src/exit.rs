@@ -60,6 +60,9 @@ pub(crate) enum Failure {
     /// The diagnostics of an input hold errors; they are printed already.
     #[error("the input holds errors")]
     Diagnosed,
+    /// Something that can't be: nattrace contradicts itself.
+    #[error("{0}")]
+    Fault(String),
     /// The answer could not be written.
     #[error("can't write the answer: {0}")]
     Output(#[from] io::Error),
@@ -87,6 +90,7 @@ impl Failure {
     pub(crate) fn status(&self) -> Status {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Holds,
+            Self::Fault(_) => Status::Fault,
             Self::Input { .. } | Self::Question { .. } | Self::Diagnosed | Self::Output(_) => {
                 Status::Input
             }

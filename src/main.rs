@@ -12,7 +12,9 @@ mod output;
 use std::process::ExitCode;
 
 use args::{Arguments, Command};
-use command::{audit, completions, explain, fmt, graph, man, redact, selftest, snapshot, why};
+use command::{
+    audit, check, completions, explain, fmt, graph, man, redact, selftest, snapshot, why,
+};
 use exit::{Result, Status};
 use output::diagnostic;
 
@@ -40,6 +42,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
     match &arguments.command {
         Command::Why(why) => why::run(global, why),
         Command::Audit(audit) => audit::run(global, audit),
+        Command::Check(check) => check::run(global, check),
         Command::Graph(graph) => graph::run(global, graph),
         Command::Fmt(fmt) => fmt::run(global, fmt),
         Command::Snapshot(snapshot) => snapshot::run(global, snapshot),

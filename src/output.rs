@@ -1,5 +1,6 @@
 //! Answers for people and for programs.
 
+pub(crate) mod check;
 pub(crate) mod concise;
 pub(crate) mod context;
 pub(crate) mod diagnostic;
@@ -7,6 +8,7 @@ pub(crate) mod finding;
 pub(crate) mod json;
 pub(crate) mod names;
 pub(crate) mod pretty;
+pub(crate) mod report;
 #[cfg(test)]
 mod sample;
 pub(crate) mod screen;

@@ -9,12 +9,15 @@ use crate::input::system;
 use crate::output::context::Context;
 use crate::output::finding;
 use crate::output::json::Layout;
+use crate::output::report;
 use crate::output::screen::Screen;
 
 /// Looks for everything, or for what was asked for.
 pub(crate) fn run(global: &Global, arguments: &Audit) -> Result<Status> {
-    if let Some(Format::Dot | Format::Mermaid | Format::Svg) = global.format() {
-        return Err(Failure::input("`audit` prints pretty, concise, json or jsonl"));
+    if global.format().is_some_and(Format::is_drawing) {
+        return Err(Failure::input(
+            "`audit` prints pretty, concise, json, jsonl, sarif, junit, github or markdown",
+        ));
     }
     arguments.only.iter().chain(&arguments.ignore).try_for_each(|code| require_known(code))?;
     let system = system::load(global)?;
@@ -35,7 +38,10 @@ pub(crate) fn run(global: &Global, arguments: &Audit) -> Result<Status> {
                 findings.iter().map(|found| finding::line(&context, found)).collect();
             screen.write_styled(&lines)?;
         }
-        Format::Pretty | Format::Dot | Format::Mermaid | Format::Svg => {
+        format if format.is_report() => {
+            report::write(screen.raw(), &finding::report(&context, &findings), format)?;
+        }
+        _ => {
             let pages = findings.iter().map(|found| finding::pretty(&context, found));
             let mut text: String = pages.collect();
             text.push_str(&finding::summary(&findings));

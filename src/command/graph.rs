@@ -19,7 +19,16 @@ pub(crate) fn run(global: &Global, arguments: &Graph) -> Result<Status> {
         None | Some(Format::Dot) => to_dot,
         Some(Format::Mermaid) => to_mermaid,
         Some(Format::Svg) => to_svg,
-        Some(Format::Pretty | Format::Concise | Format::Json | Format::Jsonl) => {
+        Some(
+            Format::Pretty
+            | Format::Concise
+            | Format::Json
+            | Format::Jsonl
+            | Format::Sarif
+            | Format::Junit
+            | Format::Github
+            | Format::Markdown,
+        ) => {
             return Err(Failure::input("`graph` prints dot, mermaid or svg"));
         }
     };

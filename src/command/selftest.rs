@@ -30,7 +30,7 @@ pub(crate) fn run(global: &Global, arguments: &Selftest) -> Result<Status> {
         return Ok(Status::Holds);
     }
     let format = global.format().unwrap_or(Format::Pretty);
-    if matches!(format, Format::Dot | Format::Mermaid | Format::Svg) {
+    if format.is_drawing() || format.is_report() {
         return Err(Failure::input("`selftest` prints pretty, concise, json or jsonl"));
     }
     if arguments.packets == 0 {
@@ -63,7 +63,7 @@ pub(crate) fn run(global: &Global, arguments: &Selftest) -> Result<Status> {
         Format::Json => view.write_json(screen.raw(), Layout::Indented)?,
         Format::Jsonl => view.write_json(screen.raw(), Layout::Line)?,
         Format::Concise => screen.write_styled(&format!("{}\n", view.headline()))?,
-        Format::Pretty | Format::Dot | Format::Mermaid | Format::Svg => {
+        _ => {
             let page = view.page(screen.width());
             screen.write_styled(&page)?;
         }

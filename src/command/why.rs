@@ -27,6 +27,10 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
             return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
                 .help("`nattrace graph --why SRC DST` draws the path of a packet"));
         }
+        Some(Format::Sarif | Format::Junit | Format::Github | Format::Markdown) => {
+            return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
+                .help("`nattrace check` prints the others too"));
+        }
         other => other,
     };
     if let Some(path) = &arguments.flows {
@@ -45,7 +49,7 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
         Format::Concise => {
             screen.write_styled(&format!("{}\n", concise::render(&context, &answer)))?;
         }
-        Format::Pretty | Format::Dot | Format::Mermaid | Format::Svg => {
+        _ => {
             let page = pretty::render(&context, &answer, screen.width());
             screen.write_styled(&page)?;
         }

@@ -49,6 +49,14 @@ pub(crate) fn print_failure(failure: &Failure) {
             drop(print_diagnostics([(Source { name, text }, &**diagnostic)]));
             return;
         }
+        Failure::Fault(fault) => {
+            let line = format!("fault: nattrace {}: {fault}", env!("CARGO_PKG_VERSION"));
+            drop(writeln!(
+                anstream::stderr().lock(),
+                "{line}; please report it with the command that you ran"
+            ));
+            return;
+        }
         Failure::Output(_) | Failure::Diagnosed => return,
     };
     let mut stderr = anstream::stderr().lock();

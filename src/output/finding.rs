@@ -12,6 +12,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use super::concise;
 use super::context::Context;
 use super::json::{Layout, answer_value};
+use super::report::{Item, Level, Place, Report};
 use super::{names, words};
 
 const BOLD: Style = Style::new().bold();
@@ -85,6 +86,35 @@ fn rule<'a>(context: &Context<'a>, finding: &Finding) -> Option<(String, &'a str
     let rules = &context.system.rules;
     let rule = rules.rule(finding.rule?)?;
     Some((rules.place(rule), rules.text(rule)))
+}
+
+/// The findings in the shape that the formats for other programs take.
+pub(crate) fn report(context: &Context<'_>, findings: &[Finding]) -> Report<'static> {
+    let item = |finding: &Finding| {
+        let at = rule(context, finding);
+        let text = at.as_ref().map_or("", |(_, text)| *text);
+        Item {
+            code: finding.code,
+            title: words::visible(&finding.message),
+            level: match finding.severity {
+                Severity::Error => Level::Error,
+                Severity::Warning => Level::Warning,
+                Severity::Info => Level::Info,
+            },
+            message: words::visible(&finding.effect),
+            place: at.as_ref().and_then(|(place, _)| Place::of_rule(place)),
+            decided_at: None,
+            page: pretty(context, finding),
+            excuse: None,
+            fingerprint: format!("{}/{text}", finding.code),
+        }
+    };
+    Report {
+        command: "audit",
+        subject: "this host",
+        summary: summary(findings).trim_end().to_owned(),
+        items: findings.iter().map(item).collect(),
+    }
 }
 
 /// The command that shows the witness again.
