@@ -32,20 +32,20 @@ fn stdout(output: &Output) -> String {
 const POLICY: &str = r#"version = 1
 
 [[egress]]
-name   = "web leaves as .12"
-from   = "net:websvc"
+name   = "web leaves as .205"
+from   = "net:pub"
 to     = "internet"
-source = "203.0.113.12"
+source = "173.208.194.205"
 
 [[egress]]
-name   = "web leaves as .10"
-from   = "net:websvc"
+name   = "web leaves as .202"
+from   = "net:pub"
 to     = "internet"
-source = "203.0.113.10"
+source = "173.208.194.202"
 
 [[allow]]
 name  = "web reaches the internet"
-from  = "net:websvc"
+from  = "net:pub"
 to    = "internet"
 "#;
 
@@ -66,26 +66,19 @@ fn json_is_as_the_contract_says() {
     assert_eq!(value["summary"], serde_json::json!({"holds": 2, "fails": 1, "unknown": 0}));
     let results = value["results"].as_array().unwrap();
     for result in results {
-        for key in [
-            "name",
-            "kind",
-            "status",
-            "family",
-            "reason",
-            "counterexamples",
-            "proved_by",
-            "assumptions",
-        ] {
+        for key in
+            ["name", "kind", "status", "family", "reason", "counterexamples", "proved_by", "assumptions"]
+        {
             assert!(result.get(key).is_some(), "{key}");
         }
     }
     let failed = &results[1];
     assert_eq!(failed["status"], "fails");
     assert_eq!(failed["family"], "ipv4");
-    assert_eq!(failed["reason"], "leaves eth0 as 203.0.113.12");
+    assert_eq!(failed["reason"], "leaves eth0 as 173.208.194.205");
     let why = &failed["counterexamples"][0]["why"];
     assert_eq!(why["schema"], "nattrace/why/1");
-    assert_eq!(why["egress"]["src"], "203.0.113.12");
+    assert_eq!(why["egress"]["src"], "173.208.194.205");
     // A line for each result.
     let lines = stdout(&check(&folder, "--format jsonl"));
     assert_eq!(lines.lines().count(), 3);
@@ -100,8 +93,7 @@ fn json_is_as_the_contract_says() {
 #[test]
 fn a_counterexample_can_be_asked_again() {
     let folder = folder(POLICY);
-    let value: serde_json::Value =
-        serde_json::from_str(&stdout(&check(&folder, "--json"))).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&stdout(&check(&folder, "--json"))).unwrap();
     let why = &value["results"][1]["counterexamples"][0]["why"];
     let flow = &why["flow"];
     let question = format!(
@@ -133,7 +125,7 @@ fn every_format_is_well_formed() {
     assert!(github.starts_with("::error file=nattrace.toml,line=9,endLine=9,col=1"), "{github}");
     assert_eq!(github.lines().count(), 1);
     let markdown = stdout(&check(&folder, "--format markdown"));
-    assert!(markdown.contains("| ❌ fails | web leaves as .10 |"), "{markdown}");
+    assert!(markdown.contains("| ❌ fails | web leaves as .202 |"), "{markdown}");
     let concise = stdout(&check(&folder, "--format concise"));
     assert_eq!(concise.lines().count(), 4, "{concise}");
     let drawing = check(&folder, "--format dot");
@@ -154,7 +146,7 @@ fn the_step_summary_is_the_markdown() {
 #[test]
 fn all_faults_of_a_policy_come_out_of_one_run() {
     let folder = folder(
-        "version = 1\n[[egress]]\nfrom = \"net:websv\"\nto = \"internet\"\nsorce = \"203.0.113.12\"\n[[deny]]\nfrom = \"office\"\nlands = \"container:web:99999\"\n",
+        "version = 1\n[[egress]]\nfrom = \"net:pbu\"\nto = \"internet\"\nsorce = \"173.208.194.205\"\n[[deny]]\nfrom = \"office\"\nlands = \"container:web:99999\"\n",
     );
     let output = check(&folder, "");
     assert_eq!(output.status.code(), Some(2));
@@ -174,9 +166,7 @@ fn what_is_missing_is_said() {
 #[test]
 fn what_is_put_up_with_does_not_count() {
     let suppress = |until: &str| {
-        format!(
-            "{POLICY}\n[[suppress]]\nname = \"web leaves as .10\"\nreason = \"moving\"\nuntil = {until}\n"
-        )
+        format!("{POLICY}\n[[suppress]]\nname = \"web leaves as .202\"\nreason = \"moving\"\nuntil = {until}\n")
     };
     let put_up_with = folder(&suppress("2199-01-01"));
     let output = check(&put_up_with, "--format concise");
@@ -203,11 +193,7 @@ fn the_same_question_on_another_host() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("vacuous"), "{}", stdout(&output));
     let output = check(&folder, "--format concise --given ip_forward=off");
-    assert!(
-        stdout(&output).contains("vacuous: no packet gets there at all"),
-        "{}",
-        stdout(&output)
-    );
+    assert!(stdout(&output).contains("vacuous: no packet gets there at all"), "{}", stdout(&output));
     let output = check(&folder, "--given down=eth9");
     assert_eq!(output.status.code(), Some(2));
     assert!(show(&output).contains("did you mean `eth0`?"), "{}", show(&output));
