@@ -66,9 +66,16 @@ fn json_is_as_the_contract_says() {
     assert_eq!(value["summary"], serde_json::json!({"holds": 2, "fails": 1, "unknown": 0}));
     let results = value["results"].as_array().unwrap();
     for result in results {
-        for key in
-            ["name", "kind", "status", "family", "reason", "counterexamples", "proved_by", "assumptions"]
-        {
+        for key in [
+            "name",
+            "kind",
+            "status",
+            "family",
+            "reason",
+            "counterexamples",
+            "proved_by",
+            "assumptions",
+        ] {
             assert!(result.get(key).is_some(), "{key}");
         }
     }
@@ -93,7 +100,8 @@ fn json_is_as_the_contract_says() {
 #[test]
 fn a_counterexample_can_be_asked_again() {
     let folder = folder(POLICY);
-    let value: serde_json::Value = serde_json::from_str(&stdout(&check(&folder, "--json"))).unwrap();
+    let value: serde_json::Value =
+        serde_json::from_str(&stdout(&check(&folder, "--json"))).unwrap();
     let why = &value["results"][1]["counterexamples"][0]["why"];
     let flow = &why["flow"];
     let question = format!(
@@ -166,7 +174,9 @@ fn what_is_missing_is_said() {
 #[test]
 fn what_is_put_up_with_does_not_count() {
     let suppress = |until: &str| {
-        format!("{POLICY}\n[[suppress]]\nname = \"web leaves as .202\"\nreason = \"moving\"\nuntil = {until}\n")
+        format!(
+            "{POLICY}\n[[suppress]]\nname = \"web leaves as .202\"\nreason = \"moving\"\nuntil = {until}\n"
+        )
     };
     let put_up_with = folder(&suppress("2199-01-01"));
     let output = check(&put_up_with, "--format concise");
@@ -193,7 +203,11 @@ fn the_same_question_on_another_host() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("vacuous"), "{}", stdout(&output));
     let output = check(&folder, "--format concise --given ip_forward=off");
-    assert!(stdout(&output).contains("vacuous: no packet gets there at all"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("vacuous: no packet gets there at all"),
+        "{}",
+        stdout(&output)
+    );
     let output = check(&folder, "--given down=eth9");
     assert_eq!(output.status.code(), Some(2));
     assert!(show(&output).contains("did you mean `eth0`?"), "{}", show(&output));

@@ -207,7 +207,7 @@ pub fn parse(text: &str) -> Read<Policy> {
         let name = key.get_ref().as_ref();
         if let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.as_str() == name) {
             for (span, table) in tables(name, text, value, &mut diagnostics) {
-                policy.entries.extend(entry::read(kind, span, table, text, &mut diagnostics));
+                policy.entries.push(entry::read(kind, span, table, text, &mut diagnostics));
             }
             continue;
         }

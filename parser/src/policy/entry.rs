@@ -36,14 +36,14 @@ struct Keys {
     except: Vec<Placed<String>>,
 }
 
-/// Reads one entry; none where it does not say what has to hold.
+/// Reads one entry.
 pub(super) fn read(
     kind: Kind,
     span: Span,
     table: &DeTable<'_>,
     text: &str,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<Entry> {
+) -> Entry {
     let mut keys = Keys::default();
     let mut entry = Entry {
         name: None,
@@ -77,46 +77,41 @@ pub(super) fn read(
             _ => keys.except = names(value, diagnostics),
         }
     }
-    entry.claim = claim(kind, span, keys, diagnostics)?;
+    entry.claim = claim(kind, span, keys, diagnostics);
     contradictions(&entry, diagnostics);
-    Some(entry)
+    entry
 }
 
-/// Puts the keys together, and says which ones are missing.
-fn claim(kind: Kind, span: Span, keys: Keys, diagnostics: &mut Vec<Diagnostic>) -> Option<Claim> {
-    let mut absent = Vec::new();
-    let mut need = |value: Option<Vec<Expression>>, key: &'static str| {
-        if value.is_none() {
-            absent.push(key);
+/// Puts the keys together, and says which ones are missing. An entry without them is never used,
+/// but the names in it are looked at all the same.
+fn claim(kind: Kind, span: Span, keys: Keys, diagnostics: &mut Vec<Diagnostic>) -> Claim {
+    let mut need = |is_there: bool, key: &str| {
+        if !is_there {
+            diagnostics.push(missing(key, kind.as_str(), span));
         }
-        value
     };
-    let claim = match kind {
-        Kind::Egress => {
-            let (from, to) = (need(keys.from, "from"), need(keys.to, "to"));
-            if keys.source.is_none() {
-                absent.push("source");
-            }
-            from.zip(to).zip(keys.source).map(|((from, to), sources)| Claim::Egress {
-                from,
-                to,
-                sources,
-            })
-        }
-        Kind::Allow => {
-            let (from, to) = (need(keys.from, "from"), need(keys.to, "to"));
-            let lands = keys.lands.unwrap_or_default();
-            from.zip(to).map(|(from, to)| Claim::Allow { from, to, lands })
+    match kind {
+        Kind::Egress | Kind::Allow => {
+            need(keys.from.is_some(), "from");
+            need(keys.to.is_some(), "to");
         }
         Kind::Deny => {
-            let (from, lands) = (need(keys.from, "from"), need(keys.lands, "lands"));
-            let except = keys.except;
-            from.zip(lands).map(|(from, lands)| Claim::Deny { from, lands, except })
+            need(keys.from.is_some(), "from");
+            need(keys.lands.is_some(), "lands");
         }
-        Kind::Isolate => need(keys.zones, "zones").map(|zones| Claim::Isolate { zones }),
-    };
-    diagnostics.extend(absent.into_iter().map(|key| missing(key, kind.as_str(), span)));
-    claim
+        Kind::Isolate => need(keys.zones.is_some(), "zones"),
+    }
+    if kind == Kind::Egress {
+        need(keys.source.is_some(), "source");
+    }
+    let (from, to) = (keys.from.unwrap_or_default(), keys.to.unwrap_or_default());
+    let lands = keys.lands.unwrap_or_default();
+    match kind {
+        Kind::Egress => Claim::Egress { from, to, sources: keys.source.unwrap_or_default() },
+        Kind::Allow => Claim::Allow { from, to, lands },
+        Kind::Deny => Claim::Deny { from, lands, except: keys.except },
+        Kind::Isolate => Claim::Isolate { zones: keys.zones.unwrap_or_default() },
+    }
 }
 
 /// The error about a key that an entry of this kind does not have.

@@ -1,6 +1,6 @@
 //! SARIF 2.1.0 (OASIS), as code scanning takes it.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Item, Level, Place, Report, page_address};
 use crate::codes;
@@ -57,7 +57,7 @@ fn result(item: &Item, codes: &[&str]) -> Value {
         Level::Error => "error",
     };
     let message = format!("{}: {}", item.title, item.message);
-    let mut result = json!({
+    let mut result = object(json!({
         "ruleId": item.code,
         "ruleIndex": codes.iter().position(|code| *code == item.code).unwrap_or(0),
         // Section 3.27.10: a level other than `none` goes with this kind only.
@@ -65,22 +65,31 @@ fn result(item: &Item, codes: &[&str]) -> Value {
         "level": level,
         "message": {"text": message},
         "partialFingerprints": {"nattrace/v1": item.fingerprint},
-    });
+    }));
     if let Some(place) = &item.place {
-        result["locations"] = json!([location(place, None)]);
+        result.insert("locations".to_owned(), json!([location(place, None)]));
     }
     if let Some(place) = &item.decided_at {
-        result["relatedLocations"] = json!([location(place, Some("the rule that decides"))]);
+        let related = json!([location(place, Some("the rule that decides"))]);
+        result.insert("relatedLocations".to_owned(), related);
     }
     if let Some(excuse) = &item.excuse {
-        result["suppressions"] =
-            json!([{"kind": "external", "status": "accepted", "justification": excuse}]);
+        let accepted = json!([{"kind": "external", "status": "accepted", "justification": excuse}]);
+        result.insert("suppressions".to_owned(), accepted);
     }
-    result
+    Value::Object(result)
+}
+
+/// The entries of an object.
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(entries) => entries,
+        _ => Map::new(),
+    }
 }
 
 fn location(place: &Place, message: Option<&str>) -> Value {
-    let mut location = json!({
+    let mut location = object(json!({
         "physicalLocation": {
             "artifactLocation": {"uri": uri(&place.file)},
             "region": {
@@ -90,11 +99,11 @@ fn location(place: &Place, message: Option<&str>) -> Value {
                 "endColumn": place.end_column,
             },
         },
-    });
+    }));
     if let Some(message) = message {
-        location["message"] = json!({"text": message});
+        location.insert("message".to_owned(), json!({"text": message}));
     }
-    location
+    Value::Object(location)
 }
 
 /// A path as the reference that it is (RFC 3986 section 4.2).
