@@ -262,7 +262,7 @@ pub(crate) enum CheckFailOn {
 }
 
 /// What of a packet its two ends do not say. The model reads the words.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
 pub(crate) struct Packet {
     /// The interface by which it comes in [default: where routing expects the source].
     #[arg(long = "in", value_name = "IFACE")]

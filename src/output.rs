@@ -10,6 +10,6 @@ pub(crate) mod names;
 pub(crate) mod pretty;
 pub(crate) mod report;
 #[cfg(test)]
-mod sample;
+pub(crate) mod sample;
 pub(crate) mod screen;
 pub(crate) mod words;

@@ -146,6 +146,7 @@ fn bad_input_is_refused() {
         ("selftest -s corpus/cases/04-networks --packets 0", "compares nothing"),
         ("selftest -s corpus/cases/04-networks --packets few", "invalid value 'few'"),
         ("selftest -s corpus/cases/04-networks f1 to f2 --seed 3", "cannot be used with"),
+        ("selftest -s corpus/cases/04-networks --sport 5", "expected `SRC -> DST`"),
         ("selftest -s corpus/cases/04-networks --format dot", "prints pretty, concise"),
         ("selftest -s corpus/cases/no-such-case", "can't read"),
     ] {

@@ -10,7 +10,7 @@ use nattrace_model::simulate;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::args::{Format, Global, Selftest};
+use crate::args::{Format, Global, Packet, Selftest};
 use crate::arrow::{self, Ends};
 use crate::command::why::{self, Undo};
 use crate::exit::{Failure, Result, Status};
@@ -35,6 +35,10 @@ pub(crate) fn run(global: &Global, arguments: &Selftest) -> Result<Status> {
     }
     if arguments.packets == 0 {
         return Err(Failure::input("`--packets 0` compares nothing").help("one or more"));
+    }
+    if arguments.words.is_empty() && arguments.packet != Packet::default() {
+        return Err(Failure::input("expected `SRC -> DST` beside options that ask for a packet")
+            .help("without a packet, a sample is drawn: `--packets`, `--seed`"));
     }
     let ends = match arguments.words.as_slice() {
         [] => None,
@@ -275,4 +279,52 @@ struct JsonDifference<'a> {
     why: Box<RawValue>,
     kernel: &'a [String],
     rules: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::sample;
+
+    fn page_and_json(system: &System, result: Compared) -> (Status, String, serde_json::Value) {
+        let sample = Sample::Drawn { packets: 3, seed: 7 };
+        let view = View { system, sample: &sample, kernel: "Linux 6.18".into(), result };
+        let mut json = Vec::new();
+        view.write_json(&mut json, Layout::Line).unwrap();
+        (view.status(), view.page(80), serde_json::from_slice(&json).unwrap())
+    }
+
+    #[test]
+    fn a_difference_is_told_with_both_stories_and_the_rules() {
+        let system = sample::system();
+        let flow = sample::answer(&system).flow;
+        let difference = Difference {
+            packet: "in by eth0: a packet".to_owned(),
+            differences: vec!["forth: nat/POSTROUTING/1 counts 0".to_owned()],
+            kernel: vec!["forth: nothing leaves".to_owned()],
+            rules: "*nat\nCOMMIT\n".to_owned(),
+            flow,
+        };
+        let report = Report { agreed: 2, difference: Some(difference), ..Report::default() };
+        let (status, page, json) = page_and_json(&system, Ok(report));
+        assert_eq!(status, Status::Fails);
+        assert!(page.starts_with("your kernel does not agree: in by eth0: a packet\n"), "{page}");
+        let headings = ["what differs", "what nattrace says", "what the kernel did", "the rules"];
+        let places: Vec<_> = headings.map(|heading| page.find(heading)).to_vec();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{page}");
+        assert_eq!(json["difference"]["why"]["schema"], "nattrace/why/1");
+        assert_eq!(json["difference"]["kernel"][0], "forth: nothing leaves");
+    }
+
+    #[test]
+    fn what_could_not_be_compared_agrees_on_nothing() {
+        let system = sample::system();
+        let report = Report { undetermined: 3, ..Report::default() };
+        for result in [Err("no iptables".to_owned()), Ok(report), Ok(Report::default())] {
+            let (status, page, json) = page_and_json(&system, result);
+            assert_eq!(status, Status::Undetermined, "{page}");
+            assert!(page.starts_with("nothing could be compared: "), "{page}");
+            assert!(json["because"].as_str().unwrap().starts_with("nothing could be compared: "));
+        }
+    }
 }
