@@ -171,6 +171,33 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether it is the last thing that its base chain does with a packet.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        matches!(
+            self,
+            Self::Accept
+                | Self::Drop
+                | Self::Reject(_)
+                | Self::Queue { .. }
+                | Self::Unsupported(_)
+                | Self::Snat(..)
+                | Self::Dnat(..)
+                | Self::Masquerade(..)
+                | Self::Redirect(..)
+                | Self::Netmap(_)
+        )
+    }
+
+    /// Whether nothing that can be asked about later comes of it.
+    #[must_use]
+    pub fn does_nothing(&self) -> bool {
+        matches!(
+            self,
+            Self::None | Self::Log | Self::Continue(_) | Self::ConntrackOptions | Self::Set { .. }
+        )
+    }
+
     /// The chains that it may lead into, with whether it comes back from there.
     pub fn calls(&self, found: &mut impl FnMut(ChainId, LinkKind)) {
         match self {

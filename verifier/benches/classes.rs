@@ -41,7 +41,8 @@ fn main() -> ExitCode {
 
 fn ruleset(arguments: &[&str]) -> Option<String> {
     let generator = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/gen_rulesets.py");
-    let made = Command::new("python3").arg(PathBuf::from(generator)).args(arguments).output().ok()?;
+    let made =
+        Command::new("python3").arg(PathBuf::from(generator)).args(arguments).output().ok()?;
     made.status.success().then(|| String::from_utf8_lossy(&made.stdout).into_owned())
 }
 
@@ -88,7 +89,11 @@ fn docker(rules: &str) {
     for (index, (bridge, subnet)) in networks.iter().enumerate() {
         let (base, length) = subnet.split_once('/').unwrap();
         let gateway = format!("{}.1", base.rsplit_once('.').unwrap().0);
-        _ = write!(addresses, "{}: {bridge}: <UP>\n    link/ether 02:42:00:00:00:{index:02x}\n    inet {gateway}/{length} scope global {bridge}\n", index + 3);
+        _ = write!(
+            addresses,
+            "{}: {bridge}: <UP>\n    link/ether 02:42:00:00:00:{index:02x}\n    inet {gateway}/{length} scope global {bridge}\n",
+            index + 3
+        );
         _ = writeln!(routes, "{subnet} dev {bridge} src {gateway}");
         inspect.push(serde_json::json!({
             "Name": format!("net{index}"), "Id": format!("{index:064x}"), "Driver": "bridge",
@@ -115,15 +120,20 @@ fn docker(rules: &str) {
             })
         })
         .collect();
-    let (networks_json, containers_json) =
-        (serde_json::Value::from(inspect).to_string(), serde_json::Value::from(running).to_string());
+    let (networks_json, containers_json) = (
+        serde_json::Value::from(inspect).to_string(),
+        serde_json::Value::from(running).to_string(),
+    );
     let parts = [
         Text { name: "iptables-save", text: rules },
         Text { name: "ip-addr", text: &addresses },
         Text { name: "ip-route", text: &routes },
         Text { name: "docker-network-inspect.json", text: &networks_json },
         Text { name: "docker-inspect.json", text: &containers_json },
-        Text { name: "sysctl", text: "net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\nnet.ipv4.conf.all.rp_filter = 1\n" },
+        Text {
+            name: "sysctl",
+            text: "net.ipv4.ip_forward = 1\nnet.bridge.bridge-nf-call-iptables = 1\nnet.ipv4.conf.all.rp_filter = 1\n",
+        },
     ];
     let loaded = load(&parts, &[]);
     assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
@@ -145,20 +155,47 @@ fn docker(rules: &str) {
         Question::new(everywhere.intersection(&first), entry(&networks[at].0))
     };
     measure("docker: one network to the internet", &system, &[away(1)]);
-    measure("docker: every network to the internet", &system, &(1..51).map(away).collect::<Vec<_>>());
+    measure(
+        "docker: every network to the internet",
+        &system,
+        &(1..51).map(away).collect::<Vec<_>>(),
+    );
+    let gateways = networks.iter().map(|(_, subnet)| {
+        let base = subnet.rsplit_once('.').unwrap().0;
+        space.destination(&net(&format!("{base}.1")))
+    });
+    let gateways = gateways.fold(space.none(), |all, one| all.union(&one));
     let others = |at: usize| {
         let all = space.destination(&net("10.100.0.0/14")).intersection(&from(at));
+        let all = all.difference(&gateways);
         Question::new(all.intersection(&tcp), entry(&networks[at].0))
     };
     measure("docker: one network to all others, tcp", &system, &[others(1)]);
-    measure("docker: every network to all others, tcp", &system, &(1..51).map(others).collect::<Vec<_>>());
+    measure(
+        "docker: every network to all others, tcp",
+        &system,
+        &(1..51).map(others).collect::<Vec<_>>(),
+    );
     let web = space.destination_ports(8080, 8080).intersection(&tcp);
     let straight = space.destination(&net("10.100.0.0/14")).intersection(&internet);
-    measure("docker: internet to containers, port 8080", &system, &[Question::new(straight.intersection(&web), entry("eth0"))]);
+    measure(
+        "docker: internet to containers, port 8080",
+        &system,
+        &[Question::new(straight.intersection(&web), entry("eth0"))],
+    );
 }
 
 fn internet(space: &Space) -> PacketSet {
-    let private = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3", "0.0.0.0/8"];
+    let private = [
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "224.0.0.0/3",
+        "0.0.0.0/8",
+    ];
     private.iter().fold(space.all(), |all, one| all.difference(&space.source(&net(one))))
 }
 
@@ -166,14 +203,23 @@ fn internet(space: &Space) -> PacketSet {
 fn flat(name: &str, rules: &str) {
     let parts = [
         Text { name: "iptables-save", text: rules },
-        Text { name: "ip-addr", text: "1: lo: <LOOPBACK,UP>\n    inet 127.0.0.1/8 scope host lo\n2: eth0: <UP>\n    inet 192.0.2.2/24 scope global eth0\n3: eth1: <UP>\n    inet 198.51.100.2/24 scope global eth1\n" },
-        Text { name: "ip-route", text: "default via 198.51.100.1 dev eth1\n192.0.2.0/24 dev eth0\n198.51.100.0/24 dev eth1\n" },
+        Text {
+            name: "ip-addr",
+            text: "1: lo: <LOOPBACK,UP>\n    inet 127.0.0.1/8 scope host lo\n2: eth0: <UP>\n    inet 192.0.2.2/24 scope global eth0\n3: eth1: <UP>\n    inet 198.51.100.2/24 scope global eth1\n",
+        },
+        Text {
+            name: "ip-route",
+            text: "default via 198.51.100.1 dev eth1\n192.0.2.0/24 dev eth0\n198.51.100.0/24 dev eth1\n",
+        },
         Text { name: "sysctl", text: "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 0\n" },
     ];
     let loaded = load(&parts, &[]);
     assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
     let space = Space::new(Family::Ipv4);
-    let web = space.first_packets().intersection(&space.destination_ports(80, 80)).intersection(&space.protocol(6));
+    let web = space
+        .first_packets()
+        .intersection(&space.destination_ports(80, 80))
+        .intersection(&space.protocol(6));
     let question = Question::new(web, Entry::Interface("eth0".to_owned()));
     measure(&format!("{name}: everybody to port 80"), &loaded.system, &[question]);
 }
@@ -182,17 +228,34 @@ fn flat(name: &str, rules: &str) {
 fn kube(rules: &str) {
     let parts = [
         Text { name: "iptables-save", text: rules },
-        Text { name: "ip-addr", text: "1: lo: <LOOPBACK,UP>\n    inet 127.0.0.1/8 scope host lo\n2: eth0: <UP>\n    inet 192.0.2.2/24 scope global eth0\n3: cni0: <UP>\n    inet 10.244.0.1/24 scope global cni0\n" },
-        Text { name: "ip-route", text: "default via 192.0.2.1 dev eth0\n10.244.0.0/24 dev cni0\n192.0.2.0/24 dev eth0\n" },
+        Text {
+            name: "ip-addr",
+            text: "1: lo: <LOOPBACK,UP>\n    inet 127.0.0.1/8 scope host lo\n2: eth0: <UP>\n    inet 192.0.2.2/24 scope global eth0\n3: cni0: <UP>\n    inet 10.244.0.1/24 scope global cni0\n",
+        },
+        Text {
+            name: "ip-route",
+            text: "default via 192.0.2.1 dev eth0\n10.244.0.0/24 dev cni0\n192.0.2.0/24 dev eth0\n",
+        },
         Text { name: "sysctl", text: "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 0\n" },
     ];
     let loaded = load(&parts, &[]);
     assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
     let space = Space::new(Family::Ipv4);
-    let web = space.first_packets().intersection(&space.destination_ports(80, 80)).intersection(&space.protocol(6));
+    let web = space
+        .first_packets()
+        .intersection(&space.destination_ports(80, 80))
+        .intersection(&space.protocol(6));
     let pods = web.intersection(&space.source(&net("10.244.0.0/24")));
     let one = pods.intersection(&space.destination(&net("10.96.0.7/32")));
-    measure("kube: pods to one address, port 80", &loaded.system, &[Question::new(one, Entry::Interface("cni0".to_owned()))]);
+    measure(
+        "kube: pods to one address, port 80",
+        &loaded.system,
+        &[Question::new(one, Entry::Interface("cni0".to_owned()))],
+    );
     let all = pods.intersection(&space.destination(&net("10.96.0.0/20")));
-    measure("kube: pods to a fourth of the services, port 80", &loaded.system, &[Question::new(all, Entry::Interface("cni0".to_owned()))]);
+    measure(
+        "kube: pods to a fourth of the services, port 80",
+        &loaded.system,
+        &[Question::new(all, Entry::Interface("cni0".to_owned()))],
+    );
 }

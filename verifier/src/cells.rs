@@ -15,8 +15,10 @@ use std::collections::BTreeSet;
 use nattrace_model::System;
 use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
+use oxidd::bdd::BDDFunction;
 
 use crate::header::is_icmp;
+use crate::space::Space;
 
 /// Where a value of a sorted division begins a new cell.
 #[derive(Debug)]
@@ -69,28 +71,48 @@ pub(crate) fn routes_by_port(system: &System, family: Family) -> bool {
 }
 
 /// The protocols that the kernel or policy rules tell apart.
-pub(crate) fn protocols(system: &System, family: Family) -> Division {
-    let known = [
-        protocol::ICMP,
-        2,
-        protocol::TCP,
-        protocol::UDP,
-        protocol::DCCP,
-        47,
-        50,
-        51,
-        protocol::ICMPV6,
-        89,
-        112,
-        protocol::SCTP,
-        protocol::UDPLITE,
-    ];
-    let asked = system.host.routing.rules(family).iter().filter_map(|rule| rule.protocol);
-    let mut starts = BTreeSet::new();
-    for number in known.into_iter().chain(asked) {
-        cut(&mut starts, number.into(), number.into());
+#[derive(Debug)]
+pub(crate) struct Protocols {
+    /// Each of these is treated in a way of its own.
+    own: BTreeSet<u8>,
+}
+
+/// Protocols without ports whose checksum REJECT verifies, or knows not to.
+const VERIFIED: [u8; 6] = [2, 47, 50, 51, 89, 112];
+
+impl Protocols {
+    pub(crate) fn of(system: &System, family: Family) -> Self {
+        let known = [
+            protocol::ICMP,
+            protocol::TCP,
+            protocol::UDP,
+            protocol::DCCP,
+            protocol::ICMPV6,
+            protocol::SCTP,
+            protocol::UDPLITE,
+        ];
+        let asked = system.host.routing.rules(family).iter().filter_map(|rule| rule.protocol);
+        Self { own: known.into_iter().chain(asked).collect() }
     }
-    Division::of(starts)
+
+    /// The packets whose protocol is treated like this one.
+    pub(crate) fn alike(
+        &self,
+        number: u8,
+        only: impl Fn(u8) -> BDDFunction,
+        space: &Space,
+    ) -> BDDFunction {
+        if self.own.contains(&number) {
+            return only(number);
+        }
+        let verified = VERIFIED.into_iter().filter(|other| !self.own.contains(other));
+        let verified = space.union(verified.map(&only).collect());
+        if VERIFIED.contains(&number) {
+            return verified;
+        }
+        let own = space.union(self.own.iter().copied().map(&only).collect());
+        space.not(&space.or(&verified, &own))
+    }
 }
 
 /// The ICMP types that the kernel tells apart.

@@ -46,6 +46,10 @@ impl PacketSet {
         &self.space
     }
 
+    pub(crate) fn function(&self) -> &BDDFunction {
+        &self.function
+    }
+
     /// The packets of both sets together.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {
@@ -117,6 +121,11 @@ impl PacketSet {
     /// A packet of the set; of each of the preferred sets, too, in whose turn there still is one.
     #[must_use]
     pub fn sample(&self, preferred: &[Self]) -> Option<Header> {
+        if preferred.is_empty()
+            && let Some(header) = self.certain(&self.function)
+        {
+            return Some(header.normal());
+        }
         let different = self.space.relation(Relation::SameAddress, false);
         let usual = self.space.and(&self.function, &different);
         let narrowed = self.narrow(&usual, preferred);

@@ -5,6 +5,7 @@
 //! Classes with the same fate are merged.
 
 mod conditions;
+mod fold;
 mod membership;
 mod region;
 mod values;

@@ -13,6 +13,7 @@ use crate::simulate::hidden::{Position, is_hidden};
 use crate::simulate::matching::{Ternary, View};
 use crate::simulate::native::effect_of_sequence;
 use crate::simulate::trip::{Leg, Stop, Trip};
+use crate::simulate::witness::Foresight;
 use crate::target::Target;
 
 /// How many steps a packet may take. Chains that call chains several times, level by level, would
@@ -24,6 +25,14 @@ impl Trip<'_, '_, '_> {
     pub(crate) fn chain(&mut self, hook: Hook, base: ChainId) -> Result<(), Stop> {
         let rules = &self.run.system.rules;
         let Some(policy) = rules.chain(base).and_then(|chain| chain.base) else { return Ok(()) };
+        let foresight = self.foresee(base);
+        if let Foresight::Ends(by) = foresight {
+            let rule = by.and_then(|id| Some((id, rules.rule(id)?)));
+            return match rule {
+                Some((id, rule)) => self.target(hook, id, &rule.target).map(|_| ()),
+                None => self.policy(hook, base, policy.policy),
+            };
+        }
         let mut callers: Vec<(ChainId, u32)> = Vec::new();
         let (mut current, mut index) = (base, 0u32);
         loop {
@@ -35,14 +44,19 @@ impl Trip<'_, '_, '_> {
                         (current, index) = (caller, next);
                         continue;
                     }
-                    None => return self.policy(hook, base, policy.policy),
+                    None => {
+                        self.ended(foresight, None);
+                        return self.policy(hook, base, policy.policy);
+                    }
                 }
             };
             let id = RuleId { chain: current, index };
-            if self.run.oracle.witness.is_some() {
+            if foresight == Foresight::None && self.run.oracle.witness.is_some() {
                 self.testify(id);
             }
             let matches = match self.view().all(&rule.conditions) {
+                // Whether it matches does not matter, or the witness would not know the end.
+                Ternary::May(_) if foresight == Foresight::Walk => false,
                 Ternary::May(why) => {
                     let position =
                         Position { base, policy: policy.policy, callers: &callers, next: id };
@@ -67,6 +81,9 @@ impl Trip<'_, '_, '_> {
                 self.stop_here(Stop::Unknown)?;
                 return Err(Stop::Unknown);
             }
+            if rule.target.ends() {
+                self.ended(foresight, Some(id));
+            }
             match self.target(hook, id, &rule.target)? {
                 Next::Rule | Next::Break => {}
                 Next::Accept => return Ok(()),
@@ -79,9 +96,26 @@ impl Trip<'_, '_, '_> {
                 // kernel-facts G1
                 Next::Return => match callers.pop() {
                     Some((caller, next)) => (current, index) = (caller, next),
-                    None => return self.policy(hook, base, policy.policy),
+                    None => {
+                        self.ended(foresight, None);
+                        return self.policy(hook, base, policy.policy);
+                    }
                 },
             }
+        }
+    }
+
+    /// What the witness knows of a chain, where there is one.
+    fn foresee(&mut self, base: ChainId) -> Foresight {
+        let Some(mut witness) = self.run.oracle.witness.take() else { return Foresight::None };
+        let foresight = witness.foresee(&self.view(), &self.run.system.rules, base);
+        self.run.oracle.witness = Some(witness);
+        foresight
+    }
+
+    fn ended(&mut self, foresight: Foresight, by: Option<RuleId>) {
+        if let (Foresight::Walk, Some(witness)) = (foresight, &mut self.run.oracle.witness) {
+            witness.ended(&self.run.system.rules, by);
         }
     }
 

@@ -14,14 +14,33 @@ use crate::condition::value::{Interval, Operand};
 use crate::condition::{Condition, PortSide, TupleField};
 use crate::host::set::Element;
 use crate::packet::Packet;
-use crate::simulate::connection::Tuple;
-use crate::simulate::matching::{Ternary, View, tuple_address, tuple_of};
+use crate::ruleset::{ChainId, RuleId, Ruleset};
+use crate::simulate::connection::{Assured, Tracking, Tuple};
+use crate::simulate::drawn::PortRange;
+use crate::simulate::matching::{PhysicalPort, Ternary, View, tuple_address, tuple_of};
 use crate::simulate::membership;
 use crate::simulate::values;
 use crate::target::{NatOptions, TargetMap};
 
+/// What a witness knows of a base chain before a packet walks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Foresight {
+    /// Nothing: it wants to hear of every rule.
+    None,
+    /// All that matters once it is told how the chain ended: no rule that goes on does anything.
+    Walk,
+    /// How the chain ends: by a rule, or by the policy.
+    Ends(Option<RuleId>),
+}
+
 /// Somebody who watches a packet under way.
 pub trait Witness: Debug {
+    /// A packet is about to walk a base chain.
+    fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight;
+
+    /// A base chain that was foreseen ended, by a rule or by the policy.
+    fn ended(&mut self, rules: &Ruleset, by: Option<RuleId>);
+
     /// A rule's conditions were weighed.
     fn weighed(&mut self, view: &View<'_>, conditions: &[Condition]);
 
@@ -95,7 +114,67 @@ impl<'a> Mapped<'a> {
     }
 }
 
+/// All that rules may ask about besides a packet's header, its hardware address and the tuples of
+/// its connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Place {
+    interfaces: (Box<str>, Box<str>),
+    ports: (Option<Box<str>>, Option<Box<str>>),
+    /// What is not told apart by a number of its own, bit by bit.
+    bits: u64,
+    drawn: (Option<PortRange>, Option<PortRange>),
+    marks: (u32, Option<u32>),
+    zone: Option<u16>,
+    header: (u8, u8, Option<u16>),
+}
+
 impl View<'_> {
+    /// All that rules may ask about besides the header.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let port = |port: PhysicalPort<'_>| match port {
+            PhysicalPort::None => None,
+            PhysicalPort::Of(bridge) => Some(bridge.into()),
+        };
+        let connection = self.connection;
+        let direction = match self.tracking {
+            Tracking::Tracked { direction, .. } => 1 + direction as u64,
+            Tracking::None => 0,
+            Tracking::Attached => 3,
+            Tracking::Invalid => 4,
+            Tracking::Untracked => 5,
+        };
+        let translated = connection.map_or(0, |c| {
+            1 + u64::from(c.source_translated) * 2 + u64::from(c.destination_translated) * 4
+        });
+        let assured = connection.map_or(0, |c| match c.assured {
+            Assured::No => 1,
+            Assured::Yes => 2,
+            Assured::Unknown => 3,
+        });
+        let status = connection.map_or(0, |c| u64::from(c.status()));
+        let fields = [
+            (u64::from(self.bridged), 1),
+            (u64::from(self.local), 1),
+            (self.maker as u64, 4),
+            (self.delivery as u64, 2),
+            (direction, 4),
+            (translated, 4),
+            (assured, 2),
+            (status, 16),
+            (u64::from(self.tracking.state()), 16),
+        ];
+        Place {
+            interfaces: (self.in_interface.into(), self.out_interface.into()),
+            ports: (port(self.physical_in), port(self.physical_out)),
+            bits: fields.into_iter().fold(0, |bits, (value, width)| bits << width | value),
+            drawn: (self.drawn.source, self.drawn.destination),
+            marks: (self.packet.mark, connection.map(|c| c.mark)),
+            zone: connection.map(|c| c.zone),
+            header: (self.packet.ttl, self.packet.tos, self.packet.length),
+        }
+    }
+
     /// The packet that a rule sees.
     #[must_use]
     pub fn packet(&self) -> &Packet {

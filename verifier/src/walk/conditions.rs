@@ -215,19 +215,38 @@ impl Region {
             PortSide::Source => source,
             PortSide::Destination => destination,
             PortSide::Either => {
-                // Either of two: each says what it says.
-                for port in [source, destination] {
-                    for field in self.port_from(port) {
-                        let holds = ranges.iter().any(|(a, b)| (*a..=*b).contains(&port));
-                        let function = within(self, &field);
-                        self.agree(holds, &function);
-                    }
-                }
-                return Extent::Same;
+                return self.either_port(sense, [source, destination], ranges, within);
             }
         };
         let from = self.port_from(port);
         self.one(view, condition, sense, &from, within)
+    }
+
+    /// Either of two ports lies in a range.
+    fn either_port(
+        &mut self,
+        sense: Sense,
+        ports: [u16; 2],
+        ranges: &[(u16, u16)],
+        within: impl Fn(&Self, &Field) -> BDDFunction,
+    ) -> Extent {
+        let space = self.ground.space.clone();
+        let from = ports.map(|port| (port, self.port_from(port)));
+        if from.iter().any(|(_, fields)| fields.len() > 1) {
+            self.pin(Field::SourcePort);
+            self.pin(Field::DestinationPort);
+            return Extent::Same;
+        }
+        let mut holds = space.nothing();
+        for (port, fields) in from {
+            let one = match fields.first() {
+                Some(field) => within(self, field),
+                None if ranges.iter().any(|(a, b)| (*a..=*b).contains(&port)) => space.anything(),
+                None => space.nothing(),
+            };
+            holds = space.or(&holds, &one);
+        }
+        Extent::Of(space.when(sense.apply(true), &holds), None)
     }
 
     fn icmp(
@@ -325,7 +344,7 @@ impl Region {
 }
 
 /// Whether what a condition says may vary within a region.
-fn varies(condition: &Condition) -> bool {
+pub(crate) fn varies(condition: &Condition) -> bool {
     matches!(
         condition,
         Condition::Source(..)

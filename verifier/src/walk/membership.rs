@@ -7,7 +7,6 @@ use nattrace_model::simulate::View;
 use nattrace_parser::syntax::{Family, SetDirection};
 use oxidd::bdd::BDDFunction;
 
-use crate::header::bits;
 use crate::space::Field;
 use crate::walk::conditions::Extent;
 use crate::walk::region::{Provenance, Region};
@@ -46,10 +45,9 @@ impl Region {
         if let Transport::Ports { source, destination } = packet.transport {
             ports = vec![source, destination];
         }
-        [packet.source, packet.destination]
-            .iter()
-            .all(|address| self.address_from(*address).len() <= 1)
-            && ports.iter().all(|port| self.port_from(*port).len() <= 1)
+        [packet.source, packet.destination].iter().all(|address| {
+            matches!(self.address_from(*address).as_slice(), [] | [Provenance::Sent(_)])
+        }) && ports.iter().all(|port| self.port_from(*port).len() <= 1)
     }
 
     fn pin_everything(&mut self) {
@@ -166,12 +164,7 @@ impl Region {
             }
             Element::Range(first, last) => match self.address_from(address).first()? {
                 Provenance::Sent(field) => Some(space.addresses(*field, *first, *last)),
-                Provenance::Mapped(field, _) => {
-                    // Just this packet's: ranges do not survive an exchange.
-                    let within = bits(*first) <= bits(address) && bits(address) <= bits(*last);
-                    let own = space.equals(*field, field.of(self.header()));
-                    Some(if within { own } else { space.nothing() })
-                }
+                Provenance::Mapped(..) => None,
             },
             Element::Port { protocol, first, last } => {
                 self.port_element(view, direction, kind, (*protocol, *first, *last))

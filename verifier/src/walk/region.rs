@@ -9,17 +9,19 @@ use std::rc::Rc;
 use nattrace_model::System;
 use nattrace_model::address::Prefix;
 use nattrace_model::condition::Condition;
-use nattrace_model::host::set::IpSet;
+use nattrace_model::host::set::{Dimension, IpSet};
 use nattrace_model::packet::{Packet, protocol};
-use nattrace_model::simulate::{Mapped, MappedEnd, View, Witness};
+use nattrace_model::ruleset::{ChainId, RuleId, Ruleset};
+use nattrace_model::simulate::{Foresight, Mapped, MappedEnd, View, Witness};
 use nattrace_model::target::TargetMap;
 use nattrace_parser::syntax::Family;
 use oxidd::bdd::BDDFunction;
 
-use crate::cells::{self, AddressCells, Division};
+use crate::cells::{self, AddressCells, Division, Protocols};
 use crate::class::{AddressAfter, exchanged, mapped_within};
 use crate::header::{Header, bits, has_ports, is_icmp};
 use crate::space::{Field, Relation, Space};
+use crate::walk::fold::{Context, Fold, Folded, Traits};
 use crate::walk::{Entry, Question};
 
 /// What all regions of a question share.
@@ -31,13 +33,20 @@ pub(crate) struct Ground {
     pub(crate) space: Space,
     addresses: AddressCells,
     ports: Division,
-    protocols: Division,
+    protocols: Protocols,
     icmp_types: HashMap<u8, Division>,
     routes_by_port: bool,
     /// Whether the source of the set means something.
     sourced: bool,
     /// The functions of conditions that were asked before.
     pub(crate) known: RefCell<HashMap<(Field, Prefix), BDDFunction>>,
+    /// Whether entries of ipsets hold hardware addresses.
+    pub(crate) macs_in_sets: bool,
+    /// The packets that are asked about.
+    pub(crate) asked: BDDFunction,
+    /// The base chains that were folded.
+    pub(crate) folds: RefCell<HashMap<Context, Folded>>,
+    pub(crate) traits: RefCell<HashMap<ChainId, Traits>>,
     pub(crate) known_ranges: RefCell<HashMap<(Field, u128, u128), BDDFunction>>,
 }
 
@@ -51,7 +60,7 @@ impl Ground {
             space: space.clone(),
             addresses: AddressCells::of(system, family),
             ports: cells::ports(system, family),
-            protocols: cells::protocols(system, family),
+            protocols: Protocols::of(system, family),
             icmp_types: types
                 .into_iter()
                 .map(|number| (number, cells::icmp_types(number)))
@@ -59,6 +68,13 @@ impl Ground {
             routes_by_port: cells::routes_by_port(system, family),
             sourced: question.entry != Entry::LocalAnySource,
             known: RefCell::default(),
+            macs_in_sets: system.host.sets.values().any(|set| match set {
+                IpSet::Entries { dimensions, .. } => dimensions.contains(&Dimension::Mac),
+                IpSet::List(_) => false,
+            }),
+            asked: question.packets.function().clone(),
+            folds: RefCell::default(),
+            traits: RefCell::default(),
             known_ranges: RefCell::default(),
         }
     }
@@ -116,6 +132,10 @@ pub(crate) struct Region {
     function: BDDFunction,
     /// Addresses whose network part was exchanged.
     mapped: Vec<(IpAddr, Field, Prefix)>,
+    /// The base chain that the packet walks, where it is folded.
+    pub(crate) expected: Option<(ChainId, Rc<Fold>)>,
+    /// Whether the function was restricted.
+    pub(crate) touched: bool,
 }
 
 impl fmt::Debug for Region {
@@ -129,6 +149,14 @@ impl fmt::Debug for Region {
 pub(crate) struct Testimony(pub(crate) Rc<RefCell<Region>>);
 
 impl Witness for Testimony {
+    fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight {
+        self.0.borrow_mut().foresee(view, rules, base)
+    }
+
+    fn ended(&mut self, rules: &Ruleset, by: Option<RuleId>) {
+        self.0.borrow_mut().ended(rules, by);
+    }
+
     fn weighed(&mut self, view: &View<'_>, conditions: &[Condition]) {
         self.0.borrow_mut().weigh(view, conditions);
     }
@@ -158,6 +186,8 @@ impl Region {
             header,
             function: ground.space.anything(),
             mapped: Vec::new(),
+            expected: None,
+            touched: false,
         };
         region.host_decisions();
         region
@@ -171,13 +201,41 @@ impl Region {
         &self.function
     }
 
+    /// Forgets what was restricted.
+    pub(crate) fn reset(&mut self, function: BDDFunction) {
+        self.function = function;
+    }
+
+    /// Whether a function holds of the packet itself.
+    pub(crate) fn holds_here(&self, function: &BDDFunction) -> bool {
+        self.ground.space.set(function.clone()).contains(&self.header)
+    }
+
+    /// The cell of an address that was sent.
+    pub(crate) fn cell_of(&self, field: Field) -> usize {
+        self.ground.addresses.cell(match field {
+            Field::Source => self.header.source,
+            _ => self.header.destination,
+        })
+    }
+
+    /// The packets with an address of a cell.
+    pub(crate) fn cell(&self, field: Field, cell: usize) -> BDDFunction {
+        if field == Field::Source && !self.ground.sourced {
+            return self.ground.space.anything();
+        }
+        self.ground.addresses.function(&self.ground.space, field, cell)
+    }
+
     /// Only the packets of a function go the same way.
     pub(crate) fn restrict(&mut self, function: &BDDFunction) {
+        self.touched = true;
         self.function = self.ground.space.and(&self.function, function);
     }
 
     /// Only the packets of which a function says what it says of this one.
     pub(crate) fn agree(&mut self, holds: bool, function: &BDDFunction) {
+        self.touched = true;
         let ground = Rc::clone(&self.ground);
         self.function = if holds {
             ground.space.and(&self.function, function)
@@ -197,8 +255,11 @@ impl Region {
         let ground = Rc::clone(&self.ground);
         let (space, header) = (&ground.space, self.header);
         let number = header.protocol;
-        let (first, last) = ground.protocols.cell(number.into(), 255);
-        self.restrict(&ground.range(Field::Protocol, first.into(), last.into()));
+        self.restrict(&ground.protocols.alike(
+            number,
+            |number| ground.range(Field::Protocol, number.into(), number.into()),
+            space,
+        ));
         if is_icmp(number)
             && let Some(types) = ground.icmp_types.get(&number)
         {
