@@ -5,7 +5,7 @@
 //! ends.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
 fn ruleset(arguments: &[&str]) -> Option<String> {
     let generator = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/gen_rulesets.py");
     let made =
-        Command::new("python3").arg(PathBuf::from(generator)).args(arguments).output().ok()?;
+        Command::new("python3").arg(generator).args(arguments).output().ok()?;
     made.status.success().then(|| String::from_utf8_lossy(&made.stdout).into_owned())
 }
 
