@@ -41,8 +41,7 @@ fn main() -> ExitCode {
 
 fn ruleset(arguments: &[&str]) -> Option<String> {
     let generator = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/gen_rulesets.py");
-    let made =
-        Command::new("python3").arg(generator).args(arguments).output().ok()?;
+    let made = Command::new("python3").arg(generator).args(arguments).output().ok()?;
     made.status.success().then(|| String::from_utf8_lossy(&made.stdout).into_owned())
 }
 
