@@ -28,7 +28,7 @@ use crate::syntax::{Backend, Family, Unsupported};
 use crate::words::clip;
 
 /// How many commands are followed; a script may loop for ever.
-const MOST_STEPS: usize = 200_000;
+const MOST_STEPS: usize = 50_000;
 
 /// How deep functions may call each other.
 const DEEPEST: usize = 30;
@@ -306,8 +306,8 @@ impl<'a> Script<'_, 'a> {
     fn assign(&mut self, assignment: &Assignment<'a>) {
         let mut value = match &assignment.value {
             Assigned::One(word) => match self.text_of(word) {
-                Some(text) => Value::Text(text),
-                None => Value::Unknown,
+                Some(text) if text.len() <= expand::LONGEST_VALUE => Value::Text(text),
+                Some(_) | None => Value::Unknown,
             },
             Assigned::Many(words) => {
                 let mut fields = Vec::new();
@@ -324,8 +324,12 @@ impl<'a> Script<'_, 'a> {
         if assignment.appends {
             value = match (self.variables.remove(assignment.name), value) {
                 (None, value) => value,
-                (Some(Value::Text(before)), Value::Text(more)) => Value::Text(before + &more),
-                (Some(Value::Many(mut before)), Value::Many(more)) => {
+                (Some(Value::Text(before)), Value::Text(more))
+                    if before.len() + more.len() <= expand::LONGEST_VALUE =>
+                {
+                    Value::Text(before + &more)
+                }
+                (Some(Value::Many(mut before)), Value::Many(more)) if before.len() < 10_000 => {
                     before.extend(more);
                     Value::Many(before)
                 }

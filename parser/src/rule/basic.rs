@@ -187,11 +187,9 @@ impl<'a> Reader<'_, 'a> {
     pub(super) fn fault(&mut self, start: usize, span: Span, fault: Fault) {
         self.say(Diagnostic {
             severity: fault.severity,
-            code: fault.code,
-            message: fault.message,
-            span,
-            label: None,
             help: fault.help,
+            // A value from a script may hold ends of lines.
+            ..Diagnostic::error(fault.code, fault.message, span)
         });
         self.keep(start);
     }

@@ -9,6 +9,9 @@ use crate::shell::{Assigned, Kind, Lead, Piece, Quoting, ShellWord, parse};
 use crate::span::Span;
 use crate::words::Word;
 
+/// How long a value may be; a longer one counts as not known.
+pub(super) const LONGEST_VALUE: usize = 1 << 16;
+
 /// What a parameter holds.
 enum Found {
     Text(String),
@@ -48,8 +51,9 @@ impl<'a> Fields<'_, 'a> {
 
     fn push(&mut self, text: &str) {
         self.started = true;
-        if text.contains(UNKNOWN) {
+        if text.contains(UNKNOWN) || self.text.len() + text.len() > LONGEST_VALUE {
             self.known = false;
+            return;
         }
         self.text.push_str(text);
     }
@@ -160,6 +164,10 @@ impl<'a> Script<'_, 'a> {
     pub(super) fn marked(&mut self, word: &ShellWord<'a>) -> String {
         let mut text = String::new();
         for piece in &word.pieces {
+            if text.len() > LONGEST_VALUE {
+                text.insert(0, UNKNOWN);
+                break;
+            }
             match piece {
                 Piece::Text { text: more, .. } => text.push_str(more),
                 Piece::Parameter { raw, .. } | Piece::Substitution { raw, .. } => {
