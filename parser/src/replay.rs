@@ -27,6 +27,7 @@ use crate::syntax::{
 
 pub(crate) use command::{Field, changes_rules};
 pub(crate) use restore::{Options, RestoreLine, UNKNOWN, doubted, restore};
+pub(crate) use spec::as_match;
 pub(crate) use ufw::is_ufw;
 
 /// The tables of every family and backend.

@@ -15,10 +15,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use crate::arguments::text::print_quoted;
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::recognize::Program;
-use crate::replay::{At, Field, Outcome, Replay};
+use crate::replay::{At, Field, Outcome, Replay, as_match};
 use crate::shell::{
     Assigned, Assignment, Chain, Command, Joint, Kind, Lead, List, Parsed, Pipeline, Redirect,
     RedirectTo, ShellWord, Stream, parse,
@@ -205,13 +204,7 @@ impl<'a> Script<'_, 'a> {
     /// Carries out what may not run at all.
     fn doubt<T>(&mut self, condition: Span, run: impl FnOnce(&mut Self) -> T) -> T {
         let words = condition.slice(self.text).split_whitespace().collect::<Vec<_>>().join(" ");
-        let mut raw = String::from("-m if ");
-        let start = raw.len();
-        print_quoted(&clip(&words), &mut raw);
-        if raw.get(start..).is_some_and(|printed| !printed.starts_with('"')) {
-            raw.insert(start, '"');
-            raw.push('"');
-        }
+        let raw = as_match("if", &clip(&words));
         self.doubts.push(Unsupported { raw: Cow::Owned(raw), span: condition });
         let before = self.variables.clone();
         let result = run(self);

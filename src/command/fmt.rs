@@ -26,7 +26,12 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
         let (Text { name, text }, _) = texts.get(*number)?;
         Some((Source { name, text }, found))
     }))?;
-    let mut status = Status::Holds;
+    // What a script leaves is not known where a part of it is not.
+    let open = ["undetermined-part", "shell-variable"];
+    let mut status = match diagnostics.iter().any(|(_, found)| open.contains(&found.code)) {
+        true => Status::Undetermined,
+        false => Status::Holds,
+    };
     let mut screen = Screen::stdout();
     if arguments.stats {
         let names: Vec<&str> = texts.iter().map(|(text, _)| text.name.as_str()).collect();

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::command::Invocation;
 use super::{At, Field, TableSet};
+use crate::arguments::text::print_quoted;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::emit::emit_rule;
 use crate::rule::{RuleContext, Scratch, read_rule};
@@ -57,9 +58,7 @@ pub(super) fn read<'a>(
                 .label("whether the rule matches is left open"),
         );
     }
-    if !refused(&found) {
-        check_target(set, invocation, rules.first(), &mut found);
-    }
+    check_target(set, invocation, rules.first(), &mut found);
     let refused = refused(&found);
     diagnostics.append(&mut found);
     if refused {
@@ -113,6 +112,11 @@ fn without_unknown<'a>(fields: &[Field<'a>]) -> (Vec<Word<'a>>, Vec<Unsupported<
                 raw.insert_str(0, "! ");
             }
         }
+        let target = ["-j ", "-g ", "--jump ", "--goto "];
+        if !target.iter().any(|option| raw.starts_with(option)) {
+            // So that neither iptables nor nattrace takes it for a value when it is read again.
+            raw = as_match("shell", &raw);
+        }
         kept.push(Unsupported { raw: Cow::Owned(raw), span });
     }
     (words, kept)
@@ -128,6 +132,18 @@ fn keep<'a>(rule: &mut Rule<'a>, kept: &[Unsupported<'a>]) {
             rule.unsupported.push(unsupported.clone());
         }
     }
+}
+
+/// What is not known, in the form of a match that nobody has.
+pub(crate) fn as_match(name: &str, text: &str) -> String {
+    let mut raw = format!("-m {name} ");
+    let start = raw.len();
+    print_quoted(text, &mut raw);
+    if raw.get(start..).is_some_and(|printed| !printed.starts_with('"')) {
+        raw.insert(start, '"');
+        raw.push('"');
+    }
+    raw
 }
 
 fn whole<'a>(fields: &[Field<'a>], span: Span) -> Unsupported<'a> {
