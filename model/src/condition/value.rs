@@ -63,6 +63,13 @@ pub enum Selector {
     SourceType(TypeLimit),
     /// The type of the destination address.
     DestinationType(TypeLimit),
+    /// 1 where the routes lead back to the source (`fib saddr oif`, IPv6), 0 where they do not.
+    WayBack {
+        /// Any interface will do (without `iif`).
+        loose: bool,
+        /// The lookup uses the packet mark.
+        valid_mark: bool,
+    },
     /// A number that is known beforehand.
     Constant(u64),
     /// Not modelled, or decided by chance.

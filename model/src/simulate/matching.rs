@@ -350,6 +350,12 @@ impl View<'_> {
         if self.in_interface == "lo" || nobody {
             return Ternary::Yes;
         }
+        self.way_back(loose, valid_mark, accept_local)
+    }
+
+    /// Whether the routes lead back to the source.
+    pub(crate) fn way_back(&self, loose: bool, valid_mark: bool, accept_local: bool) -> Ternary {
+        let packet = self.packet;
         if !accept_local && routing::is_own_address(self.host, packet.source) {
             return Ternary::No;
         }

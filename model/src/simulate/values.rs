@@ -142,6 +142,11 @@ fn select<'v>(view: &'v View<'_>, selector: Selector) -> Value<'v> {
         Selector::DestinationType(limit) => {
             route_type(view, packet.destination, packet.source, limit)
         }
+        Selector::WayBack { loose, valid_mark } => match way_back(view, loose, valid_mark) {
+            Ternary::Yes => number(1),
+            Ternary::No => number(0),
+            Ternary::May(why) => Value::Unknown(why),
+        },
         Selector::Constant(value) => number(value),
         Selector::Unknown(why) => Value::Unknown(why),
     }
@@ -256,4 +261,22 @@ fn route_type<'v>(
         _ if address.is_unspecified() => 0,
         _ => 1,
     })
+}
+
+/// `fib saddr … oif` for IPv6: a source that nobody has is looked up like any other, unlike in
+/// rpfilter, but for the solicitations of one that is about to have it (`nft_fib6_eval`).
+fn way_back(view: &View<'_>, loose: bool, valid_mark: bool) -> Ternary {
+    let solicits = match (view.packet.source, view.packet.destination) {
+        (IpAddr::V6(from), IpAddr::V6(to)) => {
+            let [first, ..] = to.segments();
+            from.is_unspecified()
+                && view.packet.protocol == protocol::ICMPV6
+                && (to.is_unicast_link_local() || first & 0xff0f == 0xff02)
+        }
+        _ => false,
+    };
+    if view.in_interface == "lo" || solicits {
+        return Ternary::Yes;
+    }
+    view.way_back(loose, valid_mark, false)
 }

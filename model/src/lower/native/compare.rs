@@ -415,12 +415,12 @@ fn fib(
     if !source || has("oif") {
         return UNSUPPORTED;
     }
-    Condition::ReversePath {
-        sense: Sense::of_negation(!sense.apply(exists)),
-        loose: !has("iif"),
-        valid_mark: has("mark"),
-        accept_local: false,
+    let sense = Sense::of_negation(!sense.apply(exists));
+    let (loose, valid_mark) = (!has("iif"), has("mark"));
+    if family == Family::Ipv6 {
+        return type_condition(sense, Selector::WayBack { loose, valid_mark }, 1 << 1);
     }
+    Condition::ReversePath { sense, loose, valid_mark, accept_local: false }
 }
 
 /// One of the types, which are bits by the kernel's numbers.
