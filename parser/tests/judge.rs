@@ -9,6 +9,8 @@
 
 #[path = "judge/argument.rs"]
 mod argument;
+#[path = "judge/chains.rs"]
+mod chains;
 #[path = "judge/generate.rs"]
 mod generate;
 #[path = "judge/iptables.rs"]
@@ -22,13 +24,16 @@ use generate::{Case, LEAF, USER};
 use iptables::Answer;
 use nattrace_parser::extension::{EXTENSIONS, Extension};
 use nattrace_parser::syntax::{Backend, Family, TableName};
-use nattrace_parser::{EmitOptions, Origin, Severity, emit_rules, parse_rules_of};
+use nattrace_parser::{EmitOptions, Origin, Severity, check_chains, emit_rules, parse_rules_of};
 
 /// How many rules are loaded at once where all are likely to be taken.
 const BATCH: usize = 40;
 
 /// How many rules are tried for each family and backend.
 const RULES: usize = 2_000;
+
+/// How many sets of chains are tried for each family and backend.
+const CHAINS: usize = 200;
 
 /// What we say of one rule.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +60,8 @@ fn text(table: TableName, lines: &[&str]) -> String {
 
 fn ours(text: &str, family: Family, backend: Backend) -> Ours {
     let origin = Origin { family: Some(family), backend: Some(backend) };
-    let (rules, diagnostics) = parse_rules_of(text, origin);
+    let (rules, mut diagnostics) = parse_rules_of(text, origin);
+    diagnostics.extend(check_chains(&rules, backend));
     let of = |severity| diagnostics.iter().find(|one| one.severity == severity);
     if let Some(error) = of(Severity::Error) {
         return Ours::Refused(format!("{}: {}", error.code, error.message));
@@ -212,6 +218,54 @@ fn generated_rules_print_as_iptables_saves_them() {
         differences += tally.differences.len();
     }
     assert_eq!(differences, 0, "NATTRACE_JUDGE_SEED={seed} repeats this");
+}
+
+/// Chains that call each other, with rules that are allowed in some of them.
+#[test]
+fn generated_chains_are_loaded_as_the_kernel_loads_them() {
+    if let Err(reason) = iptables::available() {
+        assert!(std::env::var_os("CI").is_none(), "CI must be able to ask iptables: {reason}");
+        println!("skipped: no namespace with iptables: {reason}");
+        return;
+    }
+    let seed = number_from("NATTRACE_JUDGE_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("NATTRACE_JUDGE_SEED={seed}");
+    let mut differences = 0;
+    for (family, backend) in [
+        (Family::Ipv4, Backend::Nft),
+        (Family::Ipv6, Backend::Nft),
+        (Family::Ipv4, Backend::Legacy),
+        (Family::Ipv6, Backend::Legacy),
+    ] {
+        let mut rng = Rng::with_seed(seed);
+        let texts: Vec<String> = (0..CHAINS).map(|_| chains::text(family, &mut rng)).collect();
+        let answers = iptables::judge(family, backend, &texts);
+        let (mut loaded, mut refused) = (0, 0);
+        for (text, theirs) in texts.iter().zip(answers) {
+            match (ours(text, family, backend), theirs) {
+                (Ours::Printed(ours), Answer::Saved(theirs))
+                    if sorted(&ours) == sorted(&theirs) =>
+                {
+                    loaded += 1;
+                }
+                (Ours::Refused(_), Answer::Refused(_)) => refused += 1,
+                (ours, theirs) => {
+                    println!(
+                        "{family:?} {backend:?}\n{text}\n  we: {ours:?}\n  kernel: {theirs:?}"
+                    );
+                    differences += 1;
+                }
+            }
+        }
+        println!("{family:?} {backend:?}: {loaded} loaded alike, {refused} refused alike");
+    }
+    assert_eq!(differences, 0, "NATTRACE_JUDGE_SEED={seed} repeats this");
+}
+
+fn sorted(lines: &[String]) -> Vec<&String> {
+    let mut sorted: Vec<&String> = lines.iter().collect();
+    sorted.sort();
+    sorted
 }
 
 /// The same rules for both backends of a family.

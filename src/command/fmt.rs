@@ -7,7 +7,9 @@ use std::io::Write;
 use nattrace_model::build::part_of;
 use nattrace_model::host::Part;
 use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat};
-use nattrace_parser::{EmitOptions, Left, Origin, RuleCounters, emit_rules, parse_sequence};
+use nattrace_parser::{
+    EmitOptions, Left, Origin, RuleCounters, Severity, check_chains, emit_rules, parse_sequence,
+};
 
 use self::stats::{Lines, Stats};
 use crate::args::{Fmt, Format, Global};
@@ -21,7 +23,13 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
     let texts = texts(global, arguments)?;
     let views: Vec<(&str, Origin)> =
         texts.iter().map(|(text, origin)| (text.text.as_str(), *origin)).collect();
-    let (left, diagnostics) = parse_sequence(&views);
+    let (left, mut diagnostics) = parse_sequence(&views);
+    if !diagnostics.iter().any(|(_, one)| one.severity == Severity::Error) {
+        for one in &left {
+            let found = check_chains(&one.rules, one.backend);
+            diagnostics.extend(found.into_iter().map(|found| (one.text, found)));
+        }
+    }
     print_diagnostics(diagnostics.iter().filter_map(|(number, found)| {
         let (Text { name, text }, _) = texts.get(*number)?;
         Some((Source { name, text }, found))
