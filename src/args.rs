@@ -423,7 +423,8 @@ pub(crate) struct Selftest {
 /// `nattrace explain`.
 #[derive(Debug, Args)]
 pub(crate) struct Explain {
-    /// The code, such as `unknown-option` [default: a list of all].
+    /// The code, such as `unknown-option`, or a match or target, such as `conntrack` or
+    /// `MASQUERADE`; `extensions` for a table of these [default: a list of all codes].
     #[arg(value_name = "CODE")]
     pub(crate) code: Option<String>,
 }

@@ -74,3 +74,30 @@ fn a_page_is_found_as_people_paste_its_code() {
     insta::assert_snapshot!(show(&page));
     assert_eq!(run("explain [Unknown-Option]").stdout, page.stdout);
 }
+
+/// docs/extensions.md is what the program makes of the declarations.
+#[test]
+fn the_table_of_extensions_is_up_to_date() {
+    let made = String::from_utf8(run("explain extensions").stdout).unwrap();
+    let written = fs::read_to_string(root().join("docs/extensions.md")).unwrap();
+    assert_eq!(made, written, "`nattrace explain extensions > docs/extensions.md` makes it");
+    for name in ["| `conntrack` |", "| `MASQUERADE` |", "| `srh` |", "| `TPROXY` |"] {
+        assert!(written.contains(name), "{name}");
+    }
+}
+
+#[test]
+fn the_page_of_an_extension_shows_its_options_and_places() {
+    for (name, parts) in [
+        ("conntrack", ["[!] --ctstate", "tables: all", "simulated as the kernel"]),
+        ("MASQUERADE", ["--to-ports PORT[-PORT]", "tables: nat", "chains: POSTROUTING"]),
+        ("mark", ["[!] --mark VALUE[/MASK]", "-m mark", "Where it is allowed"]),
+        ("string", ["--algo bm|kmp", "not modelled", "iptables-extensions(8)"]),
+        ("masquerade", ["-j MASQUERADE", "--random-fully", "Example"]),
+    ] {
+        let page = String::from_utf8(run(&format!("explain {name}")).stdout).unwrap();
+        for part in parts {
+            assert!(page.contains(part), "{name}: {part}\n{page}");
+        }
+    }
+}

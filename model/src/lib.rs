@@ -8,6 +8,7 @@ pub mod address;
 pub mod answer;
 pub mod build;
 pub mod condition;
+pub mod coverage;
 pub mod endpoint;
 pub mod flow;
 pub mod graph;

@@ -101,6 +101,8 @@ pub enum Argument {
     Icmp(&'static [icmp::Name]),
     /// What no other extension has.
     Custom(&'static Custom),
+    /// The same, or nothing at all: [`Value::Flag`].
+    Optional(&'static Custom),
 }
 
 /// An argument of one extension only.
@@ -178,7 +180,7 @@ impl Argument {
     #[must_use]
     pub fn words(self) -> usize {
         match self {
-            Self::Flag => 0,
+            Self::Flag | Self::Optional(_) => 0,
             Self::TcpFlags | Self::Set => 2,
             Self::Custom(custom) => custom.words,
             _ => 1,
@@ -232,13 +234,13 @@ impl Argument {
             Self::NatPorts => nat::ports_only(found),
             Self::TcpFlags => flags::tcp_flags(words),
             Self::Icmp(table) => icmp::icmp(found, table),
-            Self::Custom(custom) => (custom.parse)(words, context),
+            Self::Custom(custom) | Self::Optional(custom) => (custom.parse)(words, context),
         }
     }
 
     /// Prints a value as iptables-save does, with a blank before it.
     pub(crate) fn print(self, value: &Value<'_>, out: &mut String) {
-        if let Self::Custom(custom) = self {
+        if let Self::Custom(custom) | Self::Optional(custom) = self {
             (custom.print)(value, out);
             return;
         }

@@ -4,6 +4,7 @@
 //! [`crate::targets`]. From the declaration come its parser, its printer, the check where it is
 //! allowed, and its line in the table of what is supported.
 
+mod example;
 mod registry;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::span::Span;
 use crate::syntax::{Family, Negatable, OptionUse, TableName, Value};
 
 pub use crate::arguments::{Argument, Custom};
+pub use example::{Example, example};
 pub use registry::{EXTENSIONS, find};
 
 /// Whether an extension is used with `-m` or with `-j`.

@@ -29,6 +29,7 @@ mod icmp6;
 mod ipcomp;
 mod iprange;
 pub mod ipv6header;
+mod ipvs;
 mod length;
 mod limit;
 mod mac;
@@ -43,6 +44,7 @@ mod physdev;
 mod pkttype;
 mod policy;
 mod quota;
+mod rateest;
 mod realm;
 mod recent;
 mod rpfilter;
@@ -50,6 +52,7 @@ mod rt;
 mod sctp;
 mod set;
 mod socket;
+mod srh;
 mod state;
 mod statistic;
 mod string;
@@ -93,6 +96,7 @@ pub(crate) static ALL: &[&Extension] = &[
     &icmp6::EXTENSION,
     &ipcomp::EXTENSION,
     &iprange::EXTENSION,
+    &ipvs::EXTENSION,
     &ipv6header::EXTENSION,
     &length::EXTENSION,
     &limit::EXTENSION,
@@ -107,6 +111,7 @@ pub(crate) static ALL: &[&Extension] = &[
     &pkttype::EXTENSION,
     &policy::EXTENSION,
     &quota::EXTENSION,
+    &rateest::EXTENSION,
     &realm::EXTENSION,
     &recent::EXTENSION,
     &rpfilter::EXTENSION,
@@ -114,6 +119,7 @@ pub(crate) static ALL: &[&Extension] = &[
     &sctp::EXTENSION,
     &set::EXTENSION,
     &socket::EXTENSION,
+    &srh::EXTENSION,
     &state::EXTENSION,
     &statistic::EXTENSION,
     &string::EXTENSION,

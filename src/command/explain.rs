@@ -1,4 +1,6 @@
-//! `nattrace explain`: the page of a code.
+//! `nattrace explain`: the page of a code or of an extension.
+
+mod extension;
 
 use anstyle::Style;
 use nattrace_parser::diagnostic::nearest;
@@ -28,8 +30,16 @@ fn page(asked: &str) -> Result<String> {
     if let Some(page) = codes::find(&code) {
         return Ok(styled(page.text));
     }
+    if code == "extensions" {
+        return Ok(extension::table());
+    }
+    let extensions = extension::find(asked);
+    if !extensions.is_empty() {
+        return Ok(extensions.into_iter().map(|one| styled(&extension::page(one))).collect());
+    }
     let unknown = Failure::input(format!("unknown code `{asked}`"));
-    Err(match nearest(&code, codes::PAGES.iter().map(|page| page.code)) {
+    let known = codes::PAGES.iter().map(|page| page.code);
+    Err(match nearest(&code, known.chain(extension::names())) {
         Some(near) => unknown.help(format!("a similar code exists: `{near}`")),
         None => unknown.help("`nattrace explain` lists all codes"),
     })

@@ -63,7 +63,7 @@ fn argument_text(argument: Argument, bits: u64, family: Family) -> Option<String
         },
         Argument::TcpFlags => format!("SYN,ACK {}", ["SYN", "NONE", "ALL"][pick(3)]),
         Argument::Icmp(table) => table[pick(table.len())].name.to_owned(),
-        Argument::Custom(_) => return None,
+        Argument::Custom(_) | Argument::Optional(_) => return None,
     })
 }
 

@@ -100,7 +100,7 @@ const STATUSES: &[(&str, u32)] = &[
     ("NONE", status::NONE),
 ];
 
-static PROTOCOL: Custom = Custom {
+pub(super) static PROTOCOL: Custom = Custom {
     words: 1,
     form: "PROTOCOL",
     samples: &["tcp", "6", "udp", "99", "icmp"],

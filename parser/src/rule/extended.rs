@@ -212,7 +212,11 @@ impl<'a> Reader<'_, 'a> {
         let negation = self.negation;
 
         let any_text = argument.takes_any_word();
-        let count = argument.words();
+        let given = self.words.get(self.at).is_some_and(|next| !next.text.starts_with(['-', '!']));
+        let count = match argument {
+            Argument::Optional(_) => usize::from(given),
+            _ => argument.words(),
+        };
         let storage;
         let words = match value {
             Some(value) if count == 1 => {

@@ -160,6 +160,7 @@ pub(crate) fn argument(
             1 => number(0, 255, rng),
             _ => format!("{}/{}", number(0, 255, rng), number(0, 255, rng)),
         },
+        Argument::Optional(custom) => pick(custom.samples, rng).to_owned(),
         Argument::Custom(custom) => {
             let sample = pick(custom.samples, rng);
             if count == 2 {

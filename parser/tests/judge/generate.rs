@@ -29,6 +29,8 @@ const OF_THE_HOST: &[(&str, &str)] = &[
     ("cgroup", "path"),
     ("nfacct", "nfacct-name"),
     ("SECMARK", "selctx"),
+    ("rateest", "rateest1"),
+    ("rateest", "rateest2"),
 ];
 
 /// The chain that nothing leads to.
