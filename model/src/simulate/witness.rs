@@ -191,6 +191,12 @@ impl View<'_> {
         }
     }
 
+    /// The interface by which the packet leaves, as rules see it; empty where there is none.
+    #[must_use]
+    pub fn out_interface(&self) -> &str {
+        self.out_interface
+    }
+
     /// An address of the packet's connection.
     #[must_use]
     pub fn connection_address(&self, field: TupleField) -> Option<IpAddr> {

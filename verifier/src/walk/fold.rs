@@ -7,7 +7,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use nattrace_model::condition::{Condition, ConnectionCondition, TupleField};
+use nattrace_model::condition::{
+    Condition, ConnectionCondition, InterfacePattern, Sense, TupleField,
+};
 use nattrace_model::packet::Transport;
 use nattrace_model::ruleset::{ChainId, Rule, RuleId, Ruleset};
 use nattrace_model::simulate::{Foresight, Place, View};
@@ -104,6 +106,39 @@ struct Piece {
 struct Ends {
     rules: Vec<RuleId>,
     known: HashMap<Target, usize>,
+}
+
+/// The rules of a chain by the interface that they want packets to leave by.
+#[derive(Default)]
+pub(crate) struct ByInterface {
+    named: HashMap<Box<str>, Vec<u32>>,
+    /// Those that name none.
+    others: Vec<u32>,
+}
+
+impl ByInterface {
+    fn of(rules: &[Rule]) -> Self {
+        let mut all = Self::default();
+        for (index, rule) in (0u32..).zip(rules) {
+            let named = rule.conditions.iter().find_map(|condition| match condition {
+                Condition::OutInterface(Sense::Is, InterfacePattern::Name(name)) => Some(name),
+                _ => None,
+            });
+            match named {
+                Some(name) => all.named.entry(name.clone()).or_default().push(index),
+                None => all.others.push(index),
+            }
+        }
+        all
+    }
+
+    /// The rules that may match what leaves by an interface, in order.
+    fn candidates(&self, interface: &str) -> Vec<u32> {
+        let named = self.named.get(interface).map_or(&[] as &[u32], Vec::as_slice);
+        let mut all = [named, self.others.as_slice()].concat();
+        all.sort_unstable();
+        all
+    }
 }
 
 impl Region {
@@ -320,7 +355,17 @@ impl Region {
     ) -> Option<Piece> {
         let space = self.ground.space.clone();
         let mut pieces = Vec::new();
-        for (index, rule) in (0u32..).zip(&rules.chain(chain)?.rules) {
+        let all = &rules.chain(chain)?.rules;
+        let candidates = {
+            let ground = Rc::clone(&self.ground);
+            let mut known = ground.by_interface.borrow_mut();
+            known
+                .entry(chain)
+                .or_insert_with(|| ByInterface::of(all))
+                .candidates(view.out_interface())
+        };
+        for index in candidates {
+            let Some(rule) = all.get(index as usize) else { continue };
             if rule.target.does_nothing() {
                 continue;
             }

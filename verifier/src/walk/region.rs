@@ -21,7 +21,7 @@ use crate::cells::{self, AddressCells, Division, Protocols};
 use crate::class::{AddressAfter, exchanged, mapped_within};
 use crate::header::{Header, bits, has_ports, is_icmp};
 use crate::space::{Field, Relation, Space};
-use crate::walk::fold::{Context, Fold, Folded, Traits};
+use crate::walk::fold::{ByInterface, Context, Fold, Folded, Traits};
 use crate::walk::{Entry, Question};
 
 /// What all regions of a question share.
@@ -46,6 +46,7 @@ pub(crate) struct Ground {
     pub(crate) asked: BDDFunction,
     /// The base chains that were folded.
     pub(crate) folds: RefCell<HashMap<Context, Folded>>,
+    pub(crate) by_interface: RefCell<HashMap<ChainId, ByInterface>>,
     pub(crate) traits: RefCell<HashMap<ChainId, Traits>>,
     pub(crate) known_ranges: RefCell<HashMap<(Field, u128, u128), BDDFunction>>,
 }
@@ -74,6 +75,7 @@ impl Ground {
             }),
             asked: question.packets.function().clone(),
             folds: RefCell::default(),
+            by_interface: RefCell::default(),
             traits: RefCell::default(),
             known_ranges: RefCell::default(),
         }
