@@ -15,11 +15,18 @@ pub(crate) fn holds(view: &View<'_>, address: IpAddr, types: u16, limit: TypeLim
         TypeLimit::InInterface => Some(view.in_interface),
         TypeLimit::OutInterface => Some(view.out_interface),
     };
-    let own = match address {
-        IpAddr::V4(address) => of_ipv4(view.host, address, interface),
-        IpAddr::V6(_) => of_ipv6(view, address, interface),
-    };
-    (own & types != 0).into()
+    match address {
+        IpAddr::V4(address) => of_ipv4(view.host, address, interface) & types != 0,
+        IpAddr::V6(_) => {
+            // Each form that is asked for must hold, and one of the types that a route tells
+            // (`match_type6`; measured with `UNICAST,LOCAL`).
+            let own = of_ipv6(view, address, interface);
+            let forms = address_type::UNSPEC | address_type::UNICAST | address_type::MULTICAST;
+            let routed = types & !forms;
+            types & forms & !own == 0 && (routed == 0 || own & routed != 0)
+        }
+    }
+    .into()
 }
 
 /// Whether an address is a broadcast address.
@@ -119,7 +126,9 @@ fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> u16 {
     let mut types = 0;
     if bits.is_multicast() {
         types |= address_type::MULTICAST;
-    } else if !bits.is_unspecified() {
+    } else if bits.is_unspecified() {
+        types |= address_type::UNSPEC;
+    } else {
         types |= address_type::UNICAST;
     }
     let own_limit = |name: &str| interface.is_none_or(|interface| interface == name);

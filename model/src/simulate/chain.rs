@@ -234,7 +234,11 @@ impl Trip<'_, '_, '_> {
         target: &Target,
     ) -> Result<Next, Stop> {
         Ok(match target {
-            Target::None | Target::Log | Target::Continue(_) | Target::ConntrackOptions => {
+            Target::None | Target::Log | Target::Continue(_) => Next::Rule,
+            Target::ConntrackOptions => {
+                if self.tracking == Tracking::None {
+                    self.tracking = Tracking::Template;
+                }
                 Next::Rule
             }
             Target::Set { .. } => Next::Rule,
@@ -268,6 +272,7 @@ impl Trip<'_, '_, '_> {
             Target::Zone(zone) => {
                 // What is tracked already stays where it is.
                 if self.tracking == Tracking::None {
+                    self.tracking = Tracking::Template;
                     self.zone = *zone;
                 }
                 Next::Rule

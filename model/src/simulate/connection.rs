@@ -275,6 +275,9 @@ pub(crate) enum Tracking {
     /// Like [`Tracking::None`], but nothing in the raw table can untrack it any more: what the
     /// kernel makes about an untracked packet under way (measured).
     Attached,
+    /// Marked by `CT` for the connection that tracking will find or begin: nothing in the raw table
+    /// can mark it again, and rules there see NEW (`xt_ct_target`; measured).
+    Template,
     /// Not looked at: in the raw table, or where nothing needs connections. Rules that ask see
     /// INVALID (kernel-facts F6).
     None,
@@ -307,6 +310,7 @@ impl Tracking {
         match self {
             Self::None | Self::Attached | Self::Invalid => connection_state::INVALID,
             Self::Untracked => connection_state::UNTRACKED,
+            Self::Template => connection_state::NEW,
             Self::Tracked { state: TrackedState::New, .. } => connection_state::NEW,
             Self::Tracked { state: TrackedState::Related, .. } => connection_state::RELATED,
             Self::Tracked { state: TrackedState::Established, .. } => connection_state::ESTABLISHED,

@@ -246,7 +246,8 @@ impl<'s> Run<'s, '_> {
         }
         let asker = asker(packet);
         let back = Packet { source: packet.destination, destination: asker, ..packet.clone() };
-        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, "lo") };
+        let link = self.link_to(Leg::Back, asker);
+        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, link) };
         let host = &self.system.host;
         let chosen = match routing::lookup(host, &key) {
             LookupResult::Found(found) => routing::source_for(host, &found, asker),

@@ -278,7 +278,7 @@ impl<'s> Trip<'_, 's, '_> {
     /// `iif` see it so (`fib_validate_source`; measured: `iif br0 lookup 100` decides about the
     /// source of what is forwarded to br0).
     fn check_source(&mut self, onward: &str) -> Result<(), Stop> {
-        if self.packet.family() == Family::Ipv6 || self.in_interface == "lo" {
+        if self.packet.family() == Family::Ipv6 {
             return Ok(());
         }
         let host = &self.run.system.host;

@@ -27,6 +27,7 @@ pub(crate) struct Travelled<'s> {
     pub(crate) packet: Packet,
     pub(crate) tracking: Tracking,
     pub(crate) in_interface: &'s str,
+    pub(crate) noted_interface: Option<&'s str>,
     pub(crate) physical_in: PhysicalPort<'s>,
     pub(crate) delivery: LinkDelivery,
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
@@ -39,7 +40,8 @@ pub(crate) struct Travelled<'s> {
 impl<'s> Travelled<'s> {
     /// The packet, for an ICMP error about it.
     pub(crate) fn about(&self, progress: Progress) -> About<'s> {
-        About { tracking: self.tracking, in_interface: self.in_interface, progress }
+        let in_interface = self.noted_interface.unwrap_or(self.in_interface);
+        About { tracking: self.tracking, in_interface, progress }
     }
 
     pub(crate) fn egress(&self) -> Option<Egress> {
@@ -217,8 +219,10 @@ impl<'s> Run<'s, '_> {
     ) -> Travelled<'s> {
         let mac = self.mac_of(&packet, origin);
         // TCP looks its route up again with the source that the first lookup gave it
-        // (`ip_route_connect`); a datagram has no source before it has a route.
-        let sourced = !self.any_source || packet.protocol == protocol::TCP;
+        // (`ip_route_connect`), that of IPv6 does not (`ip6_dst_lookup_tail`; measured); a datagram
+        // has no source before it has a route.
+        let again = packet.protocol == protocol::TCP && packet.source.is_ipv4();
+        let sourced = !self.any_source || again;
         let mut trip = Trip::new(self, Leg::Forth, packet);
         trip.demanded = Some(state);
         trip.mac = mac;
@@ -338,6 +342,7 @@ pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Trav
         packet: trip.packet,
         tracking: trip.tracking,
         in_interface: trip.in_interface,
+        noted_interface: trip.noted_interface,
         physical_in: trip.physical_in,
         delivery: trip.delivery,
         proxy_socket: trip.proxy_socket,

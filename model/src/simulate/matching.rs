@@ -153,6 +153,7 @@ impl View<'_> {
                 sense.apply(packet.mark & mask == *value).into()
             }
             // xt_connmark: without a connection neither it nor its negation matches.
+            Condition::ConnectionMark { .. } if self.tracking == Tracking::Template => UNKNOWN,
             Condition::ConnectionMark { sense, value, mask } => self
                 .connection
                 .is_some_and(|connection| sense.apply(connection.mark & mask == *value))
@@ -269,6 +270,9 @@ impl View<'_> {
             };
             return holds.sense(sense);
         }
+        if self.tracking == Tracking::Template {
+            return UNKNOWN;
+        }
         // kernel-facts F9: without a connection neither these nor their negations match.
         let (Some(connection), Tracking::Tracked { direction, .. }) =
             (self.connection, self.tracking)
@@ -294,9 +298,14 @@ impl View<'_> {
                 let Some(port) = tuple_port(connection, *field) else {
                     return Ternary::from(false).sense(sense);
                 };
+                let Drawn { source, destination } = connection.drawn;
+                let identified = matches!(connection.original.transport, Transport::Icmp { .. });
                 let drawn = match field {
-                    TupleField::ReplySource => connection.drawn.destination,
-                    TupleField::ReplyDestination => connection.drawn.source,
+                    // The identifier of a query, whichever end drew it.
+                    TupleField::ReplySource if identified => source.or(destination),
+                    TupleField::ReplyDestination if identified => None,
+                    TupleField::ReplySource => destination,
+                    TupleField::ReplyDestination => source,
                     TupleField::OriginalSource | TupleField::OriginalDestination => None,
                 };
                 return within(port, drawn, &[(*first, *last)]).sense(sense);

@@ -72,8 +72,11 @@ fn choose_port(
     ports: PortSpec,
     options: NatOptions,
 ) -> (Option<u16>, Option<PortRange>) {
-    let Transport::Ports { source, destination } = current.transport else {
-        return (None, None);
+    let (source, destination) = match current.transport {
+        Transport::Ports { source, destination } => (source, destination),
+        // The identifier of a query is drawn (`nf_nat_l4proto_unique_tuple`; measured by ctstate).
+        Transport::Icmp { .. } if options.random => return (None, Some((0, u16::MAX))),
+        Transport::Icmp { .. } | Transport::Opaque => return (None, None),
     };
     let has_ports = matches!(
         current.protocol,
@@ -277,6 +280,7 @@ pub(crate) fn redirect_address(
                         address.segments().first().is_some_and(|first| first & 0xffc0 == 0xfec0)
                     };
                     (!asked.is_unicast_link_local() || own.is_unicast_link_local())
+                        && (!asked.is_loopback() || own.is_loopback())
                         && (!site_local(asked) || site_local(own))
                 }
             }

@@ -12,6 +12,7 @@ use crate::condition::LinkDelivery;
 use crate::hook::Hook;
 use crate::host::{Host, InterfaceKind, Part};
 use crate::simulate::address_type;
+use crate::simulate::connection::Tracking;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::outside;
 use crate::simulate::trip::{OutRoute, Stop, Trip};
@@ -119,7 +120,14 @@ impl<'s> Trip<'_, 's, '_> {
                 }
                 self.bridge(arrival)
             }
-            InputRoute::Forward(route) => self.forward(route),
+            InputRoute::Forward(route) => {
+                if silent {
+                    // The bridge has routed it before IPv6 sees it, which then notes the interface
+                    // of the route (`ip6_rcv_core`; measured by the source of an error).
+                    self.noted_interface = Some(route.interface);
+                }
+                self.forward(route)
+            }
         }
     }
 
@@ -259,7 +267,19 @@ impl<'s> Trip<'_, 's, '_> {
         // kernel-facts A7: the same packet comes in again by loopback, already routed.
         self.in_interface = "lo";
         self.out_interface = "";
+        let addressed = self.packet.destination;
+        if self.tracking == Tracking::Invalid {
+            // What could not be placed is looked at once more, perhaps in another zone.
+            self.tracking = Tracking::None;
+            self.zone = 0;
+        }
         self.hook(Hook::Prerouting)?;
+        if self.packet.destination != addressed {
+            // What is rewritten here all the same is routed again (`nf_nat_ipv4_pre_routing`).
+            if let InputRoute::Forward(route) = self.route_input()? {
+                return self.forward(route);
+            }
+        }
         self.hook(Hook::Input)?;
         Ok(End::Delivered)
     }

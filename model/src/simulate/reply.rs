@@ -192,6 +192,7 @@ impl<'s> Run<'s, '_> {
             packet: back,
             tracking: Tracking::None,
             in_interface: "",
+            noted_interface: None,
             physical_in: PhysicalPort::None,
             delivery: LinkDelivery::Unicast,
             proxy_socket: None,
@@ -273,7 +274,11 @@ impl<'s> Run<'s, '_> {
                 state: TrackedState::Related,
                 direction: Direction::Reply,
             }),
-            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
+            Tracking::None
+            | Tracking::Attached
+            | Tracking::Template
+            | Tracking::Invalid
+            | Tracking::Untracked => None,
         };
         match about.progress {
             Progress::UnderWay => {
@@ -478,9 +483,11 @@ fn reset_of(host: &Host, packet: &Packet) -> Option<Packet> {
 fn attached_to_nothing(about: Tracking) -> Tracking {
     match about {
         Tracking::Untracked => Tracking::Attached,
-        Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Tracked { .. } => {
-            Tracking::None
-        }
+        Tracking::None
+        | Tracking::Attached
+        | Tracking::Template
+        | Tracking::Invalid
+        | Tracking::Tracked { .. } => Tracking::None,
     }
 }
 

@@ -85,6 +85,7 @@ impl Trip<'_, '_, '_> {
     }
 
     fn settle(&mut self, manip: Manip, mapping: Mapping) {
+        let identifier = mapping.drawn.is_some() && mapping.port.is_none();
         if let (Some(_), Manip::Destination, Some(port)) = (mapping.drawn, manip, mapping.port) {
             self.run.assume(
                 "destination-port-random",
@@ -98,6 +99,11 @@ impl Trip<'_, '_, '_> {
                     connection.drawn.source = mapping.drawn;
                     // Whichever port is drawn, it is another one.
                     connection.source_translated = true;
+                }
+                // Whichever identifier is drawn, the end counts as translated.
+                Manip::Destination if identifier => {
+                    connection.drawn.destination = mapping.drawn;
+                    connection.destination_translated = true;
                 }
                 Manip::Destination if mapping.drawn.is_some() => {
                     connection.drawn.destination = mapping.drawn;

@@ -373,8 +373,8 @@ pub(crate) fn select_source4(host: &Host, interface: &str, next_hop: IpAddr) -> 
 /// rule 8 the longest prefix; a tie goes to the address that was added last, which is listed first.
 pub(crate) fn select_source6(host: &Host, interface: &str, destination: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(to) = destination else { return None };
-    // A group or a link-local address is spoken to from its own link.
-    let bound = to.is_multicast() || to.is_unicast_link_local();
+    // A group, a link-local address and `::1` are spoken to from their own link.
+    let bound = to.is_multicast() || to.is_unicast_link_local() || to.is_loopback();
     let rank = |name: &str, a: &crate::host::InterfaceAddress| {
         let IpAddr::V6(own) = a.local else { return None };
         if own.is_loopback() && !to.is_loopback() {

@@ -125,6 +125,9 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) packet: Packet,
     /// The interface of the hook by which the packet came; empty for a local packet.
     pub(crate) in_interface: &'s str,
+    /// The interface that the kernel takes a packet of IPv6 to have come by when it makes an error
+    /// about it, where that is another one (`IP6CB(skb)->iif`).
+    pub(crate) noted_interface: Option<&'s str>,
     /// The interface of the hook by which the packet leaves; empty before routing.
     pub(crate) out_interface: &'s str,
     /// Where routing sends the packet; OUTPUT's rules still see the first choice
@@ -176,6 +179,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             leg,
             packet,
             in_interface: "",
+            noted_interface: None,
             out_interface: "",
             route: None,
             physical_in: PhysicalPort::None,
@@ -267,7 +271,11 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     /// Runs a chain that is no nat chain. What mangle OUTPUT changes is routed anew
     /// (kernel-facts D11).
     fn filter_chain(&mut self, hook: Hook, id: ChainId, kind: ChainKind) -> Result<(), Stop> {
-        let key = |p: &Packet| (p.mark, p.source, p.destination, p.tos);
+        // Of IPv6 the hop limit counts too (`nf_route_table_hook6`, `ip6t_mangle_out`; measured).
+        let key = |p: &Packet| {
+            let hops = if p.source.is_ipv6() { p.ttl } else { 0 };
+            (p.mark, p.source, p.destination, p.tos, hops)
+        };
         let before = key(&self.packet);
         self.chain(hook, id)?;
         if hook == Hook::Output && kind == ChainKind::Route && key(&self.packet) != before {
@@ -280,14 +288,22 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     pub(crate) fn connection(&self) -> Option<&Connection> {
         match self.tracking {
             Tracking::Tracked { connection, .. } => self.run.connections.get(connection),
-            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
+            Tracking::None
+            | Tracking::Attached
+            | Tracking::Template
+            | Tracking::Invalid
+            | Tracking::Untracked => None,
         }
     }
 
     pub(crate) fn connection_mut(&mut self) -> Option<&mut Connection> {
         match self.tracking {
             Tracking::Tracked { connection, .. } => self.run.connections.get_mut(connection),
-            Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => None,
+            Tracking::None
+            | Tracking::Attached
+            | Tracking::Template
+            | Tracking::Invalid
+            | Tracking::Untracked => None,
         }
     }
 
@@ -295,7 +311,8 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     /// (`nf_conntrack_in`).
     fn track(&mut self) {
         let family = self.packet.family();
-        let fresh = matches!(self.tracking, Tracking::None | Tracking::Attached);
+        let fresh =
+            matches!(self.tracking, Tracking::None | Tracking::Attached | Tracking::Template);
         if !fresh || !self.run.system.rules.tracks_connections(family) {
             return;
         }
@@ -309,16 +326,31 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             Some(FlowState::Untracked) => Tracking::Untracked,
             Some(FlowState::Related) => begin(self, TrackedState::Related),
             Some(FlowState::New | FlowState::Established) | None => {
-                match self.quoted.or_else(|| self.known_connection()) {
+                match self.quoted_connection().or_else(|| self.known_connection()) {
                     Some(known) => known,
                     None => match first_packet(&self.packet, self.loose()) {
                         FirstPacket::New => begin(self, TrackedState::New),
+                        // What is attached to nothing stays so (`nf_conntrack_in`; measured over
+                        // loopback, where raw sees it again).
+                        FirstPacket::Invalid if self.tracking == Tracking::Attached => return,
                         FirstPacket::Invalid => Tracking::Invalid,
                         FirstPacket::Untracked => Tracking::Untracked,
                     },
                 }
             }
         };
+    }
+
+    /// What the packet that an ICMP error quotes belongs to, if that is in the error's own zone
+    /// (`nf_conntrack_inet_error`; measured).
+    fn quoted_connection(&self) -> Option<Tracking> {
+        self.quoted.filter(|quoted| match quoted {
+            Tracking::Tracked { connection, .. } => {
+                self.run.connections.get(*connection).is_some_and(|c| c.zone == self.zone)
+            }
+            Tracking::None | Tracking::Attached | Tracking::Template => true,
+            Tracking::Invalid | Tracking::Untracked => true,
+        })
     }
 
     /// `nf_conntrack_tcp_loose` (kernel-facts F3).
@@ -393,9 +425,10 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let Some(own) = self.run.connections.get(index).filter(|_| manip == Manip::Source) else {
             return;
         };
-        let reply = own.reply;
+        let (reply, zone) = (own.reply, own.zone);
         let taken = self.run.connections.iter().enumerate().any(|(at, other)| {
-            at != index && other.confirmed && (other.original == reply || other.reply == reply)
+            let near = at != index && other.confirmed && other.zone == zone;
+            near && (other.original == reply || other.reply == reply)
         });
         if let Some(own) = self.run.connections.get_mut(index)
             && taken

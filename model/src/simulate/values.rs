@@ -25,6 +25,7 @@ pub(crate) enum Value<'a> {
 }
 
 const UNKNOWN: Value<'static> = Value::Unknown(Undecided::Unsupported);
+const DRAWN: Value<'static> = Value::Unknown(Undecided::Chance { at_first: None });
 
 /// Whether the values are in the set; where one of them can't be read, the rule does not match,
 /// negated or not.
@@ -108,6 +109,9 @@ fn select<'v>(view: &'v View<'_>, selector: Selector) -> Value<'v> {
         Selector::Source => Value::Number(address(packet.source)),
         Selector::Destination => Value::Number(address(packet.destination)),
         Selector::Protocol => number(packet.protocol.into()),
+        // A port that NAT drew may be any of its range.
+        Selector::SourcePort if view.drawn.source.is_some() => DRAWN,
+        Selector::DestinationPort if view.drawn.destination.is_some() => DRAWN,
         Selector::SourcePort => port(packet.source_port()),
         Selector::DestinationPort => port(packet.destination_port()),
         Selector::TcpFlags if packet.protocol == protocol::TCP => number(packet.tcp_flags.into()),
@@ -199,6 +203,7 @@ fn of_connection<'v>(view: &View<'_>, connection: &Connection, selector: Selecto
         Selector::ConnectionDirection => match view.tracking {
             Tracking::Tracked { direction: Direction::Original, .. } => number(0),
             Tracking::Tracked { direction: Direction::Reply, .. } => number(1),
+            Tracking::Template => UNKNOWN,
             Tracking::None | Tracking::Attached | Tracking::Invalid | Tracking::Untracked => {
                 Value::None
             }
