@@ -6,10 +6,12 @@
 pub(crate) mod command;
 pub(crate) mod comparison;
 pub(crate) mod conntrack;
+mod coverage;
 mod drawing;
 pub(crate) mod frame;
 mod generate;
 mod jobs;
+mod kept;
 mod native;
 mod netlink;
 mod report;
@@ -27,9 +29,11 @@ use std::path::PathBuf;
 
 use nattrace_parser::syntax::{Backend, Family};
 
+pub use coverage::coverage;
 pub use drawing::{Drawing, draw};
 pub use jobs::Plan;
-pub use session::{Totals, run};
+pub use kept::{Kept, kept_dir};
+pub use session::{Totals, record_host, replay, run};
 
 /// What the lab shall do.
 #[derive(Clone, Debug)]
@@ -54,6 +58,8 @@ pub struct Options {
     pub cases: Option<PathBuf>,
     /// How many disagreements are enough.
     pub at_most: u64,
+    /// Whether disagreements are made as small as they can be.
+    pub shrink: bool,
 }
 
 /// What is missing to run the lab here: root, or programs.

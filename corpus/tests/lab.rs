@@ -63,3 +63,33 @@ fn a_fresh_sample_agrees() {
     );
     assert!(totals.contains(" agree "), "no packet was compared: {said}\n{complained}");
 }
+
+// What simulator and kernel once disagreed about, beside what the kernel did then.
+#[test]
+fn kept_cases_agree_with_the_record() {
+    let kept = lab::Kept::read_all(&lab::kept_dir()).expect("the kept cases are in order");
+    assert!(!kept.is_empty(), "no case is kept");
+    let mut wrong = Vec::new();
+    for (name, case) in &kept {
+        let differences = case.ask().expect("the recorded host is there");
+        if !differences.is_empty() {
+            wrong.push(format!("{name}: {}", differences.join("\n  ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), kept.len(), wrong.join("\n"));
+}
+
+#[test]
+fn kept_cases_agree_with_this_kernel() {
+    if !can_run("replay of the kept cases") {
+        return;
+    }
+    let ran = Command::new(env!("CARGO_BIN_EXE_nattrace-lab"))
+        .arg("--kept")
+        .output()
+        .expect("the lab starts");
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let complained = String::from_utf8_lossy(&ran.stderr);
+    println!("kept cases: {}", said.lines().last().unwrap_or(""));
+    assert!(ran.status.success(), "simulator and kernel disagree:\n{said}\n{complained}");
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
-use nattrace_corpus::lab::{self, Options, Plan};
+use nattrace_corpus::lab::{self, Options, Plan, Totals};
 use nattrace_parser::syntax;
 
 /// How many packets a ruleset gets.
@@ -50,6 +50,18 @@ struct Arguments {
     /// The number of disagreements of one backend and family after which to stop.
     #[arg(long, default_value_t = 20)]
     at_most: u64,
+    /// Whether disagreements are shown with all their rules, not the fewest that show them.
+    #[arg(long)]
+    no_shrink: bool,
+    /// Prints what is drawn with the seed, match by match and target by target, and sends nothing.
+    #[arg(long)]
+    coverage: bool,
+    /// Sends the kept cases (corpus/kept) again instead of random packets.
+    #[arg(long)]
+    kept: bool,
+    /// Writes the host under test into a folder, as corpus/lab-host has it, and does nothing else.
+    #[arg(long)]
+    record_host: Option<PathBuf>,
     /// Set by the lab for itself, in its network namespace.
     #[arg(long, hide = true)]
     inside: bool,
@@ -92,6 +104,15 @@ impl Arguments {
         if self.native {
             others.push("--native".to_owned());
         }
+        if self.kept {
+            others.push("--kept".to_owned());
+        }
+        if let Some(folder) = &self.record_host {
+            others.extend(["--record-host".to_owned(), folder.display().to_string()]);
+        }
+        if self.no_shrink {
+            others.push("--no-shrink".to_owned());
+        }
         if let Some(cases) = &self.cases {
             others.extend(["--cases".to_owned(), cases.display().to_string()]);
         }
@@ -115,6 +136,11 @@ fn run() -> io::Result<ExitCode> {
 }
 
 fn run_all(arguments: &Arguments) -> io::Result<ExitCode> {
+    if arguments.coverage {
+        let drawn = lab::coverage(arguments.seed.unwrap_or(0), arguments.rulesets());
+        write!(io::stdout(), "{drawn}")?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let missing = lab::missing();
     if !missing.is_empty() {
         return Err(io::Error::other(format!("missing: {}", missing.join(", "))));
@@ -158,9 +184,17 @@ fn run_part(arguments: &Arguments) -> io::Result<ExitCode> {
         native: arguments.native,
         cases: arguments.cases.clone(),
         at_most: arguments.at_most,
+        shrink: !arguments.no_shrink,
     };
     let mut out = io::stdout().lock();
-    let totals = lab::run(&options, &mut out)?;
+    let totals = if let Some(folder) = &arguments.record_host {
+        lab::record_host(&options, folder)?;
+        Totals::default()
+    } else if arguments.kept {
+        lab::replay(&options, &mut out)?
+    } else {
+        lab::run(&options, &mut out)?
+    };
     writeln!(out, "{}", serde_json::to_string(&totals)?)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -221,7 +221,12 @@ impl Expected {
                 // The kernel answers the answer, of which the simulator says nothing.
                 seen.extent = Extent::AtLeast;
             }
-            let untracks = |step: &Step| matches!(step, Step::Rule { effect: Effect::Notrack, .. });
+            let untracks = |step: &Step| match step {
+                Step::Rule { effect: Effect::Notrack, .. } => true,
+                // In another zone there is another connection, or none.
+                Step::Rule { effect: Effect::Other(name), .. } => **name == *"ct",
+                _ => false,
+            };
             let unseen = reply.steps.iter().chain(&answer.steps).any(untracks);
             if unseen && acknowledgement.is_some() {
                 // For connection tracking the handshake has no first or no second packet.

@@ -34,6 +34,18 @@ fn folder() -> PathBuf {
 pub fn draw(seed: u64, ruleset: u64, family: Family, packets: usize) -> io::Result<Drawing> {
     let mut generator = Generator::new(seed, ruleset, family, Backend::Nft, None);
     let variation = generator.variation();
+    let mut texts = host(&variation, family)?;
+    let rules = match family {
+        Family::Ipv4 => "iptables-save",
+        Family::Ipv6 => "ip6tables-save",
+    };
+    texts.push((rules.to_owned(), generator.ruleset()));
+    let flows = (0..packets).map(|_| generator.trial().flow).collect();
+    Ok(Drawing { texts, flows })
+}
+
+/// The recorded host as it varies.
+pub(crate) fn host(variation: &Variation, family: Family) -> io::Result<Vec<(String, String)>> {
     let mut texts = Vec::new();
     let mut files: Vec<PathBuf> =
         fs::read_dir(folder())?.map(|entry| entry.map(|e| e.path())).collect::<io::Result<_>>()?;
@@ -42,15 +54,9 @@ pub fn draw(seed: u64, ruleset: u64, family: Family, packets: usize) -> io::Resu
         let name = file.file_name().map(|name| name.to_string_lossy().into_owned());
         let name = name.unwrap_or_default();
         let text = fs::read_to_string(&file)?;
-        texts.push(varied(name, text, &variation, family)?);
+        texts.push(varied(name, text, variation, family)?);
     }
-    let rules = match family {
-        Family::Ipv4 => "iptables-save",
-        Family::Ipv6 => "ip6tables-save",
-    };
-    texts.push((rules.to_owned(), generator.ruleset()));
-    let flows = (0..packets).map(|_| generator.trial().flow).collect();
-    Ok(Drawing { texts, flows })
+    Ok(texts)
 }
 
 /// A part of the recorded host as it varies.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_model::packet::protocol;
+use serde::{Deserialize, Serialize};
 
 /// A hardware address.
 pub(crate) type Mac = [u8; 6];
@@ -46,7 +47,7 @@ pub(crate) enum Checksum {
 }
 
 /// A packet on a wire.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct WirePacket {
     pub(crate) source: IpAddr,
     pub(crate) destination: IpAddr,
@@ -57,7 +58,7 @@ pub(crate) struct WirePacket {
 }
 
 /// The upper layer of a packet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Body {
     Tcp {
         ports: (u16, u16),

@@ -85,7 +85,12 @@ impl Generator {
         let mut text = format!("*{}\n", table.as_str());
         let mut places: Vec<Place> = Vec::new();
         for chain in table.builtin_chains() {
-            let drops = table == TableName::Filter && self.chance(12);
+            let drops = match table {
+                TableName::Filter => self.chance(12),
+                // The tool refuses it.
+                TableName::Nat => false,
+                TableName::Raw | TableName::Mangle | TableName::Security => self.chance(2),
+            };
             text += &format!(":{chain} {} [0:0]\n", if drops { "DROP" } else { "ACCEPT" });
             places.push(Place {
                 table,
@@ -106,6 +111,9 @@ impl Generator {
             for _ in 0..count {
                 text += &self.rule(&places, at);
                 text.push('\n');
+            }
+            if table != TableName::Raw && self.chance(7) {
+                text += &self.mark_sequence(places.get(at).map_or("", |place| &place.chain));
             }
         }
         text += "COMMIT\n";
@@ -157,7 +165,9 @@ impl Generator {
                 };
                 let filter = if self.chance(70) { 0 } else { self.random.u8(1..3) };
                 let everywhere = interface == "all";
-                set("rp_filter", if everywhere && filter > 0 { 0 } else { filter }.to_string());
+                // That of `all` holds for every interface whose own is lower.
+                let filter = if everywhere && self.random.u8(0..4) > 0 { 0 } else { filter };
+                set("rp_filter", filter.to_string());
                 set("route_localnet", flag(self.chance(if everywhere { 5 } else { 30 })));
                 set("accept_local", flag(self.chance(if everywhere { 2 } else { 15 })));
                 set("src_valid_mark", flag(self.chance(if everywhere { 2 } else { 15 })));
@@ -176,7 +186,7 @@ impl Generator {
 
     /// Policy rules for odd seeds alone: where there ever was one, the kernel checks sources
     /// differently for good (`fib_has_custom_rules`), and no snapshot tells.
-    fn policy_rules(&mut self) -> Vec<&'static str> {
+    fn policy_rules(&mut self) -> Vec<String> {
         let all: &[&'static str] = match self.family {
             Family::Ipv4 => &[
                 "pref 100 fwmark 0x1/0xff lookup 100",
@@ -206,7 +216,7 @@ impl Generator {
         }
         let Some((always, others)) = all.split_last() else { return Vec::new() };
         let drawn = others.iter().copied().filter(|_| self.random.u8(0..4) == 0);
-        drawn.chain([*always]).collect()
+        drawn.chain([*always]).map(str::to_owned).collect()
     }
 
     /// A packet.

@@ -5,11 +5,12 @@ use std::fmt;
 use std::io;
 
 use nattrace_parser::syntax::{Backend, Family};
+use serde::{Deserialize, Serialize};
 
 use super::command::{output, run};
 
 /// What has a counter: a rule by its index from 0, or the policy of a built-in chain.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Counted {
     pub(crate) table: String,
     pub(crate) chain: String,

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,10 +17,11 @@ use super::command;
 use super::comparison::{Judgement, Prediction};
 use super::conntrack::Connections;
 use super::generate::Generator;
+use super::kept::{Kept, kept_dir};
 use super::native;
 use super::report;
 use super::rules::Loader;
-use super::shrink;
+use super::shrink::{self, Found};
 use super::socket::Listeners;
 use super::surroundings::Surroundings;
 use super::topology::{self, Around, Variation};
@@ -38,6 +40,8 @@ pub struct Totals {
     pub undetermined: u64,
     /// Packets for which it was wrong.
     pub disagreed: u64,
+    /// How many packets were compared up to the first for which it was wrong.
+    pub first_disagreement: Option<u64>,
     /// Packets that could not be sent as drawn.
     pub skipped: BTreeMap<String, u64>,
     /// Rulesets that the kernel took.
@@ -62,6 +66,8 @@ impl Totals {
         self.agreed_in_a_branch += agreed_in_a_branch;
         self.undetermined += undetermined;
         self.disagreed += disagreed;
+        self.first_disagreement =
+            self.first_disagreement.into_iter().chain(other.first_disagreement).min();
         self.rulesets += other.rulesets;
         self.refused += other.refused;
         for (why, count) in &other.skipped {
@@ -83,6 +89,9 @@ impl fmt::Display for Totals {
             self.rulesets,
             self.refused
         )?;
+        if let Some(first) = self.first_disagreement {
+            write!(f, "; the first after {first} packets")?;
+        }
         for (why, count) in &self.skipped {
             write!(f, "; skipped {count}: {why}")?;
         }
@@ -253,11 +262,21 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
                 Judgement::Undetermined => totals.undetermined += 1,
                 Judgement::Disagrees(_) => {
                     totals.disagreed += 1;
+                    totals.first_disagreement.get_or_insert(totals.compared());
                     writeln!(out, "disagreement {} in ruleset {number}", totals.disagreed)?;
-                    let found = shrink::shrink(&session, &rules, &trial, observed, judgement)?;
+                    let found = if options.shrink {
+                        shrink::shrink(&session, &rules, &trial, observed, judgement)?
+                    } else {
+                        Found::whole(&session, &rules, &trial, observed, judgement)?
+                    };
                     report::print(&found, &session, out)?;
-                    if let Some(folder) = &options.cases {
-                        report::write_case(&found, folder, options.seed, number)?;
+                    let kept = before
+                        .as_ref()
+                        .and_then(|variation| Kept::of(&found, variation, session.loader));
+                    if let (Some(folder), Some(kept)) = (&options.cases, kept) {
+                        let (seed, at) = (options.seed, totals.disagreed);
+                        let kind = session.loader.part().replace("-save", "");
+                        kept.write(folder, &format!("{kind}-{seed}-{number}-{at}"))?;
                     }
                     // The rules may be fewer now than the packets to come shall meet.
                     session.load(&rules)?.map_err(io::Error::other)?;
@@ -269,6 +288,44 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
         }
     }
     Ok(totals)
+}
+
+/// Sends kept cases of one backend and family into the kernel again; how many it was right about.
+///
+/// # Errors
+///
+/// The namespace can't be set up, or a program that it needs fails.
+pub fn replay(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
+    let session = Session::open(options)?;
+    let mut totals = Totals::default();
+    let mut before: Option<Variation> = None;
+    for (name, kept) in Kept::read_all(&kept_dir())? {
+        if kept.kind() != (options.backend, options.family) {
+            continue;
+        }
+        let differences = kept.send(&session, before.as_ref())?;
+        before = Some(kept.variation().clone());
+        totals.rulesets += 1;
+        if differences.is_empty() {
+            totals.agreed += 1;
+        } else {
+            totals.disagreed += 1;
+            writeln!(out, "kept case `{name}`: {}", differences.join("\n"))?;
+        }
+    }
+    Ok(totals)
+}
+
+/// Writes the parts of the host under test, as they are before anything varies, into a folder.
+///
+/// # Errors
+///
+/// The namespace can't be set up, or a part can't be written.
+pub fn record_host(options: &Options, folder: &Path) -> io::Result<()> {
+    let session = Session::open(options)?;
+    let mut texts = session.fixed.clone();
+    texts.extend(topology::varying_parts()?);
+    texts.into_iter().try_for_each(|(name, text)| std::fs::write(folder.join(name), text))
 }
 
 /// The packets of one ruleset, so that all together are as many as asked for.

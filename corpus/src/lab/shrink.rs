@@ -1,6 +1,8 @@
-//! Makes a disagreement small: fewer rules, as long as it persists.
+//! Makes a disagreement small: fewer rules and an ordinary packet, as long as it persists.
 
 use std::io;
+
+use nattrace_model::flow::{Flow, FlowState};
 
 use super::comparison::Judgement;
 use super::session::{Loaded, Session};
@@ -13,6 +15,33 @@ pub(crate) struct Found {
     pub(crate) loaded: Loaded,
     pub(crate) observed: Observation,
     pub(crate) differences: Vec<String>,
+}
+
+/// What makes a packet more of an ordinary one.
+const SIMPLER: [fn(&mut Flow); 8] = [
+    |flow| flow.ttl = None,
+    |flow| flow.mark = 0,
+    |flow| flow.tcp_flags = None,
+    |flow| flow.icmp = None,
+    |flow| flow.state = FlowState::New,
+    |flow| flow.any_source = false,
+    |flow| flow.source_port = flow.source_port.map(|_| 40000),
+    |flow| flow.destination_port = flow.destination_port.map(|_| 80),
+];
+
+impl Found {
+    /// A disagreement as it was found.
+    pub(crate) fn whole(
+        session: &Session,
+        rules: &str,
+        trial: &Trial,
+        observed: Observation,
+        judgement: Judgement,
+    ) -> io::Result<Self> {
+        let loaded = session.load(rules)?.map_err(io::Error::other)?;
+        let differences = differences(judgement);
+        Ok(Self { rules: rules.to_owned(), trial: trial.clone(), loaded, observed, differences })
+    }
 }
 
 /// Drops rules while simulator and kernel keep disagreeing about the packet.
@@ -50,10 +79,21 @@ pub(crate) fn shrink(
         }
         size /= 2;
     }
+    let mut trial = trial.clone();
+    for simpler in SIMPLER {
+        let mut plain = trial.clone();
+        simpler(&mut plain.flow);
+        if plain != trial
+            && let Some(still) = disagrees(session, &lines, &plain)?
+        {
+            trial = plain;
+            best = still;
+        }
+    }
     let rules = lines.join("\n") + "\n";
     let loaded = session.load(&rules)?.map_err(io::Error::other)?;
     let (observed, differences) = best;
-    Ok(Found { rules, trial: trial.clone(), loaded, observed, differences })
+    Ok(Found { rules, trial, loaded, observed, differences })
 }
 
 fn disagrees(

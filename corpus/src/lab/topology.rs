@@ -18,6 +18,7 @@ use std::net::IpAddr;
 
 use nattrace_model::address::Prefix;
 use nattrace_parser::syntax::Family;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::command::{output, run};
@@ -214,13 +215,34 @@ add nets6 2001:db8::/32
 create services6 hash:ip,port family inet6
 add services6 fd17::2,tcp:80
 add services6 2001:db8:1::2,udp:53
+create triples hash:ip,port,ip family inet
+add triples 10.0.1.2,tcp:80,172.17.0.2
+add triples 8.8.8.8,udp:53,203.0.113.2
+add triples 10.0.1.3,icmp:echo-request,10.0.1.1
+create netports hash:net,port family inet
+add netports 10.0.0.0/8,tcp:80
+add netports 10.0.1.2,tcp:80 nomatch
+add netports 8.8.0.0/16,udp:1-1024
+create bits bitmap:ip range 10.0.1.0/24
+add bits 10.0.1.0/28
+create portnets hash:ip,port,net family inet
+add portnets 10.0.1.2,tcp:80,172.16.0.0/12
+add portnets 172.17.0.2,udp:53,8.8.0.0/16
+create triples6 hash:ip,port,ip family inet6
+add triples6 fd01::2,tcp:80,fd17::2
+add triples6 fd01::3,icmpv6:echo-request,fd01::1
+create netports6 hash:net,port family inet6
+add netports6 fd00::/8,tcp:80
+add netports6 fd01::2,tcp:80 nomatch
+create added hash:ip family inet
+create added6 hash:ip family inet6
 create either list:set
 add either clients
 add either services
 ";
 
 /// What varies between rulesets beside the rules.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Variation {
     /// Settings as path below /proc/sys and value.
     pub(crate) sysctls: Vec<(String, String)>,
@@ -229,7 +251,7 @@ pub(crate) struct Variation {
     /// Whether the ports of br0 are isolated from one another.
     pub(crate) isolated: bool,
     /// Policy rules beside the usual three, of the family under test.
-    pub(crate) policy_rules: Vec<&'static str>,
+    pub(crate) policy_rules: Vec<String>,
 }
 
 /// The name of a part and its text.

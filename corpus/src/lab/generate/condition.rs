@@ -25,6 +25,9 @@ impl Generator {
     pub(super) fn conditions(&mut self, place: &Place, needed: Option<Upper>) -> String {
         let mut text = String::new();
         let prefixes = values(self.family).prefixes;
+        if self.family == Family::Ipv4 && self.chance(2) {
+            text += &format!(" {}-f", self.not());
+        }
         if self.chance(18) {
             text += &format!(" {}-s {}", self.not(), self.pick(prefixes));
         }
@@ -80,7 +83,7 @@ impl Generator {
                 Kind::None => {}
             }
         }
-        let text = match self.random.u8(0..26) {
+        let text = match self.random.u8(0..34) {
             0 | 1 => format!(" -m conntrack {}", self.state()),
             2 => format!(" -m conntrack {}", self.connection()),
             3 => format!(" -m state {}--state {}", self.not(), self.states()),
@@ -137,9 +140,87 @@ impl Generator {
             }
             24 => format!(" -m conntrack {}--ctstate {}", self.not(), self.states()),
             25 => " -m statistic --mode random --probability 1".to_owned(),
+            26 => self.chance_match(),
+            27 if place.only(&["OUTPUT", "POSTROUTING"]) => {
+                let asked = self.pick(&["--uid-owner 0", "--gid-owner 0", "--uid-owner 1-99"]);
+                format!(" -m owner {}{asked}", self.not())
+            }
+            28 if self.family == Family::Ipv6 => self.extension_header(),
+            28 if matches!(kind, Kind::Tcp) => {
+                let asked = self.pick(&["--ecn-tcp-cwr", "--ecn-tcp-ece", "--ecn-ip-ect 0"]);
+                format!(" -m ecn {}{asked}", self.not())
+            }
+            28 => format!(" -m ecn {}--ecn-ip-ect {}", self.not(), self.pick(&["0", "1", "2"])),
+            29 => self.tuple(),
+            30 => self.address_types(place),
             _ => return None,
         };
         Some(text)
+    }
+
+    /// What only chance or history decides; rarely, for each doubles the ways that things may go.
+    fn chance_match(&mut self) -> String {
+        if !self.chance(35) {
+            return String::new();
+        }
+        let forms = [
+            "statistic --mode random --probability 0.5",
+            "statistic --mode nth --every 2 --packet 0",
+            "limit --limit 1/hour --limit-burst 1",
+            "length --length 0:64",
+            "conntrack --ctexpire 100:200",
+            "connlimit --connlimit-above 1",
+        ];
+        format!(" -m {}", self.pick(&forms))
+    }
+
+    /// Headers that no packet of the lab carries, and those that it does.
+    fn extension_header(&mut self) -> String {
+        let forms = ["frag --fragid 0:99", "rt --rt-type 0", "hbh", "dst", "ipv6header --soft"];
+        match self.pick(&forms) {
+            "ipv6header --soft" => {
+                let header = self.pick(&["hop", "frag", "dst", "route,dst"]);
+                format!(" -m ipv6header {}--header {header} --soft", self.not())
+            }
+            form => format!(" -m {form}"),
+        }
+    }
+
+    /// Several things at once about the two tuples of a connection.
+    fn tuple(&mut self) -> String {
+        let (first, second) = (self.not(), self.not());
+        let state = self.states();
+        let prefix = self.pick(values(self.family).prefixes);
+        let port = self.pick(&["80", "53", "1024:65535", "600"]);
+        match self.random.u8(0..5) {
+            0 => format!(" -m conntrack {first}--ctstate {state} --ctproto 6"),
+            1 => {
+                format!(" -m conntrack {first}--ctorigsrc {prefix} {second}--ctorigdstport {port}")
+            }
+            2 => format!(" -m conntrack --ctdir REPLY {first}--ctrepldst {prefix}"),
+            3 => format!(" -m conntrack {first}--ctstate {state} {second}--ctstatus SEEN_REPLY"),
+            _ => format!(
+                " -m conntrack --ctdir ORIGINAL {first}--ctreplsrc {prefix} --ctreplsrcport {port}"
+            ),
+        }
+    }
+
+    /// Types of both addresses.
+    fn address_types(&mut self, place: &Place) -> String {
+        // ip6tables refuses the other types.
+        let special = match self.family {
+            Family::Ipv4 => "PROHIBIT,THROW",
+            Family::Ipv6 => "UNREACHABLE,LOCAL",
+        };
+        let types = ["LOCAL", "UNICAST", "MULTICAST", "UNICAST,LOCAL", special];
+        let limit = match self.random.u8(0..8) {
+            0 if place.only(&["PREROUTING", "INPUT", "FORWARD"]) => " --limit-iface-in",
+            1 if place.only(&["OUTPUT", "POSTROUTING", "FORWARD"]) => " --limit-iface-out",
+            _ => "",
+        };
+        let (first, second) = (self.not(), self.not());
+        let (from, to) = (self.pick(&types), self.pick(&types));
+        format!(" -m addrtype {first}--src-type {from} {second}--dst-type {to}{limit}")
     }
 
     fn tcp(&mut self) -> String {
@@ -165,11 +246,11 @@ impl Generator {
     fn icmp(&mut self) -> String {
         match self.family {
             Family::Ipv4 => {
-                let types = ["8", "0", "3", "3/3", "8/0", "any", "13", "11"];
+                let types = ["8", "0", "3", "3/3", "8/0", "any", "13", "11", "255", "3/9", "11/0"];
                 format!(" -m icmp {}--icmp-type {}", self.not(), self.pick(&types))
             }
             Family::Ipv6 => {
-                let types = ["128", "129", "1", "1/4", "128/0", "3"];
+                let types = ["128", "129", "1", "1/4", "128/0", "3", "1/1", "3/0", "135"];
                 format!(" -m icmp6 {}--icmpv6-type {}", self.not(), self.pick(&types))
             }
         }
@@ -259,8 +340,11 @@ impl Generator {
 
     fn physdev(&mut self, place: &Place) -> String {
         let ports = self.pick(&["c1", "c2", "c+", "d1", "w0"]);
-        match self.random.u8(0..5) {
+        match self.random.u8(0..7) {
             0 | 1 => format!(" -m physdev {}--physdev-in {ports}", self.not()),
+            5 if place.only(&["POSTROUTING", "FORWARD"]) => {
+                format!(" -m physdev --physdev-is-bridged {}--physdev-is-out", self.not())
+            }
             2 if place.only(&["POSTROUTING", "FORWARD"]) => {
                 format!(" -m physdev --physdev-is-bridged {}--physdev-out {ports}", self.not())
             }

@@ -34,6 +34,14 @@ impl Generator {
             (TableName::Nat, _) => self.nat(place),
             (_, 55..62) => Drawn::plain(" -j DROP"),
             (TableName::Filter, 62..80) => self.reject(),
+            (TableName::Raw, 80..83) => Drawn::plain(" -j CT --zone 1"),
+            (TableName::Raw, 83..85) => Drawn::plain(" -j CT --ctevents new,destroy"),
+            (TableName::Raw, 85..87) => Drawn::plain(" -j TRACE"),
+            (_, 95..97) => {
+                let set = if self.family == Family::Ipv4 { "added" } else { "added6" };
+                Drawn::plain(format!(" -j SET --add-set {set} src"))
+            }
+            (_, 97..98) => Drawn::plain(" -j NFLOG --nflog-group 5"),
             (TableName::Raw, 62..80) => {
                 Drawn::plain(self.pick(&[" -j CT --notrack", " -j NOTRACK", " -j CT --notrack"]))
             }
@@ -53,6 +61,8 @@ impl Generator {
             "--set-xmark 0x1/0x0",
             "--set-mark 0x3",
             "--set-xmark 0x11/0x5",
+            "--set-mark 0x13/0x3",
+            "--xor-mark 0xff",
         ];
         format!(" -j MARK {}", self.pick(&forms))
     }
@@ -67,13 +77,36 @@ impl Generator {
             "--restore-mark --nfmask 0xf0 --ctmask 0xff",
             "--restore-mark --mask 0x3",
             "--set-mark 0x2/0x2",
+            "--set-xmark 0x13/0x1",
+            "--and-mark 0xf",
+            "--or-mark 0x10",
+            "--xor-mark 0x3",
+            "--save-mark --mask 0x5",
+            "--restore-mark --nfmask 0x3 --ctmask 0xf",
         ];
         format!(" -j CONNMARK {}", self.pick(&forms))
+    }
+
+    /// Marks that are set, saved and restored under masks, and rules that tell what became of them:
+    /// no wire shows a mark.
+    pub(super) fn mark_sequence(&mut self, chain: &str) -> String {
+        let mut targets = Vec::new();
+        for _ in 0..3 {
+            let mark = if self.random.bool() { self.mark() } else { self.connection_mark() };
+            targets.push(mark);
+        }
+        for value in ["0x0/0x1", "0x0/0x2", "0x0/0x4", "0x0/0x8", "0x0/0xf0"] {
+            let name = self.pick(&["mark", "mark", "connmark"]);
+            targets.push(format!(" -m {name} --mark {value}"));
+        }
+        targets.into_iter().map(|target| format!("-A {chain}{target}\n")).collect()
     }
 
     fn reject(&mut self) -> Drawn {
         let types: &[&str] = match self.family {
             Family::Ipv4 => &[
+                "icmp-host-unreachable",
+                "icmp-net-prohibited",
                 "icmp-port-unreachable",
                 "icmp-net-unreachable",
                 "icmp-host-prohibited",
@@ -81,6 +114,8 @@ impl Generator {
                 "icmp-proto-unreachable",
             ],
             Family::Ipv6 => &[
+                "icmp6-policy-fail",
+                "icmp6-reject-route",
                 "icmp6-port-unreachable",
                 "icmp6-no-route",
                 "icmp6-adm-prohibited",
@@ -110,27 +145,27 @@ impl Generator {
             }
             4 => format!(" -j DSCP --set-dscp {}", self.pick(&["0x0a", "0x30", "0x00", "0x04"])),
             _ if place.only(&["POSTROUTING"]) => " -j CLASSIFY --set-class 1:10".to_owned(),
-            _ => String::new(),
+            _ => " -j CHECKSUM --checksum-fill".to_owned(),
         }
     }
 
     fn nat(&mut self, place: &Place) -> Drawn {
-        let options = self.pick(&["", "", "", "", " --random", " --persistent"]);
+        let options = self.pick(&["", "", "", "", " --random", " --persistent", " --random-fully"]);
         if place.only(&["PREROUTING", "OUTPUT"]) {
             match self.random.u8(0..10) {
-                0..6 => self.dnat(options),
-                6..9 => self.redirect(options),
+                0..6 => self.dnat(options.trim_end_matches("-fully")),
+                6..9 => self.redirect(options.trim_end_matches("-fully")),
                 _ => self.netmap(),
             }
         } else if place.only(&["POSTROUTING"]) {
             match self.random.u8(0..10) {
-                0..4 => self.masquerade(options),
-                4..9 => self.snat(options),
+                0..5 => self.masquerade(options),
+                5..9 => self.snat(options),
                 _ => self.netmap(),
             }
         } else if place.only(&["INPUT"]) {
-            let options = options.replace(" --random", "");
-            self.snat(&options)
+            let options = if options.contains("random") { "" } else { options };
+            self.snat(options)
         } else {
             Drawn::plain(" -j ACCEPT")
         }

@@ -112,11 +112,11 @@ fn destination(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
     let values = values(generator.family);
     let on_bridge = topology::bridge_of(wire).is_some();
     let drawn = match generator.random.u8(0..100) {
-        0..30 => own(generator)?,
-        30..52 => container(generator),
-        52..72 => address(generator.pick(values.remote))?,
-        72..80 => address(generator.pick(values.lan))?,
-        80..85 => address(generator.pick(values.near))?,
+        0..28 => own(generator)?,
+        28..48 => container(generator),
+        48..65 => address(generator.pick(values.remote))?,
+        65..72 => address(generator.pick(values.lan))?,
+        72..85 => address(generator.pick(values.near))?,
         85..92 => address(generator.pick(values.special))?,
         _ => {
             let odd = address(generator.pick(values.odd_destinations))?;
@@ -204,7 +204,8 @@ fn local(generator: &mut Generator) -> Option<Trial> {
             Family::Ipv4 => address("127.0.0.1")?,
             Family::Ipv6 => address("::1")?,
         },
-        82..90 => address(generator.pick(values.lan))?,
+        82..86 => address(generator.pick(values.lan))?,
+        86..91 => address(generator.pick(values.near))?,
         _ => address(generator.pick(values.special))?,
     };
     let any_source = generator.chance(50);

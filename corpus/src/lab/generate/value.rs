@@ -119,6 +119,10 @@ const FOUR: Values = Values {
         ("pairs", 2),
         ("either", 2),
         ("either", 1),
+        ("triples", 3),
+        ("netports", 2),
+        ("bits", 1),
+        ("portnets", 3),
     ],
 };
 
@@ -175,7 +179,15 @@ const SIX: Values = Values {
     near: &["2001:db8:1::77", "2001:db8:2::9", "2001:db8:5::77"],
     odd_sources: &["fd01::1", "2001:db8:1::2", "::1", "ff02::5", "::", "2001:4860::88", "fe80::5"],
     odd_destinations: &["ff02::1", "ff0e::1:2:3", "::1", "fd01::", "ff05::2", "ff01::1"],
-    sets: &[("clients6", 1), ("nets6", 1), ("services6", 2), ("ports", 1), ("either", 2)],
+    sets: &[
+        ("clients6", 1),
+        ("nets6", 1),
+        ("services6", 2),
+        ("ports", 1),
+        ("either", 2),
+        ("triples6", 3),
+        ("netports6", 2),
+    ],
 };
 
 /// The values of a family.
