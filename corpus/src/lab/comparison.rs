@@ -447,7 +447,10 @@ impl ExpectedDeparture {
     /// Whether it can be seen: nobody answers ARP for addresses that nobody has.
     fn is_seen(&self, surroundings: &dyn Surroundings) -> bool {
         let out = self.egress.out_interface.as_deref().unwrap_or("");
-        surroundings.sees(out, self.next_hop)
+        // The kernel asks for the next hop in the name of the source, and hears no answer to a
+        // loopback address (`arp_process`).
+        let source = self.egress.packet.source;
+        surroundings.sees(out, self.next_hop) && !(source.is_ipv4() && source.is_loopback())
     }
 
     fn compare(

@@ -263,15 +263,15 @@ impl View<'_> {
             }
             return sense.apply(state & mask != 0).into();
         }
+        if self.tracking == Tracking::Template {
+            return UNKNOWN;
+        }
         if let ConnectionCondition::OrUntracked(inner_sense, inner) = asked {
             let holds = match self.connection {
                 None => Ternary::Yes,
                 Some(_) => self.connection(*inner_sense, inner),
             };
             return holds.sense(sense);
-        }
-        if self.tracking == Tracking::Template {
-            return UNKNOWN;
         }
         // kernel-facts F9: without a connection neither these nor their negations match.
         let (Some(connection), Tracking::Tracked { direction, .. }) =

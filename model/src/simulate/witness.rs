@@ -143,6 +143,7 @@ impl View<'_> {
             Tracking::Attached => 3,
             Tracking::Invalid => 4,
             Tracking::Untracked => 5,
+            Tracking::Template => 6,
         };
         let translated = connection.map_or(0, |c| {
             1 + u64::from(c.source_translated) * 2 + u64::from(c.destination_translated) * 4

@@ -77,10 +77,8 @@ impl Generator {
             "--restore-mark --nfmask 0xf0 --ctmask 0xff",
             "--restore-mark --mask 0x3",
             "--set-mark 0x2/0x2",
-            "--set-xmark 0x13/0x1",
             "--and-mark 0xf",
             "--or-mark 0x10",
-            "--xor-mark 0x3",
             "--save-mark --mask 0x5",
             "--restore-mark --nfmask 0x3 --ctmask 0xf",
         ];
