@@ -27,8 +27,8 @@ pub(super) fn of(question: &Question, space: &Space) -> PacketSet {
         packets = packets.intersection(&destinations(space, to));
     }
     packets = packets.intersection(&service(space, &question.service));
-    // The kernel picks the source of a process that is not bound.
-    if question.from.at != Where::Unbound {
+    // The kernel picks the source of a process that is not bound; without a route it has none.
+    if question.from.at != Where::Unbound || !question.from.sources.is_empty() {
         packets = packets.intersection(&sources(space, &question.from.sources));
     }
     if let Where::Behind(_) = question.from.at {

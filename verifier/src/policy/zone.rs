@@ -93,6 +93,8 @@ impl<'s> Zones<'s> {
     /// The destinations that packets to a zone are addressed to, where they start at `from`.
     pub(super) fn addressed(&self, place: &Place, from: &Side) -> AddressSet {
         match place {
+            // Where no way leads there, there is no internet.
+            Place::Internet if self.uplinks().is_empty() => self.none(),
             Place::Internet => self.internet(),
             Place::Lan(None) => self.union(self.lans().map(|own| self.hosts_on_link(own))),
             Place::Lan(Some(name)) => {
@@ -257,12 +259,11 @@ impl<'s> Zones<'s> {
     }
 
     fn host_senders(&self, breadth: Breadth) -> Vec<Side> {
-        let unbound = Side { at: Where::Unbound, sources: self.own(), reaches: None };
-        let bound = Side { at: Where::Bound, sources: self.own(), reaches: None };
-        match breadth {
-            Breadth::Meant => vec![unbound],
-            Breadth::Possible => vec![unbound, bound],
+        let mut sides = self.unbound();
+        if breadth == Breadth::Possible {
+            sides.push(Side { at: Where::Bound, sources: self.own(), reaches: None });
         }
+        sides
     }
 
     /// The addresses by which the host is known where packets start: those of the interface by

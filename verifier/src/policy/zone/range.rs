@@ -6,11 +6,12 @@ use nattrace_model::address::{Prefix, is_internet};
 use nattrace_model::host::inventory::Endpoint;
 use nattrace_model::host::route::{LOCAL, RouteKind};
 use nattrace_model::host::{Interface, Scope};
-use nattrace_model::simulate::{Expected, expected};
+use nattrace_model::simulate::{Expected, expected, kernel_source};
 use nattrace_parser::syntax::Family;
 
 use super::{Region, Zones};
 use crate::policy::addresses::{AddressSet, address};
+use crate::policy::side::{Side, Where};
 
 impl<'s> Zones<'s> {
     pub(super) fn union(&self, sets: impl Iterator<Item = AddressSet>) -> AddressSet {
@@ -148,41 +149,32 @@ impl<'s> Zones<'s> {
         }))
     }
 
+    /// The packets of processes that leave the choice of their source to the kernel: for each
+    /// source that it picks, those to the destinations that it picks it for.
+    pub(super) fn unbound(&self) -> Vec<Side> {
+        let mut picked: Vec<(Option<IpAddr>, AddressSet)> = Vec::new();
+        for addresses in self.atoms() {
+            let source = addresses.first().and_then(|to| kernel_source(self.system, to));
+            match picked.iter_mut().find(|(known, _)| *known == source) {
+                Some((_, to)) => *to = to.union(&addresses),
+                None => picked.push((source, addresses)),
+            }
+        }
+        let side = |(source, to): (Option<IpAddr>, AddressSet)| Side {
+            at: Where::Unbound,
+            sources: source.map_or_else(|| self.none(), AddressSet::one),
+            reaches: Some(to),
+        };
+        picked.into_iter().map(side).collect()
+    }
+
     /// Every address with where it is expected.
     pub(super) fn regions(&self) -> &[Region<'s>] {
         self.routed.get_or_init(|| {
-            let mut starts: Vec<u128> = vec![0];
-            let mut cut = |set: &AddressSet| {
-                for (first, last) in set.ranges() {
-                    starts.push(*first);
-                    starts.extend(last.checked_add(1));
-                }
-            };
-            for table in self.host().routing.tables(self.family).values() {
-                for route in table.routes() {
-                    cut(&self.of_prefix(&route.destination));
-                }
-            }
-            for rule in self.host().routing.rules(self.family) {
-                for prefix in [&rule.source, &rule.destination].into_iter().flatten() {
-                    cut(&self.of_prefix(prefix));
-                }
-            }
-            for own in self.host().interfaces.iter().flat_map(|own| &own.addresses) {
-                cut(&self.of_address(own.local));
-            }
-            cut(&AddressSet::prefix(&Prefix::new([127, 0, 0, 0].into(), 8)));
-            let everything = AddressSet::all(self.family);
-            let top = everything.ranges().first().map_or(0, |(_, last)| *last);
-            starts.sort_unstable();
-            starts.dedup();
-            starts.retain(|start| *start <= top);
-            let ends = starts.iter().skip(1).map(|next| next - 1).chain([top]);
             let mut regions: Vec<Region<'s>> = Vec::new();
-            for (first, last) in starts.iter().zip(ends) {
-                let from = address(self.family, *first);
-                let expected = expected(self.system, from);
-                let addresses = AddressSet::range(from, address(self.family, last));
+            for addresses in self.atoms() {
+                let Some(first) = addresses.first() else { continue };
+                let expected = expected(self.system, first);
                 match regions.iter_mut().find(|region| region.expected == expected) {
                     Some(region) => region.addresses = region.addresses.union(&addresses),
                     None => regions.push(Region { expected, addresses }),
@@ -190,5 +182,43 @@ impl<'s> Zones<'s> {
             }
             regions
         })
+    }
+
+    /// All addresses, cut wherever a route, a rule, a subnet or an own address begins or ends.
+    fn atoms(&self) -> Vec<AddressSet> {
+        let mut starts: Vec<u128> = vec![0];
+        let mut cut = |set: &AddressSet| {
+            for (first, last) in set.ranges() {
+                starts.push(*first);
+                starts.extend(last.checked_add(1));
+            }
+        };
+        for table in self.host().routing.tables(self.family).values() {
+            for route in table.routes() {
+                cut(&self.of_prefix(&route.destination));
+            }
+        }
+        for rule in self.host().routing.rules(self.family) {
+            for prefix in [&rule.source, &rule.destination].into_iter().flatten() {
+                cut(&self.of_prefix(prefix));
+            }
+        }
+        for own in self.host().interfaces.iter().flat_map(|own| &own.addresses) {
+            cut(&self.of_address(own.local));
+            cut(&self.of_prefix(&own.subnet));
+        }
+        if self.family == Family::Ipv4 {
+            cut(&AddressSet::prefix(&Prefix::new([127, 0, 0, 0].into(), 8)));
+        }
+        let everything = AddressSet::all(self.family);
+        let top = everything.ranges().first().map_or(0, |(_, last)| *last);
+        starts.sort_unstable();
+        starts.dedup();
+        starts.retain(|start| *start <= top);
+        let ends = starts.iter().skip(1).map(|next| next - 1).chain([top]);
+        let range = |(first, last): (&u128, u128)| {
+            AddressSet::range(address(self.family, *first), address(self.family, last))
+        };
+        starts.iter().zip(ends).map(range).collect()
     }
 }
