@@ -19,7 +19,10 @@ static LABEL: Custom = Custom {
     parse: |words, _| {
         let text = words.first().map_or("", |word| word.text.as_ref());
         // iptables keeps 16 bits of it before it looks.
-        let label = number::parse(text).map(|label| label & 0xffff).filter(|label| *label < 128);
+        let label =
+            number::parse(text.strip_prefix('-').filter(|zero| *zero == "0").unwrap_or(text))
+                .map(|label| label & 0xffff)
+                .filter(|label| *label < 128);
         let expected = || Fault::expected("invalid-number", "a number from 0 to 127", text);
         label.map(Value::Number).ok_or_else(expected)
     },

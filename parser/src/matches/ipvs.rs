@@ -18,7 +18,7 @@ pub(super) static EXTENSION: Extension =
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("ipvs").negatable(),
     OptionDecl::new("vproto", Argument::Custom(&super::conntrack::PROTOCOL)).negatable(),
-    OptionDecl::new("vaddr", Argument::Network).negatable(),
+    OptionDecl::new("vaddr", Argument::Address).negatable(),
     OptionDecl::new("vport", Argument::DecimalPort).negatable(),
     OptionDecl::new("vdir", Argument::Keyword(&[&["ORIGINAL"], &["REPLY"]])),
     OptionDecl::new("vmethod", Argument::Keyword(&[&["GATE"], &["IPIP"], &["MASQ"]])).negatable(),

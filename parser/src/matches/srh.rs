@@ -8,9 +8,9 @@
 //! | `[!] --srh-last-entry-eq, -gt, -lt` | `Number` |
 //! | `[!] --srh-psid, --srh-nsid, --srh-lsid` | `Address` |
 
-use crate::arguments::Argument;
+use crate::arguments::{Argument, Custom, address};
 use crate::extension::{Completion, Extension, OptionDecl};
-use crate::syntax::{Family, OptionUse};
+use crate::syntax::{Family, OptionUse, Value};
 
 pub(super) static EXTENSION: Extension =
     Extension::of_match("srh", OPTIONS).family(Family::Ipv6).complete(share);
@@ -29,6 +29,23 @@ fn share(completion: &mut Completion<'_, '_>) {
     }
 }
 
+static SEGMENT: Custom = Custom {
+    words: 1,
+    form: "ADDRESS[/MASK]",
+    samples: &["2001:db8::1", "2001:db8::1/64", "::/0"],
+    parse: |words, context| {
+        let text = words.first().map_or("", |word| word.text.as_ref());
+        address::guided(text, context.family).map(Value::Address)
+    },
+    // With its host bits, and always with its mask.
+    print: |value, out| {
+        if let Value::Address(segment) = value {
+            out.push(' ');
+            address::print_network(*segment, out);
+        }
+    },
+};
+
 const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("srh-next-hdr", Argument::Number(u8::MAX as u64)).negatable(),
     OptionDecl::new("srh-hdr-len-eq", Argument::Number(u8::MAX as u64)).negatable(),
@@ -41,7 +58,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("srh-last-entry-gt", Argument::Number(u8::MAX as u64)).negatable(),
     OptionDecl::new("srh-last-entry-lt", Argument::Number(u8::MAX as u64)).negatable(),
     OptionDecl::new("srh-tag", Argument::Number(u16::MAX as u64)).negatable(),
-    OptionDecl::new("srh-psid", Argument::Network).negatable(),
-    OptionDecl::new("srh-nsid", Argument::Network).negatable(),
-    OptionDecl::new("srh-lsid", Argument::Network).negatable(),
+    OptionDecl::new("srh-psid", Argument::Custom(&SEGMENT)).negatable(),
+    OptionDecl::new("srh-nsid", Argument::Custom(&SEGMENT)).negatable(),
+    OptionDecl::new("srh-lsid", Argument::Custom(&SEGMENT)).negatable(),
 ];

@@ -60,7 +60,8 @@ fn microseconds(text: &str) -> Option<u64> {
     };
     let time = number.trim_start().parse::<f64>().ok()? * scale;
     // As the processor cuts it to 32 bits.
-    time.is_finite().then_some((time as i64) as u64 & 0xffff_ffff)
+    let whole = if time.abs() < 9e18 { time as i64 } else { 0 };
+    time.is_finite().then_some(whole as u64 & 0xffff_ffff)
 }
 
 fn print(value: &Value<'_>, out: &mut String) {

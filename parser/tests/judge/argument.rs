@@ -51,9 +51,10 @@ pub(crate) fn argument(
     if count > 0 && rng.usize(..BROKEN) == 0 {
         return (0..count).map(|_| pick(ODD, rng).to_owned()).collect();
     }
-    // Labels are known to the whole kernel, with the kind of their timer.
-    if (about.name, option.name) == ("IDLETIMER", "label") {
-        return vec![format!("t{:x}", rng.u64(..))];
+    // Labels are known to the whole kernel with the kind of their timer, estimators with their times.
+    let named = [("IDLETIMER", "label"), ("RATEEST", "rateest-name")];
+    if named.contains(&(about.name, option.name)) {
+        return vec![format!("t{:x}", rng.u32(..))];
     }
     if let Some(samples) = samples(about.name, option.name, family) {
         return vec![pick(samples, rng).to_owned()];
@@ -189,7 +190,6 @@ fn samples(about: &str, option: &str, family: Family) -> Option<&'static [&'stat
         ("recent", "mask") if v4 => &["255.255.255.255", "255.255.0.0"],
         ("recent", "mask") => &["ffff:ffff:ffff:ffff::", "ffff::"],
         ("SECMARK", "selctx") => &["system_u:object_r:x:s0"],
-        ("RATEEST", "rateest-name") => &["r1"],
         ("HMARK", "hmark-tuple") => {
             &["src", "src,dst", "sport,dport", "ct", "ct,src,dst,proto", "spi"]
         }
