@@ -572,5 +572,11 @@ impl Region {
         }
         // What lies in the range stays; what does not is none that is picked.
         self.port_in(own, first, last);
+        if let (true, Some(port)) = (mapped.options.random, mapped.port) {
+            // One that stands for all that may be drawn, which a packet may have by chance.
+            for field in self.port_from(own) {
+                self.compare(field, port.into());
+            }
+        }
     }
 }
