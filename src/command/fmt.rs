@@ -3,6 +3,7 @@
 mod stats;
 
 use std::io::Write;
+use std::mem::ManuallyDrop;
 
 use nattrace_model::build::part_of;
 use nattrace_model::host::Part;
@@ -30,6 +31,8 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
             diagnostics.extend(found.into_iter().map(|found| (one.text, found)));
         }
     }
+    // As with a system, the process ends before it would be worth while to free them.
+    let left = ManuallyDrop::new(left);
     print_diagnostics(diagnostics.iter().filter_map(|(number, found)| {
         let (Text { name, text }, _) = texts.get(*number)?;
         Some((Source { name, text }, found))

@@ -251,20 +251,35 @@ fn filled_v4(text: &str) -> Option<u32> {
 
 /// Prints an address as inet_ntop(3) of glibc does.
 pub(crate) fn print_ip(address: IpAddr, out: &mut String) {
-    let _ = match address {
+    match address {
         IpAddr::V4(address) => {
-            let [a, b, c, d] = address.octets();
-            write!(out, "{a}.{b}.{c}.{d}")
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push('.');
+                }
+                print_octet(octet, out);
+            }
         }
         IpAddr::V6(address) => {
             let bits = address.to_bits();
             // glibc also writes the obsolete IPv4-compatible addresses with dots.
-            match u32::try_from(bits) {
+            let _ = match u32::try_from(bits) {
                 Ok(low) if low > 0xffff => write!(out, "::{}", Ipv4Addr::from_bits(low)),
                 _ => write!(out, "{address}"),
-            }
+            };
         }
-    };
+    }
+}
+
+/// Prints a number without the machinery of `fmt`: most of what a dump prints are addresses.
+fn print_octet(octet: u8, out: &mut String) {
+    if octet >= 100 {
+        out.push(char::from(b'0' + octet / 100));
+    }
+    if octet >= 10 {
+        out.push(char::from(b'0' + octet / 10 % 10));
+    }
+    out.push(char::from(b'0' + octet % 10));
 }
 
 /// The length of a contiguous mask.

@@ -43,6 +43,11 @@ pub(crate) fn print_quoted(text: &str, out: &mut String) {
         return;
     }
     out.push('"');
+    if memchr::memchr3(b'"', b'\\', b'\'', text.as_bytes()).is_none() {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     for char in text.chars() {
         if matches!(char, '"' | '\\' | '\'') {
             out.push('\\');
