@@ -41,9 +41,12 @@ cargo clippy --workspace --all-targets --all-features -- -D warnings \
     -A clippy::iter_over_hash_type -A missing_docs \
     -A unreachable_pub -A unfulfilled_lint_expectations
 
-# The kernel lab is among the tests, with a fresh sample of rules and packets in every run. To
-# repeat one, set its seed.
-export NATTRACE_LAB_SEED="${NATTRACE_LAB_SEED:-$(date +%s)}"
+# Random rules and packets are drawn anew for every commit, and alike in every run of one, so that
+# what failed once can be repeated. Other seeds: NATTRACE_LAB_SEED=… scripts/test.sh
+commit_seed=$((16#$(git rev-parse --short=8 HEAD 2>/dev/null | cut -c1-8 || echo 6)))
+export NATTRACE_LAB_SEED="${NATTRACE_LAB_SEED:-$commit_seed}"
+export NATTRACE_JUDGE_SEED="${NATTRACE_JUDGE_SEED:-$commit_seed}"
+export NATTRACE_LAW_SEED="${NATTRACE_LAW_SEED:-$commit_seed}"
 export NATTRACE_LAB_PACKETS="${NATTRACE_LAB_PACKETS:-6000}"
 step "tests, with the kernel lab: $NATTRACE_LAB_PACKETS packets, NATTRACE_LAB_SEED=$NATTRACE_LAB_SEED"
 cargo test --workspace --all-features
