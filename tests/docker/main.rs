@@ -63,8 +63,8 @@ fn can_run() -> bool {
 }
 
 /// How often a difference must show: neighbour discovery and the last packets of an earlier
-/// connection count too, and do so once.
-const TRIES: usize = 3;
+/// connection count too, and do so once. The later tries wait longer, until nothing is sent again.
+const TRIES: usize = 5;
 
 /// Of the questions whose answer an edit does not change, one in so many is asked again.
 const SAMPLE: u16 = 5;
@@ -101,6 +101,9 @@ impl Tally {
     fn ask(&mut self, subject: &Subject<'_>, question: &Question) {
         let (mut found, mut tries) = (None, 0);
         while tries < TRIES {
+            if tries > 1 {
+                std::thread::sleep(Duration::from_secs(1 << tries));
+            }
             tries += 1;
             self.port += 1;
             let Some(flow) = question.flow(20_000 + self.port) else { return };
