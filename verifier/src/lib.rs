@@ -3,7 +3,7 @@
 //! [`walk`](fn@walk) divides a set of packets into [classes](Class): sets of packets that have the
 //! same fate, which the simulator says of one of them. What the fate of that one has depended on,
 //! rule by rule and translation by translation, restricts the class; what the host alone decides
-//! (routes, own addresses, sockets, containers) does so by [cells of values](cells) that the host
+//! (routes, own addresses, sockets, containers) does so by cells of values that the host
 //! treats alike.
 //!
 //! No I/O happens here.

@@ -86,7 +86,7 @@ pub enum Unchanged {
 
 /// What the entries of a policy are about on this host, in the families that they can be about.
 ///
-/// The names have to be known (see [`super::names`]); what is not known is about nothing.
+/// The names have to be known (see `names`); what is not known is about nothing.
 #[must_use]
 pub fn resolve(policy: &Policy, entry: &Entry, system: &System) -> Vec<Property> {
     let wanted = match entry.families {
