@@ -7,10 +7,17 @@
 
 mod capture;
 mod command;
+mod digest;
 mod kernel;
+mod plan;
 mod rules;
 mod script;
 
 pub use capture::{Capture, Conntrack, Note, NoteKind, capture};
+pub use digest::digest;
 pub use kernel::{SYSCTLS, is_root};
+pub use plan::{
+    Analysed, Edit, Holder, MustHold, OWN_CHAIN, OWN_PRIORITY, OWN_TABLE, Op, PLAN_SCHEMA, Plan,
+    PolicyText, backend_name, family_name, read_plan,
+};
 pub use script::SCRIPT;

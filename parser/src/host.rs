@@ -11,6 +11,7 @@ pub mod bridge;
 pub mod conntrack;
 pub mod docker;
 pub mod ipset;
+pub mod json;
 pub mod listener;
 pub mod nftables;
 pub mod route;
@@ -20,7 +21,6 @@ pub mod snapshot;
 pub mod sysctl;
 pub mod zones;
 
-mod json;
 mod line;
 
 use crate::diagnostic::{Diagnostic, Severity};

@@ -15,21 +15,33 @@ use crate::span::Span;
 
 /// A JSON value and where it stands.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Json<'a> {
+pub struct Json<'a> {
     raw: &'a str,
     /// Where the value stands in the text of the part.
-    pub(super) span: Span,
+    pub span: Span,
 }
 
 /// The fields of a JSON object in their order, duplicates included.
 #[derive(Clone, Debug)]
-pub(super) struct Object<'a> {
+pub struct Object<'a> {
     fields: Vec<(Cow<'a, str>, Json<'a>)>,
     /// Where the object stands.
-    pub(super) span: Span,
+    pub span: Span,
 }
 
 impl<'a> Json<'a> {
+    /// The one value that a text is, for example "a plan"; nothing may stand around it.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no JSON, or more than one value.
+    pub fn whole(text: &'a str, expected: &str) -> Result<Self, Diagnostic> {
+        match serde_json::from_str::<&'a RawValue>(text) {
+            Ok(value) => Ok(Self::at(text, 0).part(value)),
+            Err(error) => Err(broken(text, 0, 0, expected, &error)),
+        }
+    }
+
     /// A value at its offset in the whole text.
     fn at(raw: &'a str, start: usize) -> Self {
         Self { raw, span: Span::new(start, start + raw.len()) }
@@ -42,17 +54,17 @@ impl<'a> Json<'a> {
     }
 
     /// The value as it is written.
-    pub(super) fn text(&self) -> &'a str {
+    pub fn text(&self) -> &'a str {
         self.raw
     }
 
     /// Whether it is `null`.
-    pub(super) fn is_null(&self) -> bool {
+    pub fn is_null(&self) -> bool {
         self.raw == "null"
     }
 
     /// The start of the value as it is written, for messages.
-    pub(super) fn shown(&self) -> String {
+    pub fn shown(&self) -> String {
         let first = self.raw.lines().next().unwrap_or("").trim_matches('"');
         if first.chars().count() > 40 || first.len() < self.raw.trim_matches('"').len() {
             first.chars().take(40).chain("…".chars()).collect()
@@ -62,18 +74,18 @@ impl<'a> Json<'a> {
     }
 
     /// The diagnostic that this value is something else than it should be.
-    pub(super) fn unexpected(&self, expected: &str) -> Diagnostic {
+    pub fn unexpected(&self, expected: &str) -> Diagnostic {
         let message = format!("expected {expected}, found `{}`", self.shown());
         Diagnostic::warning("unexpected-value", message, self.span)
     }
 
     /// A string.
-    pub(super) fn string(&self) -> Result<Cow<'a, str>, Diagnostic> {
+    pub fn string(&self) -> Result<Cow<'a, str>, Diagnostic> {
         serde_json::from_str::<Cow<'a, str>>(self.raw).map_err(|_| self.unexpected("a string"))
     }
 
     /// A string, or the digits of a number: iproute2 prints tables and groups as either.
-    pub(super) fn word(&self) -> Result<Cow<'a, str>, Diagnostic> {
+    pub fn word(&self) -> Result<Cow<'a, str>, Diagnostic> {
         if self.raw.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
             return Ok(Cow::Borrowed(self.raw));
         }
@@ -81,13 +93,13 @@ impl<'a> Json<'a> {
     }
 
     /// A string, or a number, that is parsed.
-    pub(super) fn parse<T: FromStr>(&self, expected: &str) -> Result<T, Diagnostic> {
+    pub fn parse<T: FromStr>(&self, expected: &str) -> Result<T, Diagnostic> {
         let word = self.word().map_err(|_| self.unexpected(expected))?;
         word.parse().map_err(|_| self.unexpected(expected))
     }
 
     /// `true` or `false`; `null` means that a flag is there, as iproute2 prints some of them.
-    pub(super) fn flag(&self) -> Result<bool, Diagnostic> {
+    pub fn flag(&self) -> Result<bool, Diagnostic> {
         match self.raw {
             "true" | "null" | "1" | "\"on\"" => Ok(true),
             "false" | "0" | "\"off\"" => Ok(false),
@@ -96,7 +108,7 @@ impl<'a> Json<'a> {
     }
 
     /// The entries of a list; `null` is an empty one.
-    pub(super) fn list(&self, expected: &str) -> Result<Vec<Self>, Diagnostic> {
+    pub fn list(&self, expected: &str) -> Result<Vec<Self>, Diagnostic> {
         if self.is_null() {
             return Ok(Vec::new());
         }
@@ -106,7 +118,7 @@ impl<'a> Json<'a> {
     }
 
     /// The fields of an object; `null` has none.
-    pub(super) fn object(&self, expected: &str) -> Result<Object<'a>, Diagnostic> {
+    pub fn object(&self, expected: &str) -> Result<Object<'a>, Diagnostic> {
         if self.is_null() {
             return Ok(Object { fields: Vec::new(), span: self.span });
         }
@@ -122,23 +134,23 @@ impl<'a> Json<'a> {
 
 impl<'a> Object<'a> {
     /// The fields in their order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Json<'a>)> {
         self.fields.iter().map(|(key, value)| (key.as_ref(), *value))
     }
 
     /// Whether it has no fields.
-    pub(super) fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
 
     /// A field that is there and not `null`; the last one where it is there twice.
-    pub(super) fn get(&self, key: &str) -> Option<Json<'a>> {
+    pub fn get(&self, key: &str) -> Option<Json<'a>> {
         let (_, value) = self.fields.iter().rev().find(|(known, _)| known == key)?;
         (!value.is_null()).then_some(*value)
     }
 
     /// A field that has to be there.
-    pub(super) fn required(&self, key: &str) -> Result<Json<'a>, Diagnostic> {
+    pub fn required(&self, key: &str) -> Result<Json<'a>, Diagnostic> {
         self.get(key).ok_or_else(|| {
             Diagnostic::warning("missing-field", format!("expected a field `{key}`"), self.span)
         })
@@ -173,7 +185,7 @@ impl<'de> serde::Deserialize<'de> for Fields<'de> {
 /// Where the JSON of a text begins: the first line that starts with a list or an object.
 ///
 /// Lines before it (a shell prompt, a sentence) are allowed.
-pub(super) fn start(text: &str) -> Option<usize> {
+pub fn start(text: &str) -> Option<usize> {
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
         let content = line.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
@@ -202,7 +214,7 @@ fn opens(line: &str) -> bool {
 ///
 /// `expected` says what the text should be, for example "a list of routes, as `ip -j route`
 /// prints". Text before `start` and behind the last value is reported, broken JSON is an error.
-pub(super) fn entries<'a>(
+pub fn entries<'a>(
     text: &'a str,
     start: usize,
     expected: &str,
