@@ -12,6 +12,7 @@ mod values;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::rc::Rc;
 
 use nattrace_model::System;
@@ -23,7 +24,8 @@ use nattrace_model::simulate::{Witness, witnessed};
 use crate::class::{Class, EgressAfter, PortAfter, Way, blame};
 use crate::header::{Header, has_ports, is_icmp};
 use crate::packets::PacketSet;
-use region::{Ground, Region, Testimony};
+pub(crate) use region::Region;
+use region::{Ground, Testimony};
 
 /// Where packets begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -108,9 +110,35 @@ impl Classes {
 /// Divides the packets of a question into classes.
 #[must_use]
 pub fn walk(system: &System, question: &Question) -> Classes {
+    let divided = divide(system, question, fate);
+    let class = |(set, (ways, undetermined))| Class { set, ways, undetermined };
+    let mut classes: Vec<Class> = divided.classes.into_iter().map(class).collect();
+    if let Some((set, why)) = divided.left {
+        classes.push(Class { set, ways: Vec::new(), undetermined: Some(why.to_owned()) });
+    }
+    Classes { classes, asked: divided.asked }
+}
+
+/// The packets of a question by what becomes of them, in whatever terms.
+pub(crate) struct Divided<F> {
+    /// Those that fare alike, in the order in which they were found.
+    pub(crate) classes: Vec<(PacketSet, F)>,
+    /// Those that were not looked at, and why.
+    pub(crate) left: Option<(PacketSet, &'static str)>,
+    /// How many packets were asked about.
+    pub(crate) asked: usize,
+}
+
+/// Divides the packets of a question; `fate` says what becomes of the packets of a region, in
+/// terms that fit each of them.
+pub(crate) fn divide<F: Clone + Eq + Hash>(
+    system: &System,
+    question: &Question,
+    fate: impl Fn(&Region, &Answer) -> F,
+) -> Divided<F> {
     let space = question.packets.space();
     let ground = Rc::new(Ground::new(system, space, question));
-    let mut found = Found::default();
+    let mut found = Found { classes: Vec::new(), known: HashMap::new() };
     let mut rest = question.packets.clone();
     let mut asked = 0;
     while let Some(header) = rest.sample(&[]) {
@@ -132,38 +160,33 @@ pub fn walk(system: &System, question: &Question) -> Classes {
         }
         found.add(fate(&region, &answer), set);
     }
-    let mut classes = found.classes;
-    let why = if space.is_exhausted() {
-        Some("the sets of packets grew too large for the memory that they may take")
+    let left = if space.is_exhausted() {
+        let why = "the sets of packets grew too large for the memory that they may take";
+        Some((question.packets.clone(), why))
     } else if rest.is_empty() {
         None
     } else {
-        Some("there are more different ways than are looked at")
+        Some((rest, "there are more different ways than are looked at"))
     };
-    if let Some(why) = why {
-        let set = if space.is_exhausted() { question.packets.clone() } else { rest };
-        classes.push(Class { set, ways: Vec::new(), undetermined: Some(why.to_owned()) });
-    }
-    Classes { classes, asked }
+    Divided { classes: found.classes, left, asked }
 }
 
 /// What becomes of a class.
 type Fate = (Vec<Way>, Option<String>);
 
-#[derive(Default)]
-struct Found {
-    classes: Vec<Class>,
-    known: HashMap<Fate, usize>,
+struct Found<F> {
+    classes: Vec<(PacketSet, F)>,
+    known: HashMap<F, usize>,
 }
 
-impl Found {
-    fn add(&mut self, fate: Fate, set: PacketSet) {
+impl<F: Clone + Eq + Hash> Found<F> {
+    fn add(&mut self, fate: F, set: PacketSet) {
         let known = self.known.get(&fate).and_then(|at| self.classes.get_mut(*at));
         match known {
-            Some(class) => class.set = class.set.union(&set),
+            Some((class, _)) => *class = class.union(&set),
             None => {
                 self.known.insert(fate.clone(), self.classes.len());
-                self.classes.push(Class { set, ways: fate.0, undetermined: fate.1 });
+                self.classes.push((set, fate));
             }
         }
     }
@@ -180,11 +203,17 @@ fn fate(region: &Region, answer: &Answer) -> Fate {
             ways.push(way);
         }
     }
-    let cut = answer.assumptions.iter().find(|found| found.code == "too-many-branches");
-    (ways, cut.map(|found| found.text.clone()))
+    (ways, cut(answer))
 }
 
-fn way(region: &Region, answer: &Answer) -> Way {
+/// Why not every way of a packet was looked at, where that is so.
+pub(crate) fn cut(answer: &Answer) -> Option<String> {
+    let cut = answer.assumptions.iter().find(|found| found.code == "too-many-branches");
+    cut.map(|found| found.text.clone())
+}
+
+/// One way, in terms of any packet of the region.
+pub(crate) fn way(region: &Region, answer: &Answer) -> Way {
     let proxy = answer.proxy.as_ref();
     Way {
         verdict: answer.verdict,
