@@ -101,7 +101,7 @@ fn every_fault_has_its_place() {
         (
             "\"rule\": \"-A POSTROUTING",
             "\"rule\": \"-A PREROUTING",
-            "expected one rule that starts with `-A POSTROUTING `, found `-A PREROUTING -s 172.18.0.0/16 ! -o br0 -j…`",
+            "expected one rule that starts with `-A POSTROUTING `, found `-A PREROUTING -s 172.18.0.0/16 ! -o br0 …`",
             "\"-A PREROUTING -s 172.18.0.0/16 ! -o br0 -j SNAT --to-source 203.0.113.5\"",
         ),
         (
@@ -119,7 +119,7 @@ fn every_fault_has_its_place() {
         (
             "counter snat to 2001:db8::5",
             "snat to { ::5 }",
-            "expected one rule as nft prints it, without sets and comments, found `ip6 saddr fd00::/64 oifname \\\"eth0\\\" snat…`",
+            "expected one rule as nft prints it, without sets and comments, found `ip6 saddr fd00::/64 oifname \\\"eth0\\\" sna…`",
             "\"ip6 saddr fd00::/64 oifname \\\"eth0\\\" snat to { ::5 }\"",
         ),
     ];
