@@ -6,6 +6,7 @@
 pub(crate) mod address;
 pub(crate) mod dscp;
 pub(crate) mod flags;
+pub(crate) mod float;
 pub(crate) mod header_options;
 pub(crate) mod icmp;
 pub(crate) mod mark;
@@ -70,6 +71,8 @@ pub enum Argument {
     ExactKeyword(&'static [&'static [&'static str]]),
     /// A list of names in exactly this case, otherwise as [`Self::Bits`].
     ExactBits(&'static [(&'static str, u32)]),
+    /// The same, where an empty name between commas is none.
+    LooseBits(&'static [(&'static str, u32)]),
     /// A list of names, of each of which the beginning is enough, otherwise as [`Self::Bits`].
     ShortBits(&'static [(&'static str, u32)]),
     /// A list of names in whichever case that stand for bits, printed in the order of the table: [`Value::Bits`].
@@ -221,6 +224,7 @@ impl Argument {
             Self::ExactKeyword(table) => names::exact_keyword(found, table),
             Self::Bits(table) => names::bits(found, table),
             Self::ExactBits(table) => names::exact_bits(found, table),
+            Self::LooseBits(table) => names::loose_bits(found, table),
             Self::ShortBits(table) => names::short_bits(found, table),
             Self::Host => address::host(found, context.family),
             Self::Address => address::guided(found, context.family).map(Value::Address),
@@ -263,7 +267,10 @@ impl Argument {
                 Value::Text(text),
             ) => out.push_str(text),
             (
-                Self::Bits(table) | Self::ExactBits(table) | Self::ShortBits(table),
+                Self::Bits(table)
+                | Self::ExactBits(table)
+                | Self::LooseBits(table)
+                | Self::ShortBits(table),
                 Value::Bits(bits),
             ) => names::print_bits(*bits, table, out),
             (Self::Network, Value::Address(address)) => address::print_network(*address, out),

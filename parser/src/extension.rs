@@ -359,6 +359,17 @@ impl<'a> Completion<'_, 'a> {
         }
     }
 
+    /// Refuses a text without a character.
+    pub(crate) fn refuse_empty(&mut self, name: &str) {
+        if let Some(Value::Text(text)) = self.value(name)
+            && text.is_empty()
+        {
+            let message = format!("`--{name}` needs a text of at least one character");
+            let span = self.span_of(name);
+            self.refuse("invalid-text", message, span);
+        }
+    }
+
     /// Refuses what can't be the name of a file of the kernel (proc).
     pub(crate) fn refuse_file_name(&mut self, name: &str) {
         if let Some(Value::Text(text)) = self.value(name)

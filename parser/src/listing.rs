@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use crate::diagnostic::Diagnostic;
 use crate::save::Origin;
 use crate::span::Span;
-use crate::syntax::{Backend, Chain, Family, Rules, RulesFormat, Table};
+use crate::syntax::{AddressMask, Backend, Chain, Family, Negatable, Rules, RulesFormat, Table};
 use line::{Header, Line, classify, is_rule_command, looks_like_row, unquoted};
 use piece::Piece;
 use row::{Columns, Row};
@@ -233,7 +233,7 @@ impl<'a> Reader<'a> {
         }
         let rules = Rules {
             family: origin.family,
-            backend: origin.backend.or_else(|| backend(&segments)),
+            backend: origin.backend.or_else(|| backend(&segments)).or_else(|| shown_by(&tables)),
             format: RulesFormat::Listing { verbose: self.no_interfaces.is_none() },
             tables,
         };
@@ -285,6 +285,19 @@ fn backend(segments: &[Segment<'_>]) -> Option<Backend> {
     let mut told = segments.iter().map(|segment| segment.hint.and_then(|hint| hint.backend));
     let first = told.next().flatten()?;
     told.all(|other| other == Some(first)).then_some(first)
+}
+
+/// The backend that alone lists such rules: a negated `anywhere` is iptables-legacy's
+/// (kernel-facts H1).
+fn shown_by(tables: &[Table<'_>]) -> Option<Backend> {
+    let never = |field: &Option<Negatable<AddressMask>>| {
+        matches!(
+            field,
+            Some(Negatable { negated: true, value: AddressMask::V4(_, 0) | AddressMask::V6(_, 0) })
+        )
+    };
+    let mut rules = tables.iter().flat_map(|table| &table.rules);
+    rules.any(|rule| never(&rule.source) || never(&rule.destination)).then_some(Backend::Legacy)
 }
 
 /// Reads the rows of one table.

@@ -5,7 +5,8 @@
 //! it the test says that it was skipped, and fails where `CI` is set.
 //!
 //! `NATTRACE_JUDGE_RULES` is the number of rules for each family and backend,
-//! `NATTRACE_JUDGE_SEED` repeats a run, `NATTRACE_JUDGE_ABOUT` picks extensions by name.
+//! `NATTRACE_JUDGE_SEED` repeats a run, `NATTRACE_JUDGE_ABOUT` picks extensions by name,
+//! and one argument in `NATTRACE_JUDGE_BROKEN` is broken on purpose.
 
 #[path = "judge/argument.rs"]
 mod argument;

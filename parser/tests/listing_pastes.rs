@@ -2,7 +2,7 @@
 
 use nattrace_parser::listing::parse_listing;
 use nattrace_parser::syntax::{
-    Counters, Family, Interfaces, Policy, Rule, RulesFormat, TableName, Target,
+    Backend, Counters, Family, Interfaces, Policy, Rule, RulesFormat, TableName, Target,
 };
 use nattrace_parser::{Diagnostic, Severity, emit_rule};
 use proptest::prelude::*;
@@ -518,4 +518,16 @@ fn a_long_line_takes_time_in_proportion() {
     }
     // Quadratic time would be hours.
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}
+
+// kernel-facts H1: only iptables-legacy takes it.
+#[test]
+fn a_negated_anywhere_tells_the_backend() {
+    let header = "Chain INPUT (policy ACCEPT)\ntarget prot opt source destination\n";
+    let text = format!("{header}RETURN  all  --  anywhere  !anywhere\n");
+    let (rules, _) = parse_listing(&text);
+    assert_eq!(rules.backend, Some(Backend::Legacy));
+    let text = format!("{header}RETURN  all  --  anywhere  anywhere\n");
+    let (rules, _) = parse_listing(&text);
+    assert_eq!(rules.backend, None);
 }

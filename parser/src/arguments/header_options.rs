@@ -28,7 +28,10 @@ fn parse<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     for (index, item) in text.split(',').enumerate() {
         out.push_str(if index > 0 { "," } else { "" });
         let (kind, length) = match item.split_once(':') {
-            Some((kind, length)) => (byte(kind)?, byte(length)?),
+            Some((kind, length)) => match byte(kind)? {
+                0 => return Err(Fault::new("wrong-option", "option 0 (PAD0) has no length")),
+                kind => (kind, byte(length)?),
+            },
             None => (byte(item)?, ANY),
         };
         number::print(kind, &mut out);

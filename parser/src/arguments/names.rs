@@ -55,20 +55,37 @@ pub(crate) fn exact_bits(
     text: &str,
     table: &'static [(&'static str, u32)],
 ) -> Result<Value<'static>, Fault> {
-    let known = |item: &str| table.iter().any(|(name, _)| *name == item);
-    match text.split(',').find(|item| !known(item)) {
-        Some(item) => Err(unknown(item, table.iter().map(|(name, _)| *name))),
-        None => bits(text, table),
-    }
+    of_items(text.split(','), table)
 }
 
-/// A list of names, each of which stands for some bits. Case does not count.
+/// A list of names in exactly this case, as strtok(3) takes it apart: what is empty is no item.
+pub(crate) fn loose_bits(
+    text: &str,
+    table: &'static [(&'static str, u32)],
+) -> Result<Value<'static>, Fault> {
+    of_items(text.split(',').filter(|item| !item.is_empty()), table)
+}
+
+fn of_items<'t>(
+    mut items: impl Iterator<Item = &'t str>,
+    table: &'static [(&'static str, u32)],
+) -> Result<Value<'static>, Fault> {
+    let bits = items.try_fold(0, |bits, item| {
+        let known = table.iter().find(|(name, _)| *name == item);
+        let (_, bit) = known.ok_or_else(|| unknown(item, table.iter().map(|(name, _)| *name)))?;
+        Ok(bits | bit)
+    });
+    bits.map(Value::Bits)
+}
+
+/// A list of names, each of which stands for some bits, as strtok(3) takes it apart: what is empty
+/// is no item. Case does not count.
 pub(crate) fn bits(
     text: &str,
     table: &'static [(&'static str, u32)],
 ) -> Result<Value<'static>, Fault> {
     let mut bits = 0;
-    for item in text.split(',') {
+    for item in text.split(',').filter(|item| !item.is_empty()) {
         let (_, bit) = table
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(item))

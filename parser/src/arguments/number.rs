@@ -6,7 +6,7 @@ use super::Fault;
 use crate::syntax::Value;
 
 /// What strtoul(3) skips.
-pub(super) const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
+pub(crate) const BLANKS: [char; 6] = [' ', '\t', '\n', '\u{b}', '\u{c}', '\r'];
 
 /// A number in decimal, octal (`010`) or hexadecimal (`0x10`), or `None`.
 pub(crate) fn parse(text: &str) -> Option<u64> {
@@ -20,6 +20,20 @@ pub(crate) fn parse(text: &str) -> Option<u64> {
     // from_str_radix takes a sign, strtoul's callers refuse one.
     digits.as_bytes().first().filter(|byte| byte.is_ascii_hexdigit())?;
     u64::from_str_radix(digits, radix).ok()
+}
+
+/// The number that a text begins with, and the rest of the text; or `None` where there is none.
+pub(crate) fn leading(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim_start_matches(BLANKS);
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let (digits, radix) = match text.as_bytes() {
+        [b'0', b'x' | b'X', digit, ..] if digit.is_ascii_hexdigit() => (text.get(2..)?, 16),
+        [b'0', ..] => (text, 8),
+        _ => (text, 10),
+    };
+    let length = digits.chars().take_while(|char| char.is_digit(radix)).count();
+    let (digits, rest) = digits.split_at_checked(length)?;
+    Some((u64::from_str_radix(digits, radix).ok()?, rest))
 }
 
 /// A number up to `max`.
@@ -74,6 +88,17 @@ pub(crate) fn print_range(low: u64, high: u64, separator: char, out: &mut String
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_ends_where_digits_end() {
+        assert_eq!(leading("5kb"), Some((5, "kb")));
+        assert_eq!(leading(" +0x1fg"), Some((31, "g")));
+        assert_eq!(leading("0x"), Some((0, "x")));
+        assert_eq!(leading("08"), Some((0, "8")));
+        assert_eq!(leading("010"), Some((8, "")));
+        assert_eq!(leading("-1"), None);
+        assert_eq!(leading("99999999999999999999"), None);
+    }
 
     #[test]
     fn numbers_are_read_as_by_strtoul() {

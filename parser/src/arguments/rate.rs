@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::Fault;
+use super::{Fault, float};
 use crate::syntax::Value;
 
 /// The units of a rate: seconds and the name that is printed, the longest first.
@@ -71,11 +71,12 @@ pub(crate) fn print_rate(count: u64, seconds: u32, out: &mut String) {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "the number is between 0 and 2^31"
+    reason = "the number is between 0 and 2^31; what is none counts as 0"
 )]
 pub(crate) fn probability(text: &str) -> Result<Value<'static>, Fault> {
-    let number: Option<f64> = text.parse().ok().filter(|number| (0.0..=1.0).contains(number));
-    let number = number.ok_or_else(|| {
+    let whole = float::leading(text).filter(|(_, rest)| rest.is_empty());
+    let fits = |number: &f64| number.is_nan() || (0.0..=1.0).contains(number);
+    let number = whole.map(|(number, _)| number).filter(fits).ok_or_else(|| {
         Fault::expected("invalid-probability", "a probability from 0.0 to 1.0", text)
     })?;
     Ok(Value::Probability((number * ONE).round() as u32))

@@ -43,7 +43,10 @@ fn argument_text(argument: Argument, bits: u64, family: Family) -> Option<String
         Argument::Keyword(table) | Argument::ExactKeyword(table) => {
             table[pick(table.len())][0].to_owned()
         }
-        Argument::Bits(table) | Argument::ExactBits(table) | Argument::ShortBits(table) => {
+        Argument::Bits(table)
+        | Argument::ExactBits(table)
+        | Argument::LooseBits(table)
+        | Argument::ShortBits(table) => {
             format!(
                 "{},{}",
                 table[pick(table.len())].0,

@@ -188,7 +188,10 @@ fn argument(extension: &str, option: &OptionDecl, family: Family) -> String {
         Argument::Keyword(rows) | Argument::ExactKeyword(rows) => {
             rows.first().and_then(|row| row.first()).copied().unwrap_or_default().to_owned()
         }
-        Argument::Bits(names) | Argument::ExactBits(names) | Argument::ShortBits(names) => {
+        Argument::Bits(names)
+        | Argument::ExactBits(names)
+        | Argument::LooseBits(names)
+        | Argument::ShortBits(names) => {
             let known = names.iter().find(|(name, _)| !matches!(*name, "UNSPEC" | "UNICAST"));
             known.or(names.first()).map_or("", |(name, _)| name).to_owned()
         }

@@ -65,7 +65,7 @@ pub(super) fn rule_of<'a>(
     let context = RuleContext {
         table: around.table,
         family: around.family,
-        backend: if legacy { Some(Backend::Legacy) } else { around.backend },
+        backend: around.backend.or(legacy.then_some(Backend::Legacy)),
         placement: Placement::Append,
         span: row.piece.span(),
         line,

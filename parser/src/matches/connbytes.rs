@@ -55,6 +55,7 @@ static AMOUNT: Custom = Custom {
 fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let text = words.first().map_or("", |word| word.text.as_ref());
     match text.split_once(':') {
+        None if text.is_empty() => Ok(Value::Range(0, u64::MAX)),
         None => number::number(text, u64::MAX).map(|from| Value::Range(from, u64::MAX)),
         Some(_) => number::range(text, ':', u64::MAX),
     }
@@ -64,7 +65,8 @@ fn print(value: &Value<'_>, out: &mut String) {
     let Value::Range(from, to) = value else { return };
     out.push(' ');
     number::print(*from, out);
-    if *to != u64::MAX {
+    // iptables-save takes an end of 0 for none.
+    if *to != u64::MAX && *to != 0 {
         out.push(':');
         number::print(*to, out);
     }

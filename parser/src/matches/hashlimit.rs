@@ -32,7 +32,7 @@ const OPTIONS: &[OptionDecl] = &[
         .aliases(&[Alias::new("hashlimit")]),
     OptionDecl::new("hashlimit-above", Argument::Custom(&AMOUNT)).negatable(),
     OptionDecl::new("hashlimit-burst", Argument::Custom(&BURST)),
-    OptionDecl::new("hashlimit-mode", Argument::ExactBits(MODES)),
+    OptionDecl::new("hashlimit-mode", Argument::LooseBits(MODES)).omitted(&Value::Bits(0)),
     OptionDecl::new("hashlimit-name", Argument::Cut(254)),
     OptionDecl::new("hashlimit-htable-size", Argument::Number(u32::MAX as u64)).omitted(NONE),
     OptionDecl::new("hashlimit-htable-max", Argument::Number(u32::MAX as u64)).omitted(NONE),
@@ -110,15 +110,12 @@ fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     }
 }
 
-/// A number with an optional unit.
+/// A number and what follows it: `k` and `m` multiply, anything else means nothing.
 fn burst<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let text = words.first().map_or("", |word| word.text.as_ref());
-    let digits = text.find(['k', 'm', 'b']).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
-    number::parse(number)
-        .filter(|&number| number > 0 && (!unit.is_empty() || number <= MOST))
-        .and_then(|number| number.checked_mul(factor(unit.bytes().next())))
-        .map(Value::Number)
+    number::leading(text)
+        .filter(|(number, rest)| *number > 0 && (!rest.is_empty() || *number <= MOST))
+        .map(|(number, rest)| Value::Number(number.wrapping_mul(factor(rest.bytes().next()))))
         .ok_or_else(|| {
             Fault::expected("invalid-number", &format!("a burst from 1 to {MOST}"), text)
         })
@@ -208,11 +205,11 @@ fn complete(completion: &mut Completion<'_, '_>) {
             (seconds * 1_000, hidden)
         }
         Some(Value::Number(cost)) => {
-            let hidden = of_bytes(completion, cost, burst);
+            let times = of_bytes(completion, cost, burst);
             if rate_match {
                 completion.fill("hashlimit-rate-interval", Value::Number(1));
             }
-            (hidden, hidden)
+            times
         }
         _ => return,
     };
@@ -221,25 +218,31 @@ fn complete(completion: &mut Completion<'_, '_>) {
     finish(completion, rate_match);
 }
 
-/// A rate of bytes and its burst; returns how long entries live.
-fn of_bytes(completion: &mut Completion<'_, '_>, cost: u64, burst: Option<u64>) -> u64 {
+/// A rate of bytes and its burst; returns how long entries live, and what is not printed of that.
+fn of_bytes(completion: &mut Completion<'_, '_>, cost: u64, burst: Option<u64>) -> (u64, u64) {
     let bytes = bytes_of(cost);
     let text = in_units(bytes, |rounded| cost_of(rounded) == cost);
     set_rate(completion, Value::Text(format!("{text}/s").into()));
-    let Some(burst) = burst else { return 15_000 };
+    let Some(burst) = burst else { return (15_000, 15_000) };
     if burst < bytes || bytes == 0 {
         let message = format!("a burst of bytes can't be below the {bytes} of one second");
         let span = completion.span_of("hashlimit-burst");
         completion.refuse("invalid-number", message, span);
-        return 60_000;
+        return (60_000, 60_000);
     }
-    let text = in_units(bytes.saturating_mul(burst.div_ceil(bytes)), |_| true);
+    // Of the burst 32 bits are divided.
+    let seconds = (burst & u64::from(u32::MAX)) / bytes + u64::from(!burst.is_multiple_of(bytes));
+    if seconds == 0 {
+        completion.remove("hashlimit-burst");
+        return (60_000, 15_000);
+    }
+    let text = in_units(bytes.saturating_mul(seconds), |_| true);
     for option in completion.options.iter_mut() {
         if option.option.name == "hashlimit-burst" {
             option.value = Value::Text(text.clone().into());
         }
     }
-    60_000
+    (60_000, 60_000)
 }
 
 /// `! --hashlimit-upto` is `--hashlimit-above` and the reverse.

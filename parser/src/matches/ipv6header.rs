@@ -6,17 +6,25 @@
 //! | `--soft` | `Flag` |
 
 use crate::arguments::Argument;
-use crate::extension::{Extension, OptionDecl, Requirement};
-use crate::syntax::Family;
+use crate::extension::{Completion, Extension, OptionDecl, Requirement};
+use crate::syntax::{Family, Value};
 
 pub(super) static EXTENSION: Extension = Extension::of_match("ipv6header", OPTIONS)
     .family(Family::Ipv6)
-    .requires(&[Requirement::OneOf(&["header"])]);
+    .requires(&[Requirement::OneOf(&["header"])])
+    .complete(refuse_none);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("header", Argument::ExactBits(HEADERS)).negatable(),
+    OptionDecl::new("header", Argument::LooseBits(HEADERS)).negatable(),
     OptionDecl::flag("soft"),
 ];
+
+fn refuse_none(completion: &mut Completion<'_, '_>) {
+    if completion.value("header") == Some(&Value::Bits(0)) {
+        let span = completion.span_of("header");
+        completion.refuse("invalid-text", "`--header` names no header", span);
+    }
+}
 
 /// The headers; the bits are those of the kernel (ip6t_ipv6header.h).
 pub const HEADERS: &[(&str, u32)] = &[

@@ -2,7 +2,7 @@
 //!
 //! | option | value |
 //! |---|---|
-//! | `[!] --pkt-type` | `Text`: `unicast`, `broadcast` or `multicast` |
+//! | `[!] --pkt-type` | `Text`: `unicast`, `broadcast`, `multicast` or `otherhost` |
 
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
@@ -12,4 +12,5 @@ pub(super) static EXTENSION: Extension =
 
 const OPTIONS: &[OptionDecl] = &[OptionDecl::new("pkt-type", Argument::Keyword(TYPES)).negatable()];
 
-const TYPES: &[&[&str]] = &[&["unicast", "host"], &["broadcast", "bcast"], &["multicast", "mcast"]];
+const TYPES: &[&[&str]] =
+    &[&["unicast", "host"], &["broadcast", "bcast"], &["multicast", "mcast"], &["otherhost"]];

@@ -25,7 +25,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("strict"),
     OptionDecl::new("reqid", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::new("spi", Argument::Hex(u32::MAX as u64)).negatable(),
-    OptionDecl::new("proto", Argument::Keyword(PROTOCOLS)).negatable(),
+    OptionDecl::new("proto", Argument::ExactKeyword(PROTOCOLS)).negatable(),
     OptionDecl::new("mode", Argument::ExactKeyword(&[&["transport"], &["tunnel"]])).negatable(),
     OptionDecl::new("tunnel-dst", Argument::Address).negatable(),
     OptionDecl::new("tunnel-src", Argument::Address).negatable(),

@@ -10,7 +10,7 @@
 
 use std::fmt::Write as _;
 
-use crate::arguments::{Argument, Custom, Fault, number};
+use crate::arguments::{Argument, Custom, Fault, float, number};
 use crate::extension::{Alias, Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::{OptionUse, Value};
 
@@ -105,18 +105,11 @@ const UNITS: &[(&str, f64)] = &[
 ];
 
 /// Bytes a second, of 32 bits.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the number is within 32 bits"
-)]
 fn bytes(text: &str) -> Option<u64> {
-    let unit = text.find(|char: char| char.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(unit)?;
+    let (bits, unit) = float::leading(text)?;
     let known = UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit));
     let scale = if unit.is_empty() { 1.0 } else { known?.1 };
-    let bytes = number.parse::<f64>().ok()? * scale / 8.0;
-    (0.0..=f64::from(u32::MAX)).contains(&bytes).then_some(bytes as u64)
+    Some(float::cut(bits * scale / 8.0))
 }
 
 /// Puts the options in the order that they are printed in: the comparison before what it is with,

@@ -16,7 +16,7 @@ pub(super) static EXTENSION: Extension = Extension::of_match("statistic", OPTION
     .complete(check_mode);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("mode", Argument::Keyword(&[&["random"], &["nth"]])),
+    OptionDecl::new("mode", Argument::ExactKeyword(&[&["random"], &["nth"]])),
     OptionDecl::new("probability", Argument::Probability).negatable(),
     OptionDecl::new("every", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::new("packet", Argument::Number(u32::MAX as u64)),

@@ -3,8 +3,8 @@
 //! | option | value |
 //! |---|---|
 //! | `--timestart, --timestop` | `Text` `HH:MM:SS`; both or none |
-//! | `[!] --monthdays` | `Bits`: bit n is day n; never negated |
-//! | `[!] --weekdays` | `Bits`: bit 1 is Monday, bit 7 Sunday; never negated |
+//! | `[!] --monthdays` | `Bits`: bit n is day n, bit 0 means nothing; never negated |
+//! | `[!] --weekdays` | `Bits`: bit 1 is Monday, bit 7 Sunday, bit 0 means nothing; never negated |
 //! | `--datestart, --datestop` | `Text` `YYYY-MM-DDTHH:MM:SS`; the second is always there |
 //! | `--kerneltz, --contiguous` | `Flag` |
 
@@ -102,7 +102,7 @@ fn complement(completion: &mut Completion<'_, '_>, name: &str, all: u32) {
         if let Value::Bits(days) = &mut option.value
             && option.negated
         {
-            *days = !*days & all;
+            *days ^= all;
             option.negated = false;
         }
     }
@@ -115,11 +115,21 @@ fn text<'w>(words: &'w [Word<'_>]) -> &'w str {
     words.first().map_or("", |word| word.text.as_ref())
 }
 
-/// The number that a text begins with, up to a highest, and the rest; nothing at all counts as 0.
-fn leading(text: &str, high: u32) -> Option<(u32, &str)> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, rest) = text.split_at_checked(digits)?;
-    let number = if number.is_empty() { 0 } else { number.parse().ok()? };
+/// The number that a text begins with, up to a highest, and the rest, as strtoul(3) with base 10
+/// reads it into 32 bits; nothing at all counts as 0.
+fn leading(text: &str, high: u64) -> Option<(u64, &str)> {
+    let signed = text.trim_start_matches(number::BLANKS);
+    let unsigned = signed.strip_prefix(['+', '-']).unwrap_or(signed);
+    let digits = unsigned.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, rest) = unsigned.split_at_checked(digits)?;
+    if digits.is_empty() {
+        return Some((0, text));
+    }
+    let number = digits.parse().map_or(u64::MAX, |number: u64| match signed.starts_with('-') {
+        true => number.wrapping_neg(),
+        false => number,
+    });
+    let number = number & u64::from(u32::MAX);
     (number <= high).then_some((number, rest))
 }
 
@@ -164,7 +174,7 @@ fn date_form(text: &str) -> Option<String> {
 }
 
 /// A day of the calendar; day 0 and month 0 are those before the first.
-fn civil(year: u32, month: u32, day: u32) -> Option<(u32, u32, u32)> {
+fn civil(year: u64, month: u64, day: u64) -> Option<(u64, u64, u64)> {
     let (mut year, mut month) = if month == 0 { (year - 1, 12) } else { (year, month) };
     let mut day = day;
     if day == 0 {
@@ -179,7 +189,7 @@ fn civil(year: u32, month: u32, day: u32) -> Option<(u32, u32, u32)> {
     (year >= 1970).then_some((year, month, day))
 }
 
-fn length_of(year: u32, month: u32) -> u32 {
+fn length_of(year: u64, month: u64) -> u64 {
     match month {
         2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => {
             29
@@ -199,8 +209,8 @@ fn date<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
 
 /// The items of a list, each cut to so many bytes; a comma at its end is nothing.
 fn items(text: &str, most: usize) -> impl Iterator<Item = &str> {
-    let text = text.strip_suffix(',').unwrap_or(text);
     let none = text.is_empty();
+    let text = text.strip_suffix(',').unwrap_or(text);
     text.split(',')
         .filter(move |_| !none)
         .map(move |item| item.get(..item.floor_char_boundary(most)).unwrap_or(item))
@@ -210,14 +220,25 @@ fn items(text: &str, most: usize) -> impl Iterator<Item = &str> {
 fn monthdays<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let mut days = 0;
     for item in items(text(words), 2) {
-        let day = if item.is_empty() { Some(0) } else { number::parse(item) };
+        // Two bytes of a negative number say no day but 0.
+        let day = match item {
+            "" | "-0" => Some(0),
+            _ => number::parse(item),
+        };
         let Some(day) = day.filter(|day| *day <= 31) else {
             let expected = "days of the month from 1 to 31";
             return Err(Fault::expected("invalid-time", expected, text(words)));
         };
         days |= 1 << day;
     }
-    Ok(Value::Bits(days & !1))
+    Ok(Value::Bits(days))
+}
+
+/// A number below zero, as strtoul(3) reads it.
+fn negative(item: &str) -> Option<u64> {
+    let digits = item.trim_start_matches(number::BLANKS).strip_prefix('-')?;
+    let number = number::parse(digits).filter(|_| digits.starts_with(|c: char| c.is_ascii_digit()));
+    number.map(u64::wrapping_neg)
 }
 
 /// Days by number or name, of which three letters are read and two count.
@@ -228,12 +249,12 @@ fn weekdays<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
             let short = |name: &&str| item.len() >= 2 && name.get(..2) == item.get(..2);
             DAYS.iter().position(short).and_then(|index| u64::try_from(index + 1).ok())
         };
-        match number::parse(item).filter(|day| *day > 0).or_else(named) {
+        match number::parse(item).or_else(|| negative(item)).filter(|day| *day > 0).or_else(named) {
             Some(day) => days |= 1 << (day & 31) & 0xff,
             None => return Err(names::unknown(item, DAYS.into_iter())),
         }
     }
-    Ok(Value::Bits(days & !1))
+    Ok(Value::Bits(days))
 }
 
 fn print_text(value: &Value<'_>, out: &mut String) {
@@ -245,7 +266,7 @@ fn print_text(value: &Value<'_>, out: &mut String) {
 
 fn print_monthdays(value: &Value<'_>, out: &mut String) {
     let Value::Bits(days) = value else { return };
-    if *days == 0 {
+    if days & !1 == 0 {
         out.push(' ');
     }
     let mut separator = ' ';
@@ -258,7 +279,7 @@ fn print_monthdays(value: &Value<'_>, out: &mut String) {
 
 fn print_weekdays(value: &Value<'_>, out: &mut String) {
     let Value::Bits(days) = value else { return };
-    if *days == 0 {
+    if days & !1 == 0 {
         out.push(' ');
     }
     let mut separator = ' ';

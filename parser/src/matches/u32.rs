@@ -65,7 +65,12 @@ fn location_form(location: &str, out: &mut String) -> Option<()> {
     loop {
         let digits = rest.find(|char: char| !char.is_ascii_alphanumeric()).unwrap_or(rest.len());
         let (number, behind) = rest.split_at_checked(digits)?;
-        let _ = write!(out, "{:#x}", number_of(number)?);
+        let number = number_of(number)?;
+        // The kernel shifts by less than a word only (`u32_mt_checkentry`).
+        if number > 31 && (out.ends_with("<<") || out.ends_with(">>")) {
+            return None;
+        }
+        let _ = write!(out, "{number:#x}");
         rest = behind.trim_start();
         let operator = ["&", "@", "<<", ">>"].into_iter().find(|known| rest.starts_with(known));
         let Some(operator) = operator else { break };

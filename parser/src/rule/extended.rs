@@ -117,6 +117,11 @@ impl<'a> Reader<'_, 'a> {
         only.is_none_or(|only| self.context.family.is_none_or(|family| family == only))
     }
 
+    /// Whether a use is one of an extension.
+    fn is_of(&self, number: usize, extension: &Extension) -> bool {
+        self.scratch.uses.get(number).is_some_and(|used| std::ptr::eq(used.extension, extension))
+    }
+
     /// The one option that begins like this.
     fn look_up_abbreviated(&self, text: &str, name: &str) -> Found {
         let mut found = Found::Nothing;
@@ -143,10 +148,13 @@ impl<'a> Reader<'_, 'a> {
                     Found::Nothing => {
                         (found, found_name) = (Found::Extended(number, index, argument), spelling);
                     }
-                    // The same extension twice, or two names of one option.
-                    Found::Extended(_, other, _)
-                        if found_name == spelling
-                            || other == index && !reads_otherwise(pending.extension, index) => {}
+                    // The same extension twice, or two names of one option; options of two
+                    // extensions differ though they have one name.
+                    Found::Extended(first, other, _)
+                        if self.is_of(first, pending.extension)
+                            && (found_name == spelling
+                                || other == index
+                                    && !reads_otherwise(pending.extension, index)) => {}
                     _ => return Found::Ambiguous(found_name, spelling),
                 }
             }

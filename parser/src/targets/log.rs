@@ -24,16 +24,14 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("log-macdecode"),
 ];
 
-/// The levels of syslog(3) by name.
+/// The levels of syslog(3) by the names that iptables knows, in exactly this case.
 const LEVELS: &[(&str, u64)] = &[
     ("emerg", 0),
     ("panic", 0),
     ("alert", 1),
     ("crit", 2),
-    ("err", 3),
     ("error", 3),
     ("warning", 4),
-    ("warn", 4),
     ("notice", 5),
     ("info", 6),
     ("debug", 7),
@@ -54,7 +52,7 @@ fn level<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     }
     LEVELS
         .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(text))
+        .find(|(name, _)| *name == text)
         .map(|(_, level)| Value::Number(*level))
         .ok_or_else(|| names::unknown(text, LEVELS.iter().map(|(name, _)| *name)))
 }

@@ -25,6 +25,7 @@ const OPTIONS: &[OptionDecl] = &[
 
 /// `--nflog-range` never worked, and iptables-nft forgets it with a warning.
 fn forget_range(completion: &mut Completion<'_, '_>) {
+    completion.refuse_empty("nflog-prefix");
     if completion.context.backend == Some(Backend::Legacy) {
         // xt_NFLOG.h has room for 63 bytes, the expression of nftables for 127.
         completion.shorten("nflog-prefix", 63);

@@ -6,7 +6,7 @@
 
 use std::fmt::Write as _;
 
-use crate::arguments::{Argument, Context, Custom, Fault};
+use crate::arguments::{Argument, Context, Custom, Fault, float};
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::Value;
 use crate::words::Word;
@@ -44,24 +44,15 @@ fn parse<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
 }
 
 /// A number with a unit, microseconds where it has none.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the number is within 32 bits"
-)]
 fn microseconds(text: &str) -> Option<u64> {
-    let unit = text.find(|char: char| char.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at_checked(unit)?;
+    let (number, unit) = float::leading(text)?;
     let scale = match unit.to_ascii_lowercase().as_str() {
         "s" | "sec" | "secs" => SECOND,
         "ms" | "msec" | "msecs" => SECOND / 1_000.0,
         "us" | "usec" | "usecs" | "" => 1.0,
         _ => return None,
     };
-    let time = number.trim_start().parse::<f64>().ok()? * scale;
-    // As the processor cuts it to 32 bits.
-    let whole = if time.abs() < 9e18 { time as i64 } else { 0 };
-    time.is_finite().then_some(whole as u64 & 0xffff_ffff)
+    Some(float::cut(number * scale))
 }
 
 fn print(value: &Value<'_>, out: &mut String) {
@@ -103,8 +94,9 @@ fn quantize(completion: &mut Completion<'_, '_>) {
     }
 }
 
-/// The time over which a weight of 2 to this power averages.
+/// The time over which a weight of 2 to this power averages; the power is one of a signed number
+/// of 32 bits.
 fn weighed(interval: u64, log: u32) -> f64 {
-    let weight = 1.0 - 1.0 / f64::from(1_u32 << log);
+    let weight = 1.0 - 1.0 / f64::from(1_i32 << log);
     interval as f64 / -weight.ln()
 }

@@ -1,11 +1,17 @@
 //! Random arguments of options, right and slightly wrong.
 
+use std::sync::OnceLock;
+
 use fastrand::Rng;
 use nattrace_parser::extension::{Argument, Extension, OptionDecl};
 use nattrace_parser::syntax::Family;
 
-/// One argument in so many is broken on purpose.
-const BROKEN: usize = 15;
+/// One argument in so many is broken on purpose, unless `NATTRACE_JUDGE_BROKEN` says another number.
+fn broken() -> usize {
+    static ODDS: OnceLock<usize> = OnceLock::new();
+    let given = || std::env::var("NATTRACE_JUDGE_BROKEN").ok()?.parse().ok();
+    *ODDS.get_or_init(|| given().filter(|odds| *odds > 0).unwrap_or(15))
+}
 
 /// What no option takes, or only some do.
 const ODD: &[&str] = &[
@@ -48,7 +54,7 @@ pub(crate) fn argument(
     rng: &mut Rng,
 ) -> Vec<String> {
     let count = argument.words();
-    if count > 0 && rng.usize(..BROKEN) == 0 {
+    if count > 0 && rng.usize(..broken()) == 0 {
         return (0..count).map(|_| pick(ODD, rng).to_owned()).collect();
     }
     // Labels are known to the whole kernel with the kind of their timer, estimators with their times.
@@ -88,7 +94,10 @@ pub(crate) fn argument(
             let row = rows[rng.usize(..rows.len())];
             cased(row[rng.usize(..row.len())], rng)
         }
-        Argument::Bits(table) | Argument::ExactBits(table) | Argument::ShortBits(table) => {
+        Argument::Bits(table)
+        | Argument::ExactBits(table)
+        | Argument::LooseBits(table)
+        | Argument::ShortBits(table) => {
             let items: Vec<String> = (0..1 + rng.usize(..3))
                 .map(|_| cased(table[rng.usize(..table.len())].0, rng))
                 .collect();
@@ -144,7 +153,7 @@ pub(crate) fn argument(
         Argument::TcpFlags => {
             let flags = |rng: &mut Rng| {
                 let names = ["FIN", "SYN", "RST", "PSH", "ACK", "URG", "ALL", "NONE", "syn", "X"];
-                let most = if rng.usize(..BROKEN) == 0 { 10 } else { 9 };
+                let most = if rng.usize(..broken()) == 0 { 10 } else { 9 };
                 let items: Vec<&str> =
                     (0..1 + rng.usize(..3)).map(|_| pick(&names[..most], rng)).collect();
                 items.join(",")
@@ -165,12 +174,17 @@ pub(crate) fn argument(
         Argument::Custom(custom) => {
             let sample = pick(custom.samples, rng);
             if count == 2 {
-                return sample.split(' ').map(str::to_owned).collect();
+                let mut words: Vec<String> = sample.split(' ').map(str::to_owned).collect();
+                let at = rng.usize(..words.len());
+                if rng.usize(..broken()) == 0 {
+                    words[at] = quoted(&mutated(&words[at], rng));
+                }
+                return words;
             }
             if count == 0 {
                 return Vec::new();
             }
-            match rng.usize(..BROKEN) {
+            match rng.usize(..broken()) {
                 // What the kernel says of a broken program, only the kernel knows.
                 0 if option.name != "bytecode" => quoted(&mutated(sample, rng)),
                 _ => quoted(sample),
@@ -290,7 +304,7 @@ fn host(family: Family, rng: &mut Rng) -> String {
 
 /// An address with or without a mask.
 pub(crate) fn address(family: Family, rng: &mut Rng) -> String {
-    let bad = if rng.usize(..BROKEN) == 0 { 0 } else { 5 };
+    let bad = if rng.usize(..broken()) == 0 { 0 } else { 5 };
     match family {
         Family::Ipv4 => {
             let all = [

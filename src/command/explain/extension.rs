@@ -177,7 +177,10 @@ fn argument(argument: Argument) -> String {
         Argument::Keyword(rows) | Argument::ExactKeyword(rows) => {
             words(&mut rows.iter().filter_map(|row| row.first()).copied())
         }
-        Argument::Bits(names) | Argument::ExactBits(names) | Argument::ShortBits(names) => {
+        Argument::Bits(names)
+        | Argument::ExactBits(names)
+        | Argument::LooseBits(names)
+        | Argument::ShortBits(names) => {
             let known = words(&mut names.iter().map(|(name, _)| *name));
             format!("{known},...")
         }

@@ -240,7 +240,13 @@ impl<'a> Extra<'a> {
         }
         if cursor.eat("level") {
             let level = cursor.next()?;
-            self.set(Setting::new("log-level", level.text, level.span()));
+            // The names that iptables lists are not all names that it takes.
+            let name = match level.text {
+                "err" => "error",
+                "warn" => "warning",
+                name => name,
+            };
+            self.set(Setting::new("log-level", name, level.span()));
         }
         while let Some(word) = cursor.peek()
             && let Some((.., option)) = LOG_FLAGS.iter().find(|(_, name, _)| *name == word.text)
