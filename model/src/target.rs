@@ -1,6 +1,7 @@
 //! What a rule does with a packet that it matches.
 
 mod native;
+mod prefix;
 
 use std::net::IpAddr;
 
@@ -11,6 +12,7 @@ use crate::graph::LinkKind;
 use crate::ruleset::ChainId;
 
 pub use native::{Action, MapEntry, TargetMap};
+pub use prefix::PrefixTranslation;
 
 /// How `REJECT` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +52,31 @@ pub enum ConnmarkAction {
         /// The mask of the connection mark.
         ctmask: u32,
     },
+}
+
+/// How far `CONNMARK` moves the bits of a mark, those of the connection after `--set-xmark`
+/// (`connmark_tg_shift`, kernel-facts G14).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum MarkShift {
+    /// Not at all.
+    #[default]
+    None,
+    /// `--left-shift-mark`, by less than 32 bits.
+    Left(u32),
+    /// `--right-shift-mark`, by less than 32 bits.
+    Right(u32),
+}
+
+impl MarkShift {
+    /// The mark afterwards.
+    #[must_use]
+    pub fn apply(self, mark: u32) -> u32 {
+        match self {
+            Self::None => mark,
+            Self::Left(bits) => mark.checked_shl(bits).unwrap_or(0),
+            Self::Right(bits) => mark.checked_shr(bits).unwrap_or(0),
+        }
+    }
 }
 
 /// How TTL or hop limit is changed.
@@ -100,7 +127,7 @@ pub enum Target {
         mask: u32,
     },
     /// Connection mark and packet mark.
-    Connmark(ConnmarkAction),
+    Connmark(ConnmarkAction, MarkShift),
     /// `CT --notrack` and `NOTRACK`: the packet gets no connection.
     Notrack,
     /// `CT` with a zone; replies are looked up in their own zone (kernel-facts F13).
@@ -117,6 +144,10 @@ pub enum Target {
     Redirect(Option<(u16, u16)>, NatOptions),
     /// The network part of an address is exchanged.
     Netmap(Prefix),
+    /// The prefix of the source is exchanged, connection or not.
+    Snpt(Box<PrefixTranslation>),
+    /// The prefix of the destination is exchanged, connection or not.
+    Dnpt(Box<PrefixTranslation>),
     /// Handed to a local socket without a change of the destination.
     Tproxy {
         /// The port; 0 keeps the packet's own.

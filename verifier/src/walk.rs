@@ -194,6 +194,9 @@ impl<F: Clone + Eq + Hash> Found<F> {
 
 /// What the simulator says, in terms of any packet of the region.
 fn fate(region: &Region, answer: &Answer) -> Fate {
+    if let Some(why) = region.unfollowed {
+        return (Vec::new(), Some(why.to_owned()));
+    }
     let mut ways: Vec<Way> = Vec::new();
     let answers = answer.branches.iter().map(|branch| &branch.answer);
     let single = answer.branches.is_empty().then_some(answer);

@@ -52,6 +52,8 @@ fn of_target(target: &Target) -> Option<Placement> {
         Target::Snat(..) => ("target `SNAT`", hooks([Hook::Input, Hook::Postrouting])),
         Target::Masquerade(..) => ("target `MASQUERADE`", hooks([Hook::Postrouting])),
         Target::Reject(_) => ("target `REJECT`", hooks([Hook::Input, Hook::Forward, Hook::Output])),
+        Target::Snpt(_) => ("target `SNPT`", hooks([Hook::Input, Hook::Postrouting])),
+        Target::Dnpt(_) => ("target `DNPT`", hooks([Hook::Prerouting, Hook::Output])),
         Target::Tproxy { .. } => ("target `TPROXY`", hooks([Hook::Prerouting])),
         _ => return None,
     };

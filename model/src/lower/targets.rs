@@ -1,6 +1,6 @@
 //! What targets do, extension by extension (iptables-extensions(8)).
 //!
-//! Not modelled: `CLUSTERIP`, `DNPT`, `HMARK`, `SNPT`, `SYNPROXY`, what is no part of iptables, and
+//! Not modelled: `CLUSTERIP`, `HMARK`, `SYNPROXY`, what is no part of iptables, and
 //! of targets that are modelled `SET --map-set` and the zones of `CT` that are for one direction only
 //! or come from the mark.
 
@@ -30,6 +30,8 @@ pub(super) fn lower_target(given: &ExtensionUse<'_>) -> Target {
         "MASQUERADE" => nat::masquerade(given),
         "REDIRECT" => nat::redirect(given),
         "NETMAP" => nat::netmap(given),
+        "SNPT" => nat::prefixes(given).map(Target::Snpt),
+        "DNPT" => nat::prefixes(given).map(Target::Dnpt),
         "TPROXY" => nat::tproxy(given),
         "NFQUEUE" => Some(Target::Queue { bypass: given.option("queue-bypass").is_some() }),
         "QUEUE" => Some(Target::Queue { bypass: false }),

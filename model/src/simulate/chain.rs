@@ -8,7 +8,7 @@ use crate::condition::Undecided;
 use crate::hook::Hook;
 use crate::packet::Packet;
 use crate::ruleset::{Chain, ChainId, RuleId};
-use crate::simulate::connection::Tracking;
+use crate::simulate::connection::{Manip, Tracking};
 use crate::simulate::hidden::{Position, is_hidden};
 use crate::simulate::matching::{Ternary, View};
 use crate::simulate::native::effect_of_sequence;
@@ -258,8 +258,16 @@ impl Trip<'_, '_, '_> {
                 self.packet.mark = (self.packet.mark & !mask) ^ value;
                 Next::Rule
             }
-            Target::Connmark(action) => {
-                self.connmark(*action);
+            Target::Connmark(action, shift) => {
+                self.connmark(*action, *shift);
+                Next::Rule
+            }
+            Target::Snpt(prefixes) => {
+                self.exchange_prefix(Manip::Source, prefixes)?;
+                Next::Rule
+            }
+            Target::Dnpt(prefixes) => {
+                self.exchange_prefix(Manip::Destination, prefixes)?;
                 Next::Rule
             }
             Target::Notrack => {
@@ -327,7 +335,9 @@ fn rewrites_packet(target: &Target) -> bool {
     matches!(
         target,
         Target::Mark { .. }
-            | Target::Connmark(_)
+            | Target::Connmark(..)
+            | Target::Snpt(_)
+            | Target::Dnpt(_)
             | Target::Ttl(_)
             | Target::Tos { .. }
             | Target::Tproxy { .. }
@@ -374,7 +384,7 @@ pub(crate) fn effect_of(target: &Target) -> Effect {
         Target::Reject(_) => Effect::Reject,
         Target::Log => Effect::Log,
         Target::Mark { .. } => Effect::Mark,
-        Target::Connmark(_) => Effect::Connmark,
+        Target::Connmark(..) => Effect::Connmark,
         Target::Notrack => Effect::Notrack,
         Target::Zone(_) | Target::ConntrackOptions => Effect::Other("ct".into()),
         Target::Snat(..) => Effect::Snat,
@@ -382,6 +392,8 @@ pub(crate) fn effect_of(target: &Target) -> Effect {
         Target::Masquerade(..) => Effect::Masquerade,
         Target::Redirect(..) => Effect::Redirect,
         Target::Netmap(_) => Effect::Netmap,
+        Target::Snpt(_) => Effect::Other("snpt".into()),
+        Target::Dnpt(_) => Effect::Other("dnpt".into()),
         Target::Tproxy { .. } => Effect::Other("tproxy".into()),
         Target::Queue { .. } => Effect::Queue,
         Target::Set { .. } => Effect::Other("set".into()),

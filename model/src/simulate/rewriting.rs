@@ -9,7 +9,7 @@ use crate::simulate::connection::{Manip, Tracking, Tuple};
 use crate::simulate::nat::{self, Mapping, PortSpec};
 use crate::simulate::trip::{Stop, Trip};
 use crate::simulate::witness::{Mapped, MappedEnd};
-use crate::target::{ConnmarkAction, NatOptions, Target, TtlAction};
+use crate::target::{ConnmarkAction, MarkShift, NatOptions, PrefixTranslation, Target, TtlAction};
 
 impl TtlAction {
     /// The TTL or hop limit afterwards.
@@ -25,21 +25,45 @@ impl TtlAction {
 
 impl Trip<'_, '_, '_> {
     // kernel-facts G14
-    pub(crate) fn connmark(&mut self, action: ConnmarkAction) {
+    pub(crate) fn connmark(&mut self, action: ConnmarkAction, shift: MarkShift) {
         let packet_mark = self.packet.mark;
         let Some(connection) = self.connection_mut() else { return };
         match action {
             ConnmarkAction::Set { value, mask } => {
-                connection.mark = (connection.mark & !mask) ^ value;
+                connection.mark = shift.apply((connection.mark & !mask) ^ value);
             }
             ConnmarkAction::Save { nfmask, ctmask } => {
-                connection.mark = (connection.mark & !ctmask) ^ (packet_mark & nfmask);
+                connection.mark = (connection.mark & !ctmask) ^ shift.apply(packet_mark & nfmask);
             }
             ConnmarkAction::Restore { nfmask, ctmask } => {
-                let restored = (packet_mark & !nfmask) ^ (connection.mark & ctmask);
+                let saved = shift.apply(connection.mark & ctmask);
+                let restored = (packet_mark & !nfmask) ^ saved;
                 self.packet.mark = restored;
             }
         }
+    }
+
+    /// SNPT and DNPT: an address of the packet gets another prefix, whatever its connection is
+    /// (kernel-facts J7).
+    pub(crate) fn exchange_prefix(
+        &mut self,
+        end: Manip,
+        prefixes: &PrefixTranslation,
+    ) -> Result<(), Stop> {
+        if let Some(witness) = &mut self.run.oracle.witness {
+            witness.unfollowed("prefixes exchanged without state are followed packet by packet");
+        }
+        let address = match end {
+            Manip::Source => &mut self.packet.source,
+            Manip::Destination => &mut self.packet.destination,
+        };
+        let IpAddr::V6(own) = *address else { return Ok(()) };
+        match prefixes.apply(own) {
+            Some(exchanged) => *address = exchanged.into(),
+            // Dropped with an ICMPv6 error that nothing here tells of.
+            None => self.stop_here(Stop::Unknown)?,
+        }
+        Ok(())
     }
 
     /// Maps one end of the packet's connection as a NAT target says.

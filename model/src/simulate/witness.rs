@@ -53,6 +53,9 @@ pub trait Witness: Debug {
     /// A port was drawn in place of this one, of its class.
     fn drawn(&mut self, port: u16);
 
+    /// What becomes of the packet from here on holds for this very packet only.
+    fn unfollowed(&mut self, why: &'static str);
+
     /// A packet's port, or its header as a whole, chose who gets it here.
     fn received(&mut self, packet: &Packet);
 }

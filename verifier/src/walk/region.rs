@@ -138,6 +138,8 @@ pub(crate) struct Region {
     pub(crate) expected: Option<(ChainId, Rc<Fold>)>,
     /// Whether the function was restricted.
     pub(crate) touched: bool,
+    /// Why other packets of the region may end otherwise than the one, where they may.
+    pub(crate) unfollowed: Option<&'static str>,
 }
 
 impl fmt::Debug for Region {
@@ -175,6 +177,10 @@ impl Witness for Testimony {
         self.0.borrow_mut().draw(port);
     }
 
+    fn unfollowed(&mut self, why: &'static str) {
+        self.0.borrow_mut().unfollowed = Some(why);
+    }
+
     fn received(&mut self, packet: &Packet) {
         self.0.borrow_mut().receive(packet);
     }
@@ -190,6 +196,7 @@ impl Region {
             mapped: Vec::new(),
             expected: None,
             touched: false,
+            unfollowed: None,
         };
         region.host_decisions();
         region

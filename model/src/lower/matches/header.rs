@@ -146,6 +146,10 @@ pub(super) fn ecn(option: &OptionUse<'_>) -> Option<Condition> {
 
 /// `pkttype`.
 pub(super) fn link_delivery(option: &OptionUse<'_>) -> Option<Condition> {
+    // What is for another host never gets as far as a rule (`ip_rcv_core`).
+    if text(&option.value)? == "otherhost" {
+        return Some(Condition::Constant(option.negated));
+    }
     let delivery = match (option.option.name, text(&option.value)?) {
         ("pkt-type", "unicast" | "host") => LinkDelivery::Unicast,
         ("pkt-type", "broadcast") => LinkDelivery::Broadcast,

@@ -10,7 +10,7 @@ use super::operand::{has_connection, read};
 use super::rule::Draft;
 use crate::condition::value::{BitOperation, Selector};
 use crate::condition::{Condition, Sense};
-use crate::target::{ConnmarkAction, NatOptions, RejectWith, Target, TtlAction};
+use crate::target::{ConnmarkAction, MarkShift, NatOptions, RejectWith, Target, TtlAction};
 
 /// The family that a word names.
 fn family_of(word: &str) -> Option<Family> {
@@ -163,7 +163,7 @@ fn mark(draft: &mut Draft<'_>, value: &Expression) {
             draft.found.tracked = true;
             draft.ask(has_connection());
             let action = ConnmarkAction::Restore { nfmask: u32::MAX, ctmask: keep };
-            draft.act(Target::Connmark(action));
+            draft.act(Target::Connmark(action, MarkShift::None));
         }
         _ => draft.unsupported("meta mark"),
     }
@@ -172,22 +172,23 @@ fn mark(draft: &mut Draft<'_>, value: &Expression) {
 fn connection_mark(draft: &mut Draft<'_>, value: &Expression) {
     if let Some(value) = number(ValueKind::Mark, value) {
         let action = ConnmarkAction::Set { value: low(value), mask: u32::MAX };
-        return draft.act(Target::Connmark(action));
+        return draft.act(Target::Connmark(action, MarkShift::None));
     }
     if let Expression::Map(key, data) = value {
         return draft.map(key, data, Target::Unsupported("ct mark".into()), |_, value| {
             let value = low(number(ValueKind::Mark, value)?);
-            Some(Target::Connmark(ConnmarkAction::Set { value, mask: u32::MAX }))
+            Some(Target::Connmark(ConnmarkAction::Set { value, mask: u32::MAX }, MarkShift::None))
         });
     }
     match masked(draft, value) {
         Some((Selector::Mark, keep, 0)) => {
             let action = ConnmarkAction::Save { nfmask: keep, ctmask: u32::MAX };
-            draft.act(Target::Connmark(action));
+            draft.act(Target::Connmark(action, MarkShift::None));
         }
         Some((Selector::ConnectionMark, keep, turn)) => {
             draft.ask(has_connection());
-            draft.act(Target::Connmark(ConnmarkAction::Set { value: turn, mask: !keep }));
+            let action = ConnmarkAction::Set { value: turn, mask: !keep };
+            draft.act(Target::Connmark(action, MarkShift::None));
         }
         _ => draft.unsupported("ct mark"),
     }

@@ -6,7 +6,7 @@ use nattrace_parser::syntax::{AddressMask, ExtensionUse, NatRange, Value};
 
 use crate::address::Prefix;
 use crate::lower::value::{masked, number, range};
-use crate::target::{NatOptions, Target};
+use crate::target::{NatOptions, PrefixTranslation, Target};
 
 fn options(given: &ExtensionUse<'_>) -> NatOptions {
     let has = |name| given.option(name).is_some();
@@ -62,6 +62,16 @@ pub(super) fn netmap(given: &ExtensionUse<'_>) -> Option<Target> {
         Value::Address(network) => Some(Target::Netmap(Prefix::from(network))),
         _ => None,
     }
+}
+
+/// The prefixes of `SNPT` and `DNPT`.
+pub(super) fn prefixes(given: &ExtensionUse<'_>) -> Option<Box<PrefixTranslation>> {
+    let prefix = |name| match given.option(name).map(|option| &option.value) {
+        None => Some((0, 0)),
+        Some(Value::Address(AddressMask::V6(prefix, mask))) => Some((*prefix, mask.count_ones())),
+        Some(_) => None,
+    };
+    Some(Box::new(PrefixTranslation { from: prefix("src-pfx")?, to: prefix("dst-pfx")? }))
 }
 
 /// `TPROXY`.

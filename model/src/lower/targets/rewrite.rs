@@ -3,7 +3,7 @@
 use nattrace_parser::syntax::ExtensionUse;
 
 use crate::lower::value::{masked, number};
-use crate::target::{ConnmarkAction, Target, TtlAction};
+use crate::target::{ConnmarkAction, MarkShift, Target, TtlAction};
 
 /// `MARK`: every form is `--set-xmark` by now (kernel-facts G14).
 pub(super) fn mark(given: &ExtensionUse<'_>) -> Option<Target> {
@@ -11,14 +11,18 @@ pub(super) fn mark(given: &ExtensionUse<'_>) -> Option<Target> {
     Some(Target::Mark { value, mask })
 }
 
-/// `CONNMARK` (kernel-facts G14). Shifted marks are not modelled.
+/// `CONNMARK` (kernel-facts G14).
 pub(super) fn connmark(given: &ExtensionUse<'_>) -> Option<Target> {
-    if given.options.iter().any(|option| option.option.name.contains("shift")) {
-        return None;
-    }
+    let shift = |name| given.option(name).map(|option| number(&option.value));
+    let shift = match (shift("left-shift-mark"), shift("right-shift-mark")) {
+        (None, None) => MarkShift::None,
+        (Some(bits), None) => MarkShift::Left(bits?),
+        (None, Some(bits)) => MarkShift::Right(bits?),
+        (Some(_), Some(_)) => return None,
+    };
     if let Some(set) = given.option("set-xmark") {
         let (value, mask) = masked(&set.value, u32::MAX)?;
-        return Some(Target::Connmark(ConnmarkAction::Set { value, mask }));
+        return Some(Target::Connmark(ConnmarkAction::Set { value, mask }, shift));
     }
     let mask = |name| match given.option(name).or_else(|| given.option("mask")) {
         Some(option) => number(&option.value),
@@ -26,10 +30,10 @@ pub(super) fn connmark(given: &ExtensionUse<'_>) -> Option<Target> {
     };
     let (nfmask, ctmask) = (mask("nfmask")?, mask("ctmask")?);
     if given.option("save-mark").is_some() {
-        return Some(Target::Connmark(ConnmarkAction::Save { nfmask, ctmask }));
+        return Some(Target::Connmark(ConnmarkAction::Save { nfmask, ctmask }, shift));
     }
     given.option("restore-mark")?;
-    Some(Target::Connmark(ConnmarkAction::Restore { nfmask, ctmask }))
+    Some(Target::Connmark(ConnmarkAction::Restore { nfmask, ctmask }, shift))
 }
 
 /// `TTL` and `HL`.
