@@ -1,5 +1,7 @@
 //! The command line.
 
+mod transaction;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -10,6 +12,8 @@ use nattrace_model::hook::Hook;
 use nattrace_parser::diagnostic::nearest;
 use nattrace_parser::syntax;
 
+pub(crate) use transaction::{Apply, Confirm, Force, Rollback, StateOption, StatusOf, Uninstall};
+
 /// Says what Linux does to a packet, rule by rule: iptables, NAT, routes, bridges and Docker.
 #[derive(Debug, Parser)]
 #[command(
@@ -18,7 +22,7 @@ use nattrace_parser::syntax;
     max_term_width = 100,
     disable_help_subcommand = true,
     after_help = "Exit status: 0 it holds, 1 it does not, 2 usage or input error, 3 undetermined, \
-                  101 a fault of nattrace."
+                  4 rolled back, 5 refused before touching anything (`apply`), 101 a fault of nattrace."
 )]
 pub(crate) struct Arguments {
     /// What holds for every command.
@@ -173,6 +177,19 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Whether a policy holds for every packet
     Check(Check),
+    /// Puts a plan into the kernel, and takes it back unless it is confirmed
+    Apply(Apply),
+    /// Keeps a plan that was loaded
+    Confirm(Confirm),
+    /// Takes a plan back, confirmed or not
+    Rollback(Rollback),
+    /// What is pending, and which plans were kept
+    Status(StatusOf),
+    /// Removes every trace of nattrace: rules, units, state
+    Uninstall(Uninstall),
+    /// Watches over a plan that waits
+    #[command(hide = true)]
+    Watchdog(StateOption),
     /// The chains and how they call each other, as a drawing
     Graph(Graph),
     /// The rules exactly as iptables-save prints them

@@ -1,8 +1,10 @@
 //! One file a command.
 
+pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod confirm;
 pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod graph;
@@ -10,4 +12,7 @@ pub(crate) mod man;
 pub(crate) mod redact;
 pub(crate) mod selftest;
 pub(crate) mod snapshot;
+pub(crate) mod state;
+pub(crate) mod status;
+pub(crate) mod uninstall;
 pub(crate) mod why;

@@ -16,6 +16,10 @@ pub(crate) enum Status {
     Input = 2,
     /// Something that is not known decides.
     Undetermined = 3,
+    /// `apply` took back what it had loaded.
+    RolledBack = 4,
+    /// `apply` refused before it touched anything.
+    Refused = 5,
     /// A fault of nattrace itself.
     Fault = 101,
 }
@@ -46,6 +50,16 @@ pub(crate) enum Failure {
         message: String,
         /// What to do.
         help: Option<String>,
+    },
+    /// The command came to an end that has a status of its own.
+    #[error("{message}")]
+    Ended {
+        /// What it is, in one line.
+        message: String,
+        /// What to do.
+        help: Option<String>,
+        /// The status.
+        status: Status,
     },
     /// A word of the question that can't be used.
     #[error("{}", .diagnostic.message)]
@@ -78,6 +92,9 @@ impl Failure {
     pub(crate) fn help(self, advice: impl Into<String>) -> Self {
         match self {
             Self::Input { message, .. } => Self::Input { message, help: Some(advice.into()) },
+            Self::Ended { message, status, .. } => {
+                Self::Ended { message, help: Some(advice.into()), status }
+            }
             Self::Question { name, text, diagnostic } => {
                 let diagnostic = Box::new(diagnostic.help(advice));
                 Self::Question { name, text, diagnostic }
@@ -91,6 +108,7 @@ impl Failure {
         match self {
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Status::Holds,
             Self::Fault(_) => Status::Fault,
+            Self::Ended { status, .. } => *status,
             Self::Input { .. } | Self::Question { .. } | Self::Diagnosed | Self::Output(_) => {
                 Status::Input
             }

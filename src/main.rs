@@ -13,10 +13,16 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use command::{
-    audit, check, completions, explain, fmt, graph, man, redact, selftest, snapshot, why,
+    apply, audit, check, completions, confirm, explain, fmt, graph, man, redact, selftest,
+    snapshot, status, uninstall, why,
 };
 use exit::{Result, Status};
 use output::diagnostic;
+
+/// Asks the kernel for large pieces: with the system's allocator, reading a large dump goes to a
+/// third into page faults.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     fault::guard(|| {
@@ -38,6 +44,12 @@ fn run(arguments: &Arguments) -> Result<Status> {
         Command::Why(why) => why::run(global, why),
         Command::Audit(audit) => audit::run(global, audit),
         Command::Check(check) => check::run(global, check),
+        Command::Apply(apply) => apply::run(global, apply),
+        Command::Confirm(confirm) => confirm::run(global, confirm),
+        Command::Rollback(rollback) => confirm::roll(global, rollback),
+        Command::Status(status) => status::run(global, status),
+        Command::Uninstall(uninstall) => uninstall::run(global, uninstall),
+        Command::Watchdog(watchdog) => uninstall::watchdog(watchdog),
         Command::Graph(graph) => graph::run(global, graph),
         Command::Fmt(fmt) => fmt::run(global, fmt),
         Command::Snapshot(snapshot) => snapshot::run(global, snapshot),

@@ -12,4 +12,5 @@ pub(crate) mod report;
 #[cfg(test)]
 pub(crate) mod sample;
 pub(crate) mod screen;
+pub(crate) mod transaction;
 pub(crate) mod words;

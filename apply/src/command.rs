@@ -1,7 +1,7 @@
 //! Runs a program of the host, with an end to its time.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -67,10 +67,24 @@ fn is_executable(candidate: &Path) -> bool {
 
 /// Runs a program and returns what it printed.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Printed, CommandError> {
-    run_within(program, arguments, TIME)
+    run_within(program, arguments, "", TIME)
 }
 
-fn run_within(program: &str, arguments: &[&str], time: Duration) -> Result<Printed, CommandError> {
+/// Runs a program with a text on its standard input.
+pub(crate) fn feed(
+    program: &str,
+    arguments: &[&str],
+    input: &str,
+) -> Result<Printed, CommandError> {
+    run_within(program, arguments, input, TIME)
+}
+
+fn run_within(
+    program: &str,
+    arguments: &[&str],
+    input: &str,
+    time: Duration,
+) -> Result<Printed, CommandError> {
     let file = find(program).ok_or_else(|| CommandError::Missing(program.to_owned()))?;
     let command = || [&[program], arguments].concat().join(" ");
     let start = |error: io::Error| CommandError::Start {
@@ -81,11 +95,16 @@ fn run_within(program: &str, arguments: &[&str], time: Duration) -> Result<Print
         .args(arguments)
         .env("LC_ALL", "C")
         .env("PATH", search_path())
-        .stdin(Stdio::null())
+        .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(start)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        let input = input.as_bytes().to_vec();
+        // A program that reads nothing must not hold up this one; its status tells what it did.
+        thread::spawn(move || drop(stdin.write_all(&input)));
+    }
 
     let deadline = Instant::now() + time;
     // The threads end with the pipes; a grandchild may keep one open, so nobody joins them.
@@ -170,7 +189,7 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_stopped() {
         let before = Instant::now();
-        let error = run_within("sleep", &["60"], Duration::from_millis(100)).unwrap_err();
+        let error = run_within("sleep", &["60"], "", Duration::from_millis(100)).unwrap_err();
         assert!(matches!(error, CommandError::Timeout { .. }), "{error}");
         assert!(before.elapsed() < Duration::from_secs(20));
     }

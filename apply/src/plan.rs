@@ -8,7 +8,7 @@ mod read;
 mod tests;
 
 use nattrace_parser::syntax::{Backend, Family, TableName};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -125,7 +125,7 @@ impl Holder {
 }
 
 /// What is done with a rule.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Op {
     /// A new rule gets the position; the rule there and those behind it move on.

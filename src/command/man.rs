@@ -31,7 +31,7 @@ fn write_pages(command: &clap::Command, folder: &Path) -> Result<()> {
     let cause = |error| Failure::input(format!("can't write to `{}`: {error}", folder.display()));
     fs::create_dir_all(folder).map_err(cause)?;
     Page::new(command.clone()).generate_to(folder).map_err(cause)?;
-    for subcommand in command.get_subcommands() {
+    for subcommand in command.get_subcommands().filter(|known| !known.is_hide_set()) {
         // After `build`, a subcommand knows its full name: `nattrace-why`.
         Page::new(subcommand.clone()).generate_to(folder).map_err(cause)?;
     }

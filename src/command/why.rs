@@ -1,6 +1,6 @@
 //! `nattrace why`: what happens to a packet.
 
-mod flows;
+pub(crate) mod flows;
 
 use std::borrow::Cow;
 

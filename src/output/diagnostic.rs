@@ -40,7 +40,9 @@ pub(crate) struct Source<'a> {
 /// Prints why there is no answer. Nothing can be done where standard error is closed.
 pub(crate) fn print_failure(failure: &Failure) {
     let (message, help) = match failure {
-        Failure::Input { message, help } => (message.clone(), help.as_ref()),
+        Failure::Input { message, help } | Failure::Ended { message, help, .. } => {
+            (message.clone(), help.as_ref())
+        }
         Failure::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             (failure.to_string(), None)
         }

@@ -19,6 +19,8 @@ use crate::output::context::Context;
 use crate::output::json::{self, Fragments, Layout};
 use crate::output::screen::Screen;
 
+pub(crate) use line::read as read_line;
+
 /// How much is read at once. A pipe gives less at a time, and is answered as it comes.
 const CHUNK: usize = 1 << 16;
 

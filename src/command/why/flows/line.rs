@@ -14,7 +14,7 @@ const KEYS: [&str; 10] =
     ["src", "sport", "dst", "dport", "proto", "iif", "state", "mark", "tcp_flags", "icmp_type"];
 
 /// Reads a line, or says why it can't be read.
-pub(super) fn read(line: &[u8], family: Option<Family>) -> Result<FlowRequest, String> {
+pub(crate) fn read(line: &[u8], family: Option<Family>) -> Result<FlowRequest, String> {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let Ok(text) = std::str::from_utf8(line) else {
         return Err("the line is not UTF-8".to_owned());

@@ -1,0 +1,89 @@
+//! From rules that others may have changed meanwhile to the commands that take a change back.
+
+use nattrace_parser::syntax::TableName;
+
+use super::{Step, forms, gap, marker, tagged};
+use crate::live::Store;
+use crate::plan::Op;
+use crate::saved::{Command, CommandFault, Forms, Saved, Table, count, removal};
+
+/// What takes a change of a table back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Undone {
+    /// The commands; none where the change is not there.
+    pub(crate) commands: Vec<Command>,
+    /// What others did to our edits meanwhile, for a person.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Takes the edits of a table back: our rules go, and what they replaced comes back at its place.
+pub(crate) fn undo(
+    id: &str,
+    store: Store,
+    name: TableName,
+    steps: &[Step],
+    saved: &mut Saved,
+) -> Result<Undone, CommandFault> {
+    let mut table = saved.table(name);
+    let mut undone = Undone::default();
+    if !table.has(&marker(id)) {
+        return Ok(undone);
+    }
+    let forms = forms(store, name);
+    for step in steps.iter().rev() {
+        let (commands, note) = back(id, step, &table, &forms);
+        for command in &commands {
+            table.run(command, &forms)?;
+        }
+        undone.commands.extend(commands);
+        undone.notes.extend(note);
+    }
+    let last = Command::DropChain(marker(id));
+    table.run(&last, &forms)?;
+    undone.commands.push(last);
+    saved.set(name, table);
+    Ok(undone)
+}
+
+fn back(id: &str, step: &Step, table: &Table, forms: &Forms) -> (Vec<Command>, Option<String>) {
+    let Step { number, chain, .. } = step;
+    let Some(rules) = table.rules(chain) else {
+        return (Vec::new(), Some(format!("edit {number}: chain `{chain}` is gone")));
+    };
+    let ours = match step.op {
+        Op::Delete => None,
+        Op::Insert | Op::Replace | Op::Append => tagged(rules, id, *number),
+    };
+    let mut commands = ours.map_or_else(Vec::new, |index| removal(rules, index, chain, forms));
+    let gone = step.op != Op::Delete && ours.is_none();
+    let mut note = gone.then(|| format!("edit {number}: somebody removed our rule from `{chain}`"));
+    if let Some(old) = &step.old {
+        if count(rules, forms, old) > step.alike {
+            note = Some(format!("edit {number}: `{old}` is back already"));
+        } else if ours.is_none() && is_flushed(step, rules, forms) {
+            note = Some(format!("edit {number}: chain `{chain}` was made anew"));
+        } else {
+            let position = 1 + ours.unwrap_or_else(|| best(step, rules, forms));
+            let (chain, rule) = (chain.clone(), old.clone());
+            commands.push(Command::Insert { chain, position, rule });
+        }
+    }
+    (commands, note)
+}
+
+fn best(step: &Step, rules: &[String], forms: &Forms) -> usize {
+    let rules: Vec<String> = rules.iter().map(|rule| forms.of(rule)).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    gap(&rules, &step.before, &step.behind)
+}
+
+/// Whether nothing that stood around the rule stands in the chain any more: then its owner made the
+/// chain anew, and knows what belongs there.
+fn is_flushed(step: &Step, rules: &[String], forms: &Forms) -> bool {
+    let known = |rule: &String| {
+        let form = forms.of(rule);
+        step.before.contains(&form) || step.behind.contains(&form)
+    };
+    let alone = step.before.is_empty() && step.behind.is_empty();
+    !alone && !rules.iter().any(known)
+}

@@ -1,0 +1,303 @@
+//! Edits that come back after Docker was restarted and after a reboot, and the way out of all of
+//! it.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use crate::change::{At, Step, TableChange, forms, gap, script, tagged};
+use crate::command;
+use crate::decision::{DecideError, roll_back};
+use crate::journal::Journal;
+use crate::own::{self, OwnTable};
+use crate::plan::Op;
+use crate::rollback::{restore, take_back};
+use crate::saved::{Command, Forms, Saved, Table, count, removal};
+use crate::state::{State, StateError};
+
+/// Where systemd looks for units of the administrator.
+const UNITS: &str = "/etc/systemd/system";
+
+/// What wants the unit: the start of the host, and that of Docker.
+const WANTED_BY: [&str; 2] = ["multi-user.target.wants", "docker.service.wants"];
+
+fn units() -> PathBuf {
+    std::env::var_os("NATTRACE_UNIT_DIR").map_or_else(|| PathBuf::from(UNITS), PathBuf::from)
+}
+
+fn unit_name(id: &str) -> String {
+    format!("nattrace-{id}.service")
+}
+
+/// Writes the unit that loads a confirmed transaction again, and has systemd read it.
+///
+/// # Errors
+///
+/// Where it can't be written.
+pub fn install_unit(state: &State, journal: &Journal) -> io::Result<PathBuf> {
+    let folder = units();
+    let path = folder.join(unit_name(&journal.id));
+    fs::create_dir_all(&folder)?;
+    fs::write(&path, unit_text(state, &journal.id)?)?;
+    for wanted in WANTED_BY {
+        let wants = folder.join(wanted);
+        fs::create_dir_all(&wants)?;
+        let link = wants.join(unit_name(&journal.id));
+        remove(&link)?;
+        symlink(&path, &link)?;
+    }
+    reload();
+    Ok(path)
+}
+
+/// Docker's own rules are there when `docker.service` is: `After` and `PartOf` make the unit run
+/// behind every start and restart of it.
+fn unit_text(state: &State, id: &str) -> io::Result<String> {
+    let program = std::env::current_exe()?;
+    let folder = fs::canonicalize(state.folder())?;
+    let (program, folder) = (quoted(&program), quoted(&folder));
+    Ok(format!(
+        "[Unit]\nDescription=Rules of nattrace transaction {id}\nAfter=network.target \
+         docker.service\nPartOf=docker.service\n\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+         ExecStart={program} apply --persisted {id} --state-dir {folder}\n\n[Install]\n\
+         WantedBy=multi-user.target docker.service\n"
+    ))
+}
+
+/// A path as a word of a unit.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy().replace('%', "%%");
+    if text.contains([' ', '"', '\\', '\'']) {
+        format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+    } else {
+        text
+    }
+}
+
+/// Lets systemd read its units again. Where it does not run, it will when it starts.
+fn reload() {
+    if units() == Path::new(UNITS) && command::find("systemctl").is_some() {
+        drop(command::run("systemctl", &["daemon-reload"]));
+    }
+}
+
+/// Removes the unit of a transaction. Whether there was one is returned.
+pub(crate) fn remove_unit(id: &str) -> io::Result<bool> {
+    let folder = units();
+    for wanted in WANTED_BY {
+        remove(&folder.join(wanted).join(unit_name(id)))?;
+    }
+    let removed = remove(&folder.join(unit_name(id)))?;
+    if removed {
+        reload();
+    }
+    Ok(removed)
+}
+
+fn remove(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        other => other.map(|()| true),
+    }
+}
+
+/// Whether a transaction has a unit.
+#[must_use]
+pub fn has_unit(id: &str) -> bool {
+    units().join(unit_name(id)).exists()
+}
+
+/// Loads again what is missing of a confirmed transaction, and nothing twice. What was done is
+/// returned, one line a table.
+///
+/// # Errors
+///
+/// Where there is no such transaction, or the rules can't be loaded.
+pub fn load_again(state: &State, id: &str) -> Result<Vec<String>, DecideError> {
+    if !state.exists() {
+        return Err(DecideError::Unknown(id.to_owned()));
+    }
+    let lock = state.lock()?;
+    let journal = state.kept(id)?.ok_or_else(|| DecideError::Unknown(id.to_owned()))?;
+    let mut done = Vec::new();
+    for change in &journal.changes {
+        let name = change.at.name();
+        let loaded = lock.lend(|| load_table_again(id, change));
+        match loaded.map_err(|cause| crate::RollbackError::Rules { at: name.clone(), cause })? {
+            0 => done.push(format!("{name}: everything is there")),
+            1 => done.push(format!("{name}: 1 change")),
+            number => done.push(format!("{name}: {number} changes")),
+        }
+    }
+    Ok(done)
+}
+
+fn load_table_again(id: &str, change: &TableChange) -> Result<usize, String> {
+    let text = |error: command::CommandError| error.to_string();
+    match change.at {
+        At::Iptables(store, name) => {
+            let mut table = Saved::read(&store.read().map_err(text)?).table(name);
+            let forms = forms(store, name);
+            let commands = missing(id, &change.steps, &mut table, &forms)?;
+            if !commands.is_empty() {
+                restore(store, &script(name, &commands)).map_err(text)?;
+            }
+            Ok(commands.len())
+        }
+        At::Own(family) => {
+            let now = OwnTable::read(family).map_err(text)?.unwrap_or_default();
+            let is_missing = |step: &&Step| now.handle(id, step.number).is_none();
+            let steps: Vec<Step> = change.steps.iter().filter(is_missing).cloned().collect();
+            if !steps.is_empty() {
+                let script = own::skeleton(family) + &own::rules(family, &steps);
+                command::feed("nft", &["-f", "-"], &script).map_err(text)?;
+            }
+            Ok(steps.len())
+        }
+    }
+}
+
+/// The commands that bring back what is missing of the edits of a table.
+fn missing(
+    id: &str,
+    steps: &[Step],
+    table: &mut Table,
+    forms: &Forms,
+) -> Result<Vec<Command>, String> {
+    let mut all = Vec::new();
+    for step in steps {
+        let no_chain = || format!("there is no chain `{}`", step.chain);
+        loop {
+            let rules = table.rules(&step.chain).ok_or_else(no_chain)?;
+            let commands = next(id, step, rules, forms);
+            for command in &commands {
+                table.run(command, forms).map_err(|error| error.to_string())?;
+            }
+            if commands.is_empty() {
+                break;
+            }
+            all.extend(commands);
+        }
+    }
+    Ok(all)
+}
+
+/// One thing that an edit lacks; nothing where it is as it should be.
+fn next(id: &str, step: &Step, rules: &[String], forms: &Forms) -> Vec<Command> {
+    let chain = &step.chain;
+    let ours = step.new.as_ref().and_then(|_| tagged(rules, id, step.number));
+    let all: Vec<String> = rules.iter().map(|rule| forms.of(rule)).collect();
+    let old = step.old.as_ref().map(|old| forms.of(old));
+    let returned = step.old.as_ref().filter(|old| count(rules, forms, old) > step.alike);
+    let returned = returned.and_then(|_| all.iter().position(|rule| Some(rule) == old.as_ref()));
+    match (&step.new, ours, returned) {
+        (Some(new), None, _) => {
+            let listed: Vec<&str> = all.iter().map(String::as_str).collect();
+            let index = match (step.op, returned) {
+                (_, Some(index)) => index,
+                (Op::Append, None) if step.behind.is_empty() => rules.len(),
+                (_, None) => gap(&listed, &step.before, &step.behind),
+            };
+            let (chain, rule) = (chain.clone(), new.clone());
+            vec![Command::Insert { chain, position: index + 1, rule }]
+        }
+        (_, _, Some(index)) => removal(rules, index, chain, forms),
+        (Some(new), Some(index), None) if is_overtaken(step, &all, index) => {
+            let mut commands = removal(rules, index, chain, forms);
+            let mut rest: Vec<&str> = all.iter().map(String::as_str).collect();
+            rest.remove(index);
+            let position = gap(&rest, &step.before, &step.behind) + 1;
+            if position > index {
+                // It would stand where it stands.
+                return Vec::new();
+            }
+            commands.push(Command::Insert { chain: chain.clone(), position, rule: new.clone() });
+            commands
+        }
+        (Some(_), Some(_), None) | (None, _, None) => Vec::new(),
+    }
+}
+
+/// Whether the rule before which ours was put stands before it now: its owner inserted it anew.
+fn is_overtaken(step: &Step, rules: &[String], ours: usize) -> bool {
+    let Some(behind) = step.behind.first().filter(|behind| !step.before.contains(behind)) else {
+        return false;
+    };
+    let mut before = rules.iter().take(ours);
+    step.op == Op::Insert && before.any(|rule| rule == behind)
+}
+
+/// Whether rules stay when everything else of nattrace goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rules {
+    /// They are taken back, and what they replaced is put back.
+    TakeBack,
+    /// They stay as they are.
+    Keep,
+}
+
+/// Removes every trace of nattrace: rules, units and the state. What was done is returned, one line
+/// each.
+///
+/// # Errors
+///
+/// Where something can't be removed; what is left can be removed by another try.
+pub fn uninstall(state: &State, rules: Rules) -> Result<Vec<String>, DecideError> {
+    let mut done = Vec::new();
+    if state.exists() {
+        let lock = state.lock()?;
+        if let Some(journal) = state.pending()? {
+            take_back(state, &lock, &journal, "uninstalled")?;
+            done.push(format!("took back the pending transaction `{}`", journal.id));
+        }
+        drop(lock);
+        let mut kept = state.all_kept()?;
+        kept.reverse();
+        for Journal { id, .. } in kept {
+            let io = |error| StateError::Io { does: "remove", path: units(), error };
+            if remove_unit(&id).map_err(io)? {
+                done.push(format!("removed the unit `{}`", unit_name(&id)));
+            }
+            match rules {
+                Rules::Keep => {
+                    state.remove_kept(&id)?;
+                    done.push(format!("left the rules of `{id}`"));
+                }
+                Rules::TakeBack => {
+                    done.extend(roll_back(state, &id, "uninstalled")?);
+                    done.push(format!("took back `{id}`"));
+                }
+            }
+        }
+        state.remove_all()?;
+        done.push(format!("removed `{}`", state.folder().display()));
+    }
+    Ok(done)
+}
+
+/// How many edits of a transaction are in the kernel.
+#[must_use]
+pub fn in_place(journal: &Journal) -> usize {
+    let there = |change: &TableChange| match change.at {
+        At::Iptables(store, name) => {
+            let Ok(text) = store.read() else { return 0 };
+            let (table, forms) = (Saved::read(&text).table(name), forms(store, name));
+            let steps = change.steps.iter();
+            steps.filter(|step| is_in_place(&journal.id, step, &table, &forms)).count()
+        }
+        At::Own(family) => {
+            let now = OwnTable::read(family).ok().flatten().unwrap_or_default();
+            let handle = |step: &&Step| now.handle(&journal.id, step.number).is_some();
+            change.steps.iter().filter(handle).count()
+        }
+    };
+    journal.changes.iter().map(there).sum()
+}
+
+fn is_in_place(id: &str, step: &Step, table: &Table, forms: &Forms) -> bool {
+    let Some(rules) = table.rules(&step.chain) else { return false };
+    let new = step.new.is_none() || tagged(rules, id, step.number).is_some();
+    let old = step.old.as_ref().is_none_or(|old| count(rules, forms, old) <= step.alike);
+    new && old
+}
