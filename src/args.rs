@@ -177,6 +177,8 @@ pub(crate) enum Command {
     Audit(Audit),
     /// Whether a policy holds for every packet
     Check(Check),
+    /// Which packets a host treats differently than before
+    Diff(Diff),
     /// Puts a plan into the kernel, and takes it back unless it is confirmed
     Apply(Apply),
     /// Keeps a plan that was loaded
@@ -339,6 +341,34 @@ pub(crate) enum FailOn {
     Error,
     /// Nothing.
     Never,
+}
+
+/// `nattrace diff`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+OLD and NEW are snapshots, or files of rules in any form (iptables-save, `iptables -S`, \
+`iptables -L`, a script); `live` is this host. Rules stand in the place of those of the host that \
+`--snapshot` names, or that the other one of the two is. What is told are packets, not text: \
+order, counters, comments and rules that nothing meets are no change.
+
+Exit status: 0 no packet is treated differently, 1 some are, 2 usage or input error, 3 only what \
+is not known decides.
+
+  nattrace diff before.snapshot after.snapshot
+  nattrace diff -s host.snapshot old.rules new.rules
+  nattrace diff host.snapshot new.rules
+  nattrace diff last-week.snapshot live --json")]
+pub(crate) struct Diff {
+    /// What was: a snapshot, rules, or `live`.
+    #[arg(value_name = "OLD", value_hint = ValueHint::AnyPath)]
+    pub(crate) old: PathBuf,
+    /// What is now.
+    #[arg(value_name = "NEW", value_hint = ValueHint::AnyPath)]
+    pub(crate) new: PathBuf,
+    /// Tells odd packets too: of other states, with sources out of place, or to where their sender
+    /// can't know.
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 /// `nattrace graph`.

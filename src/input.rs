@@ -58,6 +58,37 @@ pub(crate) fn require_root() -> Result<()> {
     ))
 }
 
+/// One of two things to be compared.
+#[derive(Clone, Debug)]
+pub(crate) enum Given {
+    /// A host: the parts of a snapshot, or of this host.
+    Host(Vec<Text>),
+    /// Rules alone.
+    Rules(Text),
+}
+
+/// Reads a snapshot or rules, whichever it is; `live` is this host unless a file is called so.
+pub(crate) fn read_any(path: &Path) -> Result<Given> {
+    if path == Path::new("live") && !path.exists() {
+        return read_host().map(Given::Host);
+    }
+    if path != Path::new("-") && path.is_dir() {
+        return read_folder(path).map(Given::Host);
+    }
+    let text = read_text(path)?;
+    if is_snapshot(&text) {
+        return single::split(path, &text).map(Given::Host);
+    }
+    rules_of(path, text).map(Given::Rules)
+}
+
+/// Reads what `--snapshot` and `--rules` name, without a host where they name none.
+pub(crate) fn read_named(global: &Global) -> Result<Input> {
+    let rules = global.rules.iter().map(|path| read_rules(path)).collect::<Result<Vec<Text>>>()?;
+    let parts = global.snapshot.as_deref().map(read_snapshot).transpose()?;
+    Ok(Input { parts: parts.unwrap_or_default(), rules })
+}
+
 fn read_host() -> Result<Vec<Text>> {
     require_root()?;
     let capture = nattrace_apply::capture(Conntrack::Omit);
@@ -71,13 +102,18 @@ fn read_host() -> Result<Vec<Text>> {
 /// Reads a file of rules.
 pub(crate) fn read_rules(path: &Path) -> Result<Text> {
     let text = read_text(path)?;
-    if text.trim().is_empty() {
-        return Err(Failure::input(format!("{} is empty", shown(path)))
-            .help("iptables-save prints nothing without root, or where no rules are loaded"));
-    }
     if is_snapshot(&text) {
         return Err(Failure::input(format!("{} is a snapshot, not rules", shown(path)))
             .help(format!("use `--snapshot {}`", path.display())));
+    }
+    rules_of(path, text)
+}
+
+/// A text of rules.
+fn rules_of(path: &Path, text: String) -> Result<Text> {
+    if text.trim().is_empty() {
+        return Err(Failure::input(format!("{} is empty", shown(path)))
+            .help("iptables-save prints nothing without root, or where no rules are loaded"));
     }
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
     Ok(Text { name, text: Arc::new(text) })

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use command::{
-    apply, audit, check, completions, confirm, explain, fmt, graph, man, redact, selftest,
+    apply, audit, check, completions, confirm, diff, explain, fmt, graph, man, redact, selftest,
     snapshot, status, uninstall, why,
 };
 use exit::{Result, Status};
@@ -44,6 +44,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
         Command::Why(why) => why::run(global, why),
         Command::Audit(audit) => audit::run(global, audit),
         Command::Check(check) => check::run(global, check),
+        Command::Diff(diff) => diff::run(global, diff),
         Command::Apply(apply) => apply::run(global, apply),
         Command::Confirm(confirm) => confirm::run(global, confirm),
         Command::Rollback(rollback) => confirm::roll(global, rollback),

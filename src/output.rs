@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod concise;
 pub(crate) mod context;
 pub(crate) mod diagnostic;
+pub(crate) mod diff;
 pub(crate) mod finding;
 pub(crate) mod json;
 pub(crate) mod names;

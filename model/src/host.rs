@@ -261,7 +261,7 @@ pub struct ForeignChain {
 }
 
 /// Everything that is known of a host besides its rules.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
     /// The interfaces in the order of their numbers.
     pub interfaces: Vec<Interface>,

@@ -7,7 +7,7 @@
 
 mod demand;
 mod judgement;
-mod packets;
+pub(crate) mod packets;
 #[cfg(test)]
 mod tests;
 

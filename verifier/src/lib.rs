@@ -12,6 +12,7 @@ pub mod audit;
 mod cells;
 pub mod check;
 mod class;
+pub mod diff;
 pub mod draft;
 pub mod given;
 mod header;

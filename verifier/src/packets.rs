@@ -74,6 +74,12 @@ impl PacketSet {
         self.space.all().difference(self)
     }
 
+    /// Whether the set may hold a packet: it does, unless what it says of its addresses and ports
+    /// contradicts itself.
+    pub(crate) fn function_is_possible(&self) -> bool {
+        self.function.satisfiable()
+    }
+
     /// Whether no packet is in the set.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -20,3 +20,4 @@ pub use resolve::{
 };
 pub use schema::schema;
 pub use side::{Landing, Service, Side, Spot, Where};
+pub(crate) use zone::{Breadth, Zones};

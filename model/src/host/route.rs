@@ -127,7 +127,7 @@ pub struct PolicyRule {
 }
 
 /// The routes of one table, found by longest prefix, then by lowest metric.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTable {
     /// Sorted: longer prefixes first, then lower metric, then the order of the snapshot.
     routes: Vec<Route>,
@@ -149,7 +149,7 @@ impl RouteTable {
 }
 
 /// Policy rules and tables of both families.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Routing {
     /// Rules of IPv4, in order.
     pub rules4: Vec<PolicyRule>,

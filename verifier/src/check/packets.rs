@@ -52,7 +52,7 @@ pub(super) fn of(question: &Question, space: &Space) -> PacketSet {
 }
 
 /// Port 0 is nobody's.
-fn real_ports(space: &Space) -> PacketSet {
+pub(crate) fn real_ports(space: &Space) -> PacketSet {
     let source = space.source_ports(1, u16::MAX);
     let ported = source.intersection(&space.destination_ports(1, u16::MAX));
     ported.union(&space.all().difference(&with_ports(space)))
@@ -64,13 +64,13 @@ fn with_ports(space: &Space) -> PacketSet {
 }
 
 /// The packets from these addresses.
-pub(super) fn sources(space: &Space, addresses: &AddressSet) -> PacketSet {
+pub(crate) fn sources(space: &Space, addresses: &AddressSet) -> PacketSet {
     let ranges = addresses.each_range();
     union(space, ranges.map(|(first, last)| space.source_range(first, last)))
 }
 
 /// The packets to these addresses.
-pub(super) fn destinations(space: &Space, addresses: &AddressSet) -> PacketSet {
+pub(crate) fn destinations(space: &Space, addresses: &AddressSet) -> PacketSet {
     let ranges = addresses.each_range();
     union(space, ranges.map(|(first, last)| space.destination_range(first, last)))
 }

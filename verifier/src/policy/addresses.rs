@@ -58,6 +58,11 @@ impl AddressSet {
         Self { family, ranges }
     }
 
+    /// The addresses of these ranges of numbers, both ends inclusive.
+    pub(crate) fn of_ranges(family: Family, ranges: Vec<(u128, u128)>) -> Self {
+        Self { family, ranges: merged(ranges) }
+    }
+
     /// The family.
     #[must_use]
     pub fn family(&self) -> Family {
@@ -113,6 +118,12 @@ impl AddressSet {
         } else {
             self.clone()
         }
+    }
+
+    /// Whether every address of the other set is in it.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        other.difference(self).is_empty()
     }
 
     /// The addresses of the family that are not in it.

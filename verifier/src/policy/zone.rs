@@ -20,7 +20,7 @@ use super::side::{Side, Spot, Where};
 
 /// Which packets a claim is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Breadth {
+pub(crate) enum Breadth {
     /// Those that the zone sends as it is meant to.
     Meant,
     /// Those that it could send.
@@ -28,7 +28,7 @@ pub(super) enum Breadth {
 }
 
 /// The zones of one family on one host.
-pub(super) struct Zones<'s> {
+pub(crate) struct Zones<'s> {
     system: &'s System,
     family: Family,
     routed: OnceCell<Vec<Region<'s>>>,
@@ -41,7 +41,7 @@ struct Region<'s> {
 }
 
 impl<'s> Zones<'s> {
-    pub(super) fn new(system: &'s System, family: Family) -> Self {
+    pub(crate) fn new(system: &'s System, family: Family) -> Self {
         Self { system, family, routed: OnceCell::new() }
     }
 
@@ -54,7 +54,7 @@ impl<'s> Zones<'s> {
     }
 
     /// The packets that a zone sends.
-    pub(super) fn senders(&self, place: &Place, breadth: Breadth) -> Vec<Side> {
+    pub(crate) fn senders(&self, place: &Place, breadth: Breadth) -> Vec<Side> {
         let mut sides = match place {
             Place::Internet => {
                 let internet = self.internet();
@@ -91,7 +91,7 @@ impl<'s> Zones<'s> {
     }
 
     /// The destinations that packets to a zone are addressed to, where they start at `from`.
-    pub(super) fn addressed(&self, place: &Place, from: &Side) -> AddressSet {
+    pub(crate) fn addressed(&self, place: &Place, from: &Side) -> AddressSet {
         match place {
             // Where no way leads there, there is no internet.
             Place::Internet if self.uplinks().is_empty() => self.none(),
@@ -179,7 +179,7 @@ impl<'s> Zones<'s> {
     /// The destinations that a sender beyond a router has no way to know: addresses of containers
     /// and, for an internet host, private ones, for which nobody out there has a route (CLI.md,
     /// "outcome"). A packet to one of them does not get here.
-    pub(super) fn unknown_to(&self, side: &Side) -> Vec<(AddressSet, AddressSet)> {
+    pub(crate) fn unknown_to(&self, side: &Side) -> Vec<(AddressSet, AddressSet)> {
         let Where::Behind(interface) = &side.at else { return Vec::new() };
         let host = self.host();
         if host.is_container_bridge(interface) {

@@ -41,7 +41,7 @@ impl<'s> Zones<'s> {
     }
 
     /// The host's own addresses.
-    pub(super) fn own(&self) -> AddressSet {
+    pub(crate) fn own(&self) -> AddressSet {
         let addresses = self.host().interfaces.iter().flat_map(|own| &own.addresses);
         self.union(addresses.map(|address| self.of_address(address.local)))
     }
@@ -76,7 +76,7 @@ impl<'s> Zones<'s> {
     }
 
     /// The interfaces that have a default route and are up.
-    pub(super) fn uplinks(&self) -> Vec<&'s str> {
+    pub(crate) fn uplinks(&self) -> Vec<&'s str> {
         let host = self.host();
         let tables = host.routing.tables(self.family).iter().filter(|(table, _)| **table != LOCAL);
         let defaults = tables
@@ -117,7 +117,7 @@ impl<'s> Zones<'s> {
     }
 
     /// The addresses of the internet.
-    pub(super) fn internet(&self) -> AddressSet {
+    pub(crate) fn internet(&self) -> AddressSet {
         let reserved = self.reserved();
         let on_link = self.union(self.host().interfaces.iter().map(|own| self.on_link(own)));
         let public = reserved.complement().difference(&on_link).difference(&self.own());
@@ -126,7 +126,7 @@ impl<'s> Zones<'s> {
     }
 
     /// The addresses that are expected behind an interface, without those that no host has.
-    pub(super) fn behind_by_routes(&self, interface: &str) -> AddressSet {
+    pub(crate) fn behind_by_routes(&self, interface: &str) -> AddressSet {
         let here = |region: &&Region<'_>| region.expected == Expected::Behind(interface);
         let routed = self.union(self.regions().iter().filter(here).map(|r| r.addresses.clone()));
         let nobody = match self.family {
