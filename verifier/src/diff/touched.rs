@@ -209,7 +209,7 @@ impl Scene<'_> {
     /// that it takes somewhere because of such a rule.
     fn proxied(&self, entry: &Entry, met: &BDDFunction) -> BDDFunction {
         let space = self.space;
-        let mut targets: Vec<(u8, u16, Option<(IpAddr, u16)>)> = Vec::new();
+        let mut targets: Vec<Taken> = Vec::new();
         for system in [self.hosts.before, self.hosts.after] {
             proxy_targets(system, &mut targets);
         }
@@ -222,7 +222,7 @@ impl Scene<'_> {
             Entry::Interface(_) | Entry::Local => self.met(&Entry::LocalAnySource),
         };
         let known = forget(space, &local, &[Field::Source, Field::SourcePort]);
-        for (number, port, target) in targets {
+        for Taken { number, port, target } in targets {
             let meets = match target {
                 None => true,
                 Some((address, _)) if Family::of(address) != space.family() => {
@@ -248,16 +248,27 @@ impl Scene<'_> {
     }
 }
 
+/// A port on which docker-proxy may take connections.
+#[derive(PartialEq, Eq)]
+struct Taken {
+    /// The protocol's number.
+    number: u8,
+    port: u16,
+    /// Where it connects to; `None` where rules say it.
+    target: Option<(IpAddr, u16)>,
+}
+
 /// The ports that docker-proxy may take connections on, with where it connects to; nowhere for
 /// ports of which rules say it.
-fn proxy_targets(system: &System, targets: &mut Vec<(u8, u16, Option<(IpAddr, u16)>)>) {
+fn proxy_targets(system: &System, targets: &mut Vec<Taken>) {
     let number = |own: SocketProtocol| match own {
         SocketProtocol::Tcp => protocol::TCP,
         SocketProtocol::Udp => protocol::UDP,
         SocketProtocol::Sctp => protocol::SCTP,
     };
     let host = &system.host;
-    let mut add = |target| {
+    let mut add = |number, port, target| {
+        let target = Taken { number, port, target };
         if !targets.contains(&target) {
             targets.push(target);
         }
@@ -268,7 +279,7 @@ fn proxy_targets(system: &System, targets: &mut Vec<(u8, u16, Option<(IpAddr, u1
             container.published.iter().any(|published| published.host_port == own.port)
         });
         if !known {
-            add((number(own.protocol), own.port, None));
+            add(number(own.protocol), own.port, None);
         }
     }
     for container in &host.inventory.containers {
@@ -276,7 +287,7 @@ fn proxy_targets(system: &System, targets: &mut Vec<(u8, u16, Option<(IpAddr, u1
         for published in &container.published {
             for (address, _) in addresses.clone() {
                 let target = Some((*address, published.container_port));
-                add((number(published.protocol), published.host_port, target));
+                add(number(published.protocol), published.host_port, target);
             }
         }
     }
