@@ -218,6 +218,12 @@ pub enum Undecided {
         /// token bucket starts full (kernel-facts G19).
         at_first: Option<bool>,
     },
+    /// How many connections there are decides (connlimit). Where the connection of the packet has
+    /// begun before, the rule may drop it whatever follows (kernel-facts K14).
+    Count {
+        /// Whether it matches for the first connection.
+        at_first: Option<bool>,
+    },
     /// The extension, or an option of it, is not modelled.
     Unsupported,
     /// The listing did not show the interface columns.

@@ -55,7 +55,7 @@ pub fn meaning(extension: &'static Extension, option: Option<&'static OptionDecl
     if says(|why| matches!(why, Undecided::Unsupported)) {
         return Meaning::Undetermined;
     }
-    if says(|why| matches!(why, Undecided::Chance { .. })) {
+    if says(|why| matches!(why, Undecided::Chance { .. } | Undecided::Count { .. })) {
         return Meaning::Chance;
     }
     match rule.target {

@@ -21,6 +21,11 @@ const ROUTES: &str = "\
 default via 203.0.113.1 dev wan
 10.0.1.0/24 dev lan proto kernel scope link src 10.0.1.1
 203.0.113.0/24 dev wan proto kernel scope link src 203.0.113.2
+local 127.0.0.0/8 dev lo table local proto kernel scope host src 127.0.0.1
+local 10.0.1.1 dev lan table local proto kernel scope host src 10.0.1.1
+broadcast 10.0.1.255 dev lan table local proto kernel scope link src 10.0.1.1
+local 203.0.113.2 dev wan table local proto kernel scope host src 203.0.113.2
+broadcast 203.0.113.255 dev wan table local proto kernel scope link src 203.0.113.2
 ";
 const ROUTES6: &str = "\
 default via 2001:db8:1::1 dev wan
@@ -314,4 +319,55 @@ fn places_are_handles_and_texts_are_nfts_own() {
     let found = system.rules.rule(*rule).unwrap();
     assert_eq!(system.rules.place(found), "nft-ruleset.json:handle 14");
     assert_eq!(system.rules.text(found), "tcp dport 80 drop");
+}
+
+#[test]
+fn a_broadcast_source_has_a_way_back_for_fib() {
+    let missing = r#"{"match": {"op": "==", "left": {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, "right": false}}, {"drop": null}"#;
+    let system = host(
+        "",
+        &[base("ip", "t", "p", "filter prerouting 0 accept"), rule("ip", "t", "p", 2, missing)],
+    );
+    let from = |source: &str| {
+        let request = FlowRequest {
+            source: source.into(),
+            destination: "8.8.8.8:80".into(),
+            in_interface: Some("lan".into()),
+            ..FlowRequest::default()
+        };
+        why(&system, &resolve(&system, &request).unwrap().flow).verdict
+    };
+    assert_eq!(from("10.0.1.255"), Verdict::Martian);
+    assert_eq!(from("10.0.1.2"), Verdict::Forwarded);
+    assert_eq!(from("9.9.9.9"), Verdict::Dropped);
+}
+
+/// kernel-facts K11: what the kernel makes about an untracked packet can't be untracked by iptables.
+#[test]
+fn notrack_of_nft_untracks_what_is_attached_to_nothing() {
+    let rules = "\
+*raw
+:PREROUTING ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A PREROUTING -j NOTRACK
+COMMIT
+*filter
+:INPUT ACCEPT [0:0]
+:FORWARD ACCEPT [0:0]
+:OUTPUT ACCEPT [0:0]
+-A FORWARD -j REJECT
+-A OUTPUT -m conntrack --ctstate UNTRACKED
+COMMIT
+";
+    let matched = |nft: &[String]| {
+        let answer = ask(&host(rules, nft), "10.0.1.2", "8.8.8.8:53/udp");
+        let steps = answer.reply.expect("an error goes back").steps;
+        steps.iter().any(|step| matches!(step, Step::Rule { effect: Effect::Continue, .. }))
+    };
+    let notrack = [
+        base("ip", "t", "o", "filter output -50 accept"),
+        rule("ip", "t", "o", 2, r#"{"notrack": null}"#),
+    ];
+    assert!(!matched(&[]));
+    assert!(matched(&notrack));
 }

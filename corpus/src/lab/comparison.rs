@@ -1,11 +1,14 @@
 //! What the simulator says beside what the kernel did.
 
+mod way;
+mod words;
+
 use std::net::IpAddr;
 
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Effect, Egress, Outcome, ReplyKind, Step, Verdict};
 use nattrace_model::flow::{Flow, FlowState};
-use nattrace_model::packet::{Packet, Transport, protocol, tcp_flag};
+use nattrace_model::packet::{Transport, protocol, tcp_flag};
 use nattrace_model::simulate::why;
 
 use super::frame::Body;
@@ -15,6 +18,8 @@ use super::surroundings::Surroundings;
 use super::trace;
 use super::trial::{Answering, Observation, Seen, Start, Trial};
 use super::wire::Departed;
+use way::{is_part, uncounted, way};
+use words::{egress_text, steps_text};
 
 /// How simulator and kernel compare for one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,6 +175,8 @@ struct ExpectedSeen {
     ways: Vec<Vec<Counted>>,
     departed: Vec<ExpectedDeparture>,
     extent: Extent,
+    /// Those that the trace names although they do not count.
+    uncounted: Counts,
     /// Whether what leaves is compared.
     visible: bool,
 }
@@ -243,8 +250,9 @@ impl Expected {
                 departure.destination_port_random = drawn || chance;
                 departure.egress.source_port_random |= drawn;
             }
-            let by = out_interface(&reply.egress);
-            let turned = by.is_some() && out_interface(&answer.egress) == by;
+            // A redirect is sent before FORWARD, whatever that says then.
+            let by = sought(&reply.steps);
+            let turned = by.is_some() && out_interface(&answer.egress).as_deref() == by;
             if turned && trial.flow.source.is_ipv6() {
                 // A redirect may go out, see below.
                 seen.extent = Extent::AtLeast;
@@ -270,11 +278,16 @@ impl Expected {
 /// Whether the kernel tells an IPv6 sender of a shorter way, once a second at most: by the
 /// interface by which a packet came it is forwarded too.
 fn is_redirected(trial: &Trial, answer: &Answer) -> bool {
-    let out = answer.steps.iter().rev().find_map(|step| match step {
-        Step::Route { out_interface: Some(out), .. } => Some(out),
+    let out = sought(&answer.steps);
+    trial.flow.source.is_ipv6() && out.is_some() && out == trial.flow.in_interface.as_deref()
+}
+
+/// The interface to which a packet was routed last.
+fn sought(steps: &[Step]) -> Option<&str> {
+    steps.iter().rev().find_map(|step| match step {
+        Step::Route { out_interface: Some(out), .. } => Some(out.as_str()),
         _ => None,
-    });
-    trial.flow.source.is_ipv6() && out.is_some() && out == trial.flow.in_interface.as_ref()
+    })
 }
 
 /// Whether the simulator is to know what the host itself answers. It is not where the lab makes an
@@ -353,7 +366,15 @@ impl ExpectedSeen {
     fn new(system: &System, steps: &[Step]) -> Self {
         let way = way(system, steps);
         let counts = trace::counts(&way);
-        Self { counts, ways: vec![way], departed: Vec::new(), extent: Extent::Whole, visible: true }
+        let uncounted = trace::counts(&uncounted(system, steps));
+        Self {
+            counts,
+            ways: vec![way],
+            departed: Vec::new(),
+            extent: Extent::Whole,
+            uncounted,
+            visible: true,
+        }
     }
 
     fn depart(&mut self, egress: Option<&Egress>, steps: &[Step], kind: Option<ReplyKind>) {
@@ -376,6 +397,9 @@ impl ExpectedSeen {
     fn add(&mut self, other: &Self) {
         for (counted, packets) in &other.counts {
             *self.counts.entry(counted.clone()).or_default() += packets;
+        }
+        for (counted, packets) in &other.uncounted {
+            *self.uncounted.entry(counted.clone()).or_default() += packets;
         }
         self.ways.extend(other.ways.iter().cloned());
         self.visible &= other.visible;
@@ -403,7 +427,10 @@ impl ExpectedSeen {
         places.sort();
         places.dedup();
         for place in places {
-            let expected = self.counts.get(place).copied().unwrap_or(0);
+            let mut expected = self.counts.get(place).copied().unwrap_or(0);
+            if seen.met.is_none() {
+                expected -= self.uncounted.get(place).copied().unwrap_or(0);
+            }
             let observed = seen.counts.get(place).copied().unwrap_or(0);
             let wrong = match self.extent {
                 Extent::Whole => expected != observed,
@@ -447,10 +474,7 @@ impl ExpectedDeparture {
     /// Whether it can be seen: nobody answers ARP for addresses that nobody has.
     fn is_seen(&self, surroundings: &dyn Surroundings) -> bool {
         let out = self.egress.out_interface.as_deref().unwrap_or("");
-        // The kernel asks for the next hop in the name of the source, and hears no answer to a
-        // loopback address (`arp_process`).
-        let source = self.egress.packet.source;
-        surroundings.sees(out, self.next_hop) && !(source.is_ipv4() && source.is_loopback())
+        surroundings.sees(out, self.next_hop)
     }
 
     fn compare(
@@ -520,73 +544,4 @@ impl ExpectedDeparture {
             wrong(&format!("the next hop ({:02x?})", departed.to));
         }
     }
-}
-
-/// Whether what is to be passed was met in this order, whatever other packets met in between.
-fn is_part(way: &[Counted], met: &[Counted]) -> bool {
-    let mut met = met.iter();
-    way.iter().all(|place| met.any(|other| other == place))
-}
-
-/// The rules and policies that a packet passes, in order.
-fn way(system: &System, steps: &[Step]) -> Vec<Counted> {
-    let mut way = Vec::new();
-    for step in steps {
-        let (chain, rule) = match step {
-            Step::Rule { rule, .. } => (rule.chain, Some(rule.index)),
-            Step::Policy { chain, .. } => (*chain, None),
-            Step::Return { .. }
-            | Step::Conntrack { .. }
-            | Step::Route { .. }
-            | Step::Socket { .. } => {
-                continue;
-            }
-        };
-        let Some(chain) = system.rules.chain(chain) else { continue };
-        let table = chain.table.as_str().to_owned();
-        let counted = Counted { table, chain: chain.name.to_string(), rule };
-        way.push(counted);
-    }
-    way
-}
-
-fn egress_text(egress: &Egress) -> String {
-    let out = egress.out_interface.as_deref().unwrap_or("a local process");
-    let chance = if egress.source_port_random { " (source port by chance)" } else { "" };
-    format!("{} by {out}{chance}", packet_text(&egress.packet))
-}
-
-fn packet_text(packet: &Packet) -> String {
-    let Packet { source, destination, protocol, ttl, tos, tcp_flags, mark, .. } = packet;
-    let transport = match packet.transport {
-        Transport::Ports { source, destination } => {
-            format!("ports {source} > {destination} flags {tcp_flags:#04x}")
-        }
-        Transport::Icmp { kind, code, .. } => format!("icmp {kind}/{code}"),
-        Transport::Opaque => "opaque".to_owned(),
-    };
-    format!(
-        "{source} > {destination} ttl {ttl} tos {tos:#x} protocol {protocol} {transport} mark {mark:#x}"
-    )
-}
-
-fn steps_text(system: &System, steps: &[Step]) -> String {
-    let mut text = String::new();
-    for step in steps {
-        match step {
-            Step::Rule { hook, rule, effect, rewrites } => {
-                let found = system.rules.rule(*rule).map_or("", |rule| system.rules.text(rule));
-                text += &format!("    {hook:?} {effect:?} {rewrites:?} {found}\n");
-            }
-            Step::Policy { hook, chain, policy } => {
-                let name = system.rules.chain(*chain);
-                let (table, name) =
-                    name.map_or(("", ""), |chain| (chain.table.as_str(), &*chain.name));
-                text += &format!("    {hook:?} policy {table}/{name} {policy:?}\n");
-            }
-            Step::Return { .. } => {}
-            other => text += &format!("    {other:?}\n"),
-        }
-    }
-    text
 }

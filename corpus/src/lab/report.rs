@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::comparison::Prediction;
+use super::native;
 use super::session::Session;
 use super::shrink::Found;
 use super::trial::Seen;
@@ -26,10 +27,11 @@ pub(crate) fn print(found: &Found, session: &Session, out: &mut dyn Write) -> io
 }
 
 fn rules_only(rules: &str) -> String {
-    let lines: Vec<&str> = rules
-        .lines()
-        .filter(|line| line.starts_with("-A ") || line.starts_with('*') || line.contains(" DROP "))
-        .collect();
+    let (iptables, native) = native::split(rules);
+    let said =
+        |line: &&str| line.starts_with("-A ") || line.starts_with('*') || line.contains(" DROP ");
+    let native = native.unwrap_or("").lines().filter(|line| !line.is_empty());
+    let lines: Vec<&str> = iptables.lines().filter(said).chain(native).collect();
     lines.join("\n")
 }
 

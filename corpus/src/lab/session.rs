@@ -40,6 +40,9 @@ pub struct Totals {
     pub undetermined: u64,
     /// Packets for which it was wrong.
     pub disagreed: u64,
+    /// Packets that were sent again because the first look disagreed, and then agreed.
+    #[serde(default)]
+    pub repeated: u64,
     /// How many packets were compared up to the first for which it was wrong.
     pub first_disagreement: Option<u64>,
     /// Packets that could not be sent as drawn.
@@ -61,11 +64,12 @@ impl Totals {
 impl Totals {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
-        let Self { agreed, agreed_in_a_branch, undetermined, disagreed, .. } = other;
+        let Self { agreed, agreed_in_a_branch, undetermined, disagreed, repeated, .. } = other;
         self.agreed += agreed;
         self.agreed_in_a_branch += agreed_in_a_branch;
         self.undetermined += undetermined;
         self.disagreed += disagreed;
+        self.repeated += repeated;
         self.first_disagreement =
             self.first_disagreement.into_iter().chain(other.first_disagreement).min();
         self.rulesets += other.rulesets;
@@ -89,6 +93,9 @@ impl fmt::Display for Totals {
             self.rulesets,
             self.refused
         )?;
+        if self.repeated > 0 {
+            write!(f, "; {} agreed when sent again", self.repeated)?;
+        }
         if let Some(first) = self.first_disagreement {
             write!(f, "; the first after {first} packets")?;
         }
@@ -111,6 +118,8 @@ pub(crate) struct Session {
     pub(crate) loader: Loader,
     /// What of the snapshot the variations do not touch.
     fixed: Vec<topology::Text>,
+    /// How many packets agreed only when they were sent again.
+    repeated: Cell<u64>,
 }
 
 /// How long the kernel is given to announce its groups after the interfaces came up.
@@ -118,8 +127,13 @@ const ANNOUNCEMENTS: Duration = Duration::from_millis(2500);
 
 /// A disagreement must show again after each of these pauses before it counts: what the kernel
 /// does late for an earlier packet is no disagreement about this one, and errors about routes are
-/// limited to one a second for each sender (`ip_error`).
-const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(1100)];
+/// limited to one a second for each sender (`ip_error`). The longest is for a machine that is busy:
+/// what the kernel leaves to a thread of its own has to wait for a processor then.
+const PAUSES: [(Duration, Patience); 3] = [
+    (Duration::from_millis(5), Patience::Much),
+    (Duration::from_millis(1100), Patience::Much),
+    (Duration::from_millis(1100), Patience::Most),
+];
 
 impl Session {
     fn open(options: &Options) -> io::Result<Self> {
@@ -147,7 +161,8 @@ impl Session {
             patience: Cell::new(Patience::Little),
             surroundings,
         };
-        Ok(Self { bench, loader, fixed: topology::fixed_parts()? })
+        let repeated = Cell::default();
+        Ok(Self { bench, loader, fixed: topology::fixed_parts()?, repeated })
     }
 
     /// Loads rules into the kernel, and what the kernel then says into the simulator.
@@ -200,15 +215,21 @@ impl Session {
         trial: &Trial,
     ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
         let mut tried = self.try_out(loaded, trial)?;
-        for pause in PAUSES {
+        let disagreed = matches!(tried, Ok((Judgement::Disagrees(_), _)));
+        for (pause, patience) in PAUSES {
             if !matches!(tried, Ok((Judgement::Disagrees(_), _))) {
                 break;
             }
             std::thread::sleep(pause);
-            self.bench.patience.set(Patience::Much);
+            // What came late belongs to no trial.
+            self.bench.patience.set(patience);
+            self.bench.clear()?;
             tried = self.try_out(loaded, trial)?;
         }
         self.bench.patience.set(Patience::Little);
+        if disagreed && !matches!(tried, Ok((Judgement::Disagrees(_), _))) {
+            self.repeated.set(self.repeated.get() + 1);
+        }
         Ok(tried)
     }
 }
@@ -256,6 +277,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
                     continue;
                 }
             };
+            totals.repeated = session.repeated.get();
             match judgement {
                 Judgement::Agrees => totals.agreed += 1,
                 Judgement::AgreesInABranch => totals.agreed_in_a_branch += 1,
@@ -264,6 +286,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
                     totals.disagreed += 1;
                     totals.first_disagreement.get_or_insert(totals.compared());
                     writeln!(out, "disagreement {} in ruleset {number}", totals.disagreed)?;
+                    let repeated = session.repeated.get();
                     let found = if options.shrink {
                         shrink::shrink(&session, &rules, &trial, observed, judgement)?
                     } else {
@@ -280,6 +303,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
                     }
                     // The rules may be fewer now than the packets to come shall meet.
                     session.load(&rules)?.map_err(io::Error::other)?;
+                    session.repeated.set(repeated);
                     if totals.disagreed >= options.at_most {
                         return Ok(totals);
                     }

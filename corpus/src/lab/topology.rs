@@ -350,8 +350,11 @@ fn text(mac: Mac) -> String {
 }
 
 /// Settings that every run has: no noise, no rate limits.
-const FIXED: [(&str, &str); 17] = [
+const FIXED: [(&str, &str); 18] = [
     ("net/ipv4/ip_forward", "1"),
+    // Neighbours are asked for in the name of an address that they can answer to, whatever the
+    // source of the packet is.
+    ("net/ipv4/conf/all/arp_announce", "2"),
     ("net/ipv4/icmp_ratelimit", "0"),
     ("net/ipv4/icmp_msgs_per_sec", "1000000"),
     ("net/ipv4/icmp_msgs_burst", "1000000"),

@@ -129,6 +129,13 @@ impl Bench {
         observed
     }
 
+    /// Takes away what the kernel has still to say about earlier packets.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        self.listeners.borrow_mut().drain();
+        self.settle()?;
+        self.meter.forget()
+    }
+
     fn collect(&self) -> io::Result<Vec<Departed>> {
         self.wires.collect(self.patience.get())
     }

@@ -33,6 +33,19 @@ pub(crate) enum Patience {
     Little,
     /// A little while, for what the kernel does later, in another thread.
     Much,
+    /// So long that a busy machine has come round to it.
+    Most,
+}
+
+impl Patience {
+    /// How long the wires must be quiet.
+    fn pause(self) -> Option<Duration> {
+        match self {
+            Self::Little => None,
+            Self::Much => Some(LOOK),
+            Self::Most => Some(LONG_LOOK),
+        }
+    }
 }
 
 /// How often the wires are looked at without anything coming before they are taken to be quiet.
@@ -40,6 +53,7 @@ const QUIET_LOOKS: u32 = 3;
 
 /// How long between two looks.
 const LOOK: Duration = Duration::from_micros(250);
+const LONG_LOOK: Duration = Duration::from_millis(25);
 
 impl Wires {
     /// Takes hold of the TAP devices, which must exist.
@@ -69,12 +83,12 @@ impl Wires {
         let mut departed = Vec::new();
         let mut looks = 0;
         while looks < QUIET_LOOKS {
-            match (self.look(&mut departed)?, patience) {
+            match (self.look(&mut departed)?, patience.pause()) {
                 (true, _) => looks = 0,
-                (false, Patience::Little) => break,
-                (false, Patience::Much) => {
+                (false, None) => break,
+                (false, Some(pause)) => {
                     looks += 1;
-                    std::thread::sleep(LOOK);
+                    std::thread::sleep(pause);
                 }
             }
         }

@@ -45,6 +45,12 @@ impl Conditions {
         self.undecided(Undecided::Chance { at_first });
     }
 
+    /// Adds what the number of connections decides, in its place: a rule that counts may drop the
+    /// packet before what follows is asked (kernel-facts K14).
+    pub(super) fn count(&mut self, at_first: Option<bool>) {
+        self.decided.push(Condition::Undecided(Undecided::Count { at_first }));
+    }
+
     /// Hands all of them out, in a vector of just their size, and is ready for the next rule.
     pub(super) fn take(&mut self) -> Vec<Condition> {
         let mut all = Vec::with_capacity(self.decided.len() + self.undecided.len());

@@ -54,7 +54,9 @@ impl Trip<'_, '_, '_> {
             if foresight == Foresight::None && self.run.oracle.witness.is_some() {
                 self.testify(id);
             }
-            let matches = match self.view().all(&rule.conditions) {
+            let view = self.view();
+            let (may_drop, holds) = (view.may_drop(&rule.conditions), view.all(&rule.conditions));
+            let matches = match holds {
                 // Whether it matches does not matter, or the witness would not know the end.
                 Ternary::May(_) if foresight == Foresight::Walk => false,
                 Ternary::May(why) => {
@@ -70,6 +72,12 @@ impl Trip<'_, '_, '_> {
                 sure => sure == Ternary::Yes,
             };
             index += 1;
+            if !matches && may_drop && self.drops_by_count(id) {
+                let step =
+                    Step::Rule { hook, rule: id, effect: Effect::Drop, rewrites: Vec::new() };
+                self.ended(foresight, Some(id));
+                return self.refuse(step, Stop::Dropped);
+            }
             if !matches {
                 continue;
             }
@@ -177,11 +185,19 @@ impl Trip<'_, '_, '_> {
     /// Where nobody can say whether a rule matches, the oracle does.
     pub(crate) fn decide(&mut self, id: RuleId, why: Undecided) -> bool {
         let likely = match why {
-            Undecided::Chance { at_first } => at_first.unwrap_or(false),
+            Undecided::Chance { at_first } | Undecided::Count { at_first } => {
+                at_first.unwrap_or(false)
+            }
             Undecided::Unsupported | Undecided::InterfacesNotShown => true,
         };
         let (leg, system) = (self.leg, self.run.system);
         self.run.oracle.decide(|| question(system, leg, id), likely)
+    }
+
+    /// Whether a rule that counts connections drops the packet: what it counted before decides.
+    fn drops_by_count(&mut self, id: RuleId) -> bool {
+        let (leg, system) = (self.leg, self.run.system);
+        self.run.oracle.decide(|| said_of(system, leg, id, "drops the packet"), false)
     }
 
     /// Carries out a rule's target, and records the step.
@@ -271,8 +287,16 @@ impl Trip<'_, '_, '_> {
                 Next::Rule
             }
             Target::Notrack => {
-                // What tracking called invalid has no connection either (`nft_notrack_eval`).
-                if matches!(self.tracking, Tracking::None | Tracking::Invalid) {
+                // What tracking called invalid has no connection either, and nft's own statement
+                // looks at that alone (`nft_notrack_eval`; kernel-facts K11).
+                let chain = self.run.system.rules.chain(rule.chain);
+                let native = chain.is_some_and(|chain| chain.table.of_iptables().is_none());
+                let untracks = match self.tracking {
+                    Tracking::None | Tracking::Invalid => true,
+                    Tracking::Attached => native,
+                    Tracking::Template | Tracking::Tracked { .. } | Tracking::Untracked => false,
+                };
+                if untracks {
                     self.tracking = Tracking::Untracked;
                 }
                 Next::Rule
@@ -359,12 +383,16 @@ pub(crate) enum Next {
 
 /// The words of a decision about a rule, as `filter/INPUT/3 matches`.
 pub(crate) fn question(system: &System, leg: Leg, id: RuleId) -> String {
+    said_of(system, leg, id, "matches")
+}
+
+fn said_of(system: &System, leg: Leg, id: RuleId, what: &str) -> String {
     let who = leg.words();
     match system.rules.chain(id.chain) {
         Some(chain) => {
-            format!("{who}{}/{}/{} matches", chain.table, chain.name, id.number())
+            format!("{who}{}/{}/{} {what}", chain.table, chain.name, id.number())
         }
-        None => format!("{who}rule {} matches", id.number()),
+        None => format!("{who}rule {} {what}", id.number()),
     }
 }
 

@@ -136,6 +136,8 @@ pub(crate) struct Connection {
     pub(crate) drawn: Drawn,
     pub(crate) mark: u32,
     pub(crate) zone: u16,
+    /// The interface by which MASQUERADE had its first packet leave.
+    pub(crate) masqueraded_by: Option<Box<str>>,
 }
 
 impl Connection {
@@ -155,6 +157,7 @@ impl Connection {
             drawn: Drawn::default(),
             mark: 0,
             zone,
+            masqueraded_by: None,
         }
     }
 

@@ -21,6 +21,9 @@ use crate::simulate::question::{Origin, filled_in, first_packet_of, origin};
 use crate::simulate::reply::{About, Progress};
 use crate::simulate::trip::{Leg, Run, Stop, Trip};
 
+/// In how many ways the answer to a connection's first packet is tried where chance decides.
+const MOST_REHEARSALS: usize = 8;
+
 /// A trip that is over.
 pub(crate) struct Travelled<'s> {
     pub(crate) result: Result<End<'s>, Stop>,
@@ -273,26 +276,39 @@ impl<'s> Run<'s, '_> {
     }
 
     /// Lets the answer to a connection's first packet pass, for the marks that it leaves on the
-    /// connection. Where chance decides, the likely way is taken.
+    /// connection. Where chance decides, the likely way is taken, of those by which it arrives.
     fn rehearse_answer(&mut self, travelled: &Travelled<'s>, first: &Packet, origin: Origin<'s>) {
         let mut oracle = Oracle::default();
-        let mut run = Run {
-            system: self.system,
-            oracle: &mut oracle,
-            connections: std::mem::take(&mut self.connections),
-            assumptions: BTreeSet::new(),
-            legacy_first: self.legacy_first,
-            bridge_filter: self.bridge_filter,
-            unseen_is_quiet: self.unseen_is_quiet,
-            pardoned: None,
-            established: false,
-            any_source: self.any_source,
-            link: self.link,
-        };
-        run.oracle.witness = self.oracle.witness.take();
-        run.consequence(travelled, first, origin);
-        self.oracle.witness = run.oracle.witness.take();
-        self.connections = run.connections;
+        oracle.witness = self.oracle.witness.take();
+        let begun = std::mem::take(&mut self.connections);
+        let mut likely = None;
+        for _ in 0..MOST_REHEARSALS {
+            let mut run = Run {
+                system: self.system,
+                oracle: &mut oracle,
+                connections: begun.clone(),
+                assumptions: BTreeSet::new(),
+                legacy_first: self.legacy_first,
+                bridge_filter: self.bridge_filter,
+                unseen_is_quiet: self.unseen_is_quiet,
+                pardoned: None,
+                established: false,
+                any_source: self.any_source,
+                link: self.link,
+            };
+            let arrives = run.consequence(travelled, first, origin).outcome == Outcome::Connects;
+            let connections = run.connections;
+            if arrives {
+                likely = Some(connections);
+                break;
+            }
+            likely.get_or_insert(connections);
+            if !oracle.advance() {
+                break;
+            }
+        }
+        self.oracle.witness = oracle.witness;
+        self.connections = likely.unwrap_or(begun);
     }
 
     /// What the packet would have met had the step that stopped it let it pass.

@@ -182,6 +182,9 @@ impl Ends {
         let mut returns = false;
         for (index, rule) in (0u32..).zip(&chain.rules).skip(from.index as usize) {
             let id = RuleId { chain: from.chain, index };
+            if view.may_drop(&rule.conditions) {
+                return None;
+            }
             let sure = match view.all(&rule.conditions) {
                 Ternary::No => continue,
                 Ternary::Yes => true,

@@ -10,9 +10,10 @@ use crate::condition::{
     connection_status,
 };
 use crate::host::Host;
+use crate::host::route::RouteKind;
 use crate::packet::{Packet, Transport, protocol};
 use crate::simulate::address_type;
-use crate::simulate::connection::{Assured, Connection, Tracking, Tuple};
+use crate::simulate::connection::{Assured, Connection, TrackedState, Tracking, Tuple};
 use crate::simulate::drawn::{Drawn, within};
 use crate::simulate::membership;
 use crate::simulate::routing::{self, Lookup, LookupResult};
@@ -106,6 +107,24 @@ impl View<'_> {
             }
         }
         result
+    }
+
+    /// Whether a rule may drop the packet by counting connections: where the packet's own began
+    /// before, the kernel does not count it, and where it then knows of none, it drops
+    /// (`nf_conncount_add_skb`, `connlimit_mt`; kernel-facts K14).
+    #[must_use]
+    pub fn may_drop(&self, conditions: &[Condition]) -> bool {
+        let counts = |one: &Condition| matches!(one, Condition::Undecided(Undecided::Count { .. }));
+        let before = |one: &&Condition| counts(one) || self.holds(one) != Ternary::No;
+        self.is_counted_no_more()
+            && conditions.iter().any(counts)
+            && conditions.iter().take_while(before).any(counts)
+    }
+
+    /// Whether the packet's connection has begun with an earlier packet.
+    fn is_counted_no_more(&self) -> bool {
+        let begins = matches!(self.tracking, Tracking::Tracked { state: TrackedState::New, .. });
+        !begins && self.connection.is_some_and(|connection| connection.confirmed)
     }
 
     /// Whether one condition holds.
@@ -359,13 +378,19 @@ impl View<'_> {
         if self.in_interface == "lo" || nobody {
             return Ternary::Yes;
         }
-        self.way_back(loose, valid_mark, accept_local)
+        let usable: &[RouteKind] = if accept_local {
+            &[RouteKind::Unicast, RouteKind::Local]
+        } else {
+            &[RouteKind::Unicast]
+        };
+        self.way_back(loose, valid_mark, usable)
     }
 
-    /// Whether the routes lead back to the source.
-    pub(crate) fn way_back(&self, loose: bool, valid_mark: bool, accept_local: bool) -> Ternary {
+    /// Whether the routes lead back to the source, by one of the usable kinds.
+    pub(crate) fn way_back(&self, loose: bool, valid_mark: bool, usable: &[RouteKind]) -> Ternary {
         let packet = self.packet;
-        if !accept_local && routing::is_own_address(self.host, packet.source) {
+        if !usable.contains(&RouteKind::Local) && routing::is_own_address(self.host, packet.source)
+        {
             return Ternary::No;
         }
         // A link-local source is sought on its own link only (`rpfilter_lookup_reverse6`).
@@ -389,12 +414,7 @@ impl View<'_> {
         };
         match routing::lookup(self.host, &key) {
             LookupResult::Found(found) => {
-                use crate::host::route::RouteKind;
-                let usable = match found.route.kind {
-                    RouteKind::Unicast => true,
-                    RouteKind::Local => accept_local,
-                    _ => false,
-                };
+                let usable = usable.contains(&found.route.kind);
                 let back = found.next_hops().any(|hop| hop.interface == self.in_interface);
                 // `rpfilter_lookup_reverse6` does not ask which interface an own address is of.
                 let own6 = self.family() == Family::Ipv6 && found.route.kind == RouteKind::Local;

@@ -105,6 +105,12 @@ impl Trip<'_, '_, '_> {
             witness.mapped(&mapped(manip, &current, target, mapping));
         }
         self.settle(manip, mapping);
+        if matches!(target, Target::Masquerade(..)) {
+            let out = self.out_interface;
+            if let Some(connection) = self.connection_mut() {
+                connection.masqueraded_by = Some(out.into());
+            }
+        }
         Ok(())
     }
 

@@ -414,7 +414,27 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             }
             self.avoid_collision(index, manip);
         }
+        if hook == Hook::Postrouting && direction == Direction::Original {
+            self.keep_interface()?;
+        }
         self.translate(hook, index, direction, mapped_by)
+    }
+
+    /// What MASQUERADE translated goes on leaving by the interface of the first packet, or not at
+    /// all (`nf_nat_oif_changed`; kernel-facts K15). ICMP errors are spared.
+    fn keep_interface(&mut self) -> Result<(), Stop> {
+        let out = self.out_interface;
+        let by = self.connection().and_then(|connection| connection.masqueraded_by.as_deref());
+        match by {
+            Some(by) if by != out && self.maker != Maker::IcmpError => {
+                let because = format!(
+                    "MASQUERADE had the connection leave by `{by}`: what would leave by `{out}` \
+                     is dropped, and the connection forgotten"
+                );
+                self.unusable(because)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Gives a connection whose answers would be taken for those of another one some other source

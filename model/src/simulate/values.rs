@@ -238,6 +238,8 @@ fn route_type<'v>(
         destination: address,
         in_interface: match device {
             Some(device) if link_local => device,
+            // Of a packet that is sent from here it is the link by which it leaves.
+            _ if link_local && view.in_interface.is_empty() => view.out_interface,
             _ if link_local => view.in_interface,
             _ => "lo",
         },
@@ -268,8 +270,8 @@ fn route_type<'v>(
     })
 }
 
-/// `fib saddr … oif` for IPv6: a source that nobody has is looked up like any other, unlike in
-/// rpfilter, but for the solicitations of one that is about to have it (`nft_fib6_eval`).
+/// `fib saddr … oif`: a source that nobody has is looked up like any other, unlike in rpfilter, but
+/// for those who are about to have an address (`nft_fib4_eval`, `nft_fib6_eval`).
 fn way_back(view: &View<'_>, loose: bool, valid_mark: bool) -> Ternary {
     let solicits = match (view.packet.source, view.packet.destination) {
         (IpAddr::V6(from), IpAddr::V6(to)) => {
@@ -278,10 +280,16 @@ fn way_back(view: &View<'_>, loose: bool, valid_mark: bool) -> Ternary {
                 && view.packet.protocol == protocol::ICMPV6
                 && (to.is_unicast_link_local() || first & 0xff0f == 0xff02)
         }
+        (IpAddr::V4(from), IpAddr::V4(to)) => {
+            from.octets().first() == Some(&0)
+                && (to.is_broadcast() || matches!(to.octets(), [224, 0, 0, _]))
+        }
         _ => false,
     };
     if view.in_interface == "lo" || solicits {
         return Ternary::Yes;
     }
-    view.way_back(loose, valid_mark, false)
+    // A source to which a broadcast route leads has a way back, unlike for rpfilter
+    // (`nft_fib4_eval`; measured).
+    view.way_back(loose, valid_mark, &[RouteKind::Unicast, RouteKind::Broadcast])
 }

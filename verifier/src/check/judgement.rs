@@ -165,7 +165,8 @@ fn depends_on(branch: &Branch) -> String {
 /// Whether what a branch takes to be so is a matter of chance, rates or history, and so does
 /// happen: the rule is known, and nothing of it is not modelled.
 fn is_chance(system: &System, what: &str) -> bool {
-    let Some(name) = what.strip_suffix(" matches") else { return false };
+    let name = what.strip_suffix(" matches").or_else(|| what.strip_suffix(" drops the packet"));
+    let Some(name) = name else { return false };
     // Words may stand in front: whose packet it is about.
     let name = name.rsplit(' ').next().unwrap_or(name);
     let mut parts = name.split('/');
@@ -181,8 +182,10 @@ fn is_chance(system: &System, what: &str) -> bool {
         .iter()
         .filter(|known| known.table.as_str() == table && *known.name == *chain);
     let mut rules = chains.filter_map(|chain| chain.rules.get(number.checked_sub(1)?)).peekable();
-    let chance =
-        |condition: &Condition| matches!(condition, Condition::Undecided(Undecided::Chance { .. }));
+    let chance = |condition: &Condition| {
+        let Condition::Undecided(why) = condition else { return false };
+        matches!(why, Undecided::Chance { .. } | Undecided::Count { .. })
+    };
     let other = |condition: &Condition| {
         matches!(
             condition,

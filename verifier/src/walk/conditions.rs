@@ -22,6 +22,9 @@ impl Region {
     pub(crate) fn weigh(&mut self, view: &View<'_>, conditions: &[Condition]) {
         let ground = std::rc::Rc::clone(&self.ground);
         let space = &ground.space;
+        if view.may_drop(conditions) {
+            return self.weigh_each(view, conditions);
+        }
         let mut varying = Vec::new();
         // Where a condition fails for every packet alike, the others do not matter.
         let mut unsure = false;
@@ -67,6 +70,25 @@ impl Region {
         self.restrict(&perhaps);
         if !unsure {
             self.agree(result == Some(true), &surely);
+        }
+    }
+
+    /// A rule that may drop the packet by its count, where a condition behind fails too: only
+    /// packets of which every condition says the same go the same way.
+    fn weigh_each(&mut self, view: &View<'_>, conditions: &[Condition]) {
+        let ground = std::rc::Rc::clone(&self.ground);
+        for condition in conditions.iter().filter(|one| varies(one)) {
+            let Extent::Of(holds, may) = self.extent(view, condition) else { continue };
+            match (view.says(condition), may) {
+                (Some(true), _) => self.agree(true, &holds),
+                (Some(false), None) => self.agree(false, &holds),
+                (Some(false), Some(may)) => self.agree(false, &ground.space.or(&holds, &may)),
+                (None, may) => {
+                    if let Some(may) = may {
+                        self.agree(true, &may);
+                    }
+                }
+            }
         }
     }
 

@@ -366,6 +366,9 @@ impl Region {
         };
         for index in candidates {
             let Some(rule) = all.get(index as usize) else { continue };
+            if view.may_drop(&rule.conditions) {
+                return None;
+            }
             if rule.target.does_nothing() {
                 continue;
             }

@@ -121,7 +121,11 @@ impl Generator {
         let mut upper = None;
         let count = self.random.choice([0usize, 1, 1, 2, 2, 3]).unwrap_or(1);
         for _ in 0..count {
-            words.push(self.native_match(spot, &mut upper));
+            let asked = self.native_match(spot, &mut upper);
+            // `ip ttl < 3 ip ttl > 10` is listed as `ip ttl != 3-10` (nft 1.0.6).
+            if !words.iter().any(|other| is_about_the_same(&asked, other)) {
+                words.push(asked);
+            }
             if self.chance(8) {
                 words.push(self.native_side_effect());
             }
@@ -246,8 +250,16 @@ impl Generator {
                     ),
                 }
             }
-            33 if spot.both => format!("meta nfproto {}", self.pick(&["ipv4", "ipv6"])),
-            34 if spot.both => format!("meta protocol {}", self.pick(&["ip", "ip6"])),
+            // That of the other family is left out of a listing where the rule asks for something
+            // of this one (nft 1.0.6), so it is negated.
+            33 if spot.both => match self.family {
+                Family::Ipv4 => format!("meta nfproto {}", self.pick(&["ipv4", "!= ipv6"])),
+                Family::Ipv6 => format!("meta nfproto {}", self.pick(&["ipv6", "!= ipv4"])),
+            },
+            34 if spot.both => match self.family {
+                Family::Ipv4 => format!("meta protocol {}", self.pick(&["ip", "!= ip6"])),
+                Family::Ipv6 => format!("meta protocol {}", self.pick(&["ip6", "!= ip"])),
+            },
             35 if self.family == Family::Ipv4 => "ip frag-off & 0x1fff != 0".to_owned(),
             36 if self.family == Family::Ipv6 => "exthdr frag missing".to_owned(),
             37 => format!("meta l4proto {not}{{ tcp, udp }}"),
@@ -510,4 +522,13 @@ impl Generator {
             }
         }
     }
+}
+
+/// Whether two matches ask for the same field.
+fn is_about_the_same(one: &str, other: &str) -> bool {
+    let field = |text: &str| {
+        let mut words = text.split_whitespace().map(str::to_owned);
+        Some((words.next()?, words.next()?))
+    };
+    field(one).is_some_and(|found| field(other) == Some(found))
 }

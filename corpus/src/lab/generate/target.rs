@@ -72,7 +72,7 @@ impl Generator {
             "--set-xmark 0x1/0xffffffff",
             "--set-xmark 0x7/0xf",
             "--save-mark",
-            "--save-mark --nfmask 0xff --ctmask 0xf",
+            "--save-mark --nfmask 0xf --ctmask 0xff",
             "--restore-mark",
             "--restore-mark --nfmask 0xf0 --ctmask 0xff",
             "--restore-mark --mask 0x3",

@@ -89,7 +89,7 @@ pub(super) fn connlimit(given: &ExtensionUse<'_>, out: &mut Conditions) {
             _ => None,
         }
     });
-    out.chance(at_first);
+    out.count(at_first);
 }
 
 /// `connbytes`: a packet without a connection never matches, negated or not (measured). The first

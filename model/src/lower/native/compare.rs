@@ -376,7 +376,8 @@ fn other(context: &Context<'_>, kind: &str, sense: Sense, right: &Expression) ->
     vec![Condition::Constant(family == context.family && asks_presence && sense.apply(missing))]
 }
 
-/// `fib`: the type of an address (as addrtype), or whether the way back is known (as rpfilter).
+/// `fib`: the type of an address (as addrtype), or whether the way back is known
+/// (not quite as rpfilter).
 fn fib(
     (sense, family): (Sense, Family),
     result: &str,
@@ -417,10 +418,7 @@ fn fib(
     }
     let sense = Sense::of_negation(!sense.apply(exists));
     let (loose, valid_mark) = (!has("iif"), has("mark"));
-    if family == Family::Ipv6 {
-        return type_condition(sense, Selector::WayBack { loose, valid_mark }, 1 << 1);
-    }
-    Condition::ReversePath { sense, loose, valid_mark, accept_local: false }
+    type_condition(sense, Selector::WayBack { loose, valid_mark }, 1 << 1)
 }
 
 /// One of the types, which are bits by the kernel's numbers.
