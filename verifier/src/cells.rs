@@ -70,6 +70,13 @@ pub(crate) fn routes_by_port(system: &System, family: Family) -> bool {
     rules.iter().any(|rule| rule.source_port.is_some() || rule.destination_port.is_some())
 }
 
+/// Whether rules may tell that TCP agrees to be told of congestion: iptables never looks at these
+/// flags.
+pub(crate) fn sees_congestion(system: &System, family: Family) -> bool {
+    let mut chains = system.rules.chains.iter().filter(|chain| chain.family == family);
+    chains.any(|chain| chain.table.of_iptables().is_none())
+}
+
 /// The protocols that the kernel or policy rules tell apart.
 #[derive(Debug)]
 pub(crate) struct Protocols {

@@ -1,6 +1,6 @@
 //! Messages to and from netfilter in the kernel (linux/netlink.h, linux/netfilter/nfnetlink.h).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 
 use netlink_sys::Socket;
@@ -30,6 +30,9 @@ const GENERIC: usize = 4;
 
 /// Marks attributes that hold others (`NLA_F_NESTED`), and their byte order.
 const TYPE_MASK: u16 = 0x3fff;
+
+/// `ENOBUFS`: something was not told for want of room.
+const NO_ROOM: i32 = 105;
 
 /// The most that the kernel puts into one datagram.
 const LARGEST: usize = 65536;
@@ -131,6 +134,7 @@ fn put<const N: usize>(bytes: &mut [u8], at: usize, value: [u8; N]) {
 pub(crate) struct Netlink {
     socket: Socket,
     buffer: RefCell<Vec<u8>>,
+    overrun: Cell<bool>,
 }
 
 /// What a datagram of the kernel holds.
@@ -149,8 +153,13 @@ impl Netlink {
             socket.add_membership(*group)?;
         }
         socket.set_non_blocking(true)?;
-        socket.set_rx_buf_sz(4 << 20)?;
-        Ok(Self { socket, buffer: RefCell::new(Vec::with_capacity(LARGEST)) })
+        // More than the system allows everybody, where that is allowed.
+        let large = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, 32 << 20);
+        if large.is_err() {
+            socket.set_rx_buf_sz(4 << 20)?;
+        }
+        let buffer = RefCell::new(Vec::with_capacity(LARGEST));
+        Ok(Self { socket, buffer, overrun: Cell::default() })
     }
 
     /// Asks, and gives everything that is answered. Requests need `ACK` or `DUMP`.
@@ -184,12 +193,21 @@ impl Netlink {
         Ok(messages)
     }
 
+    /// Whether the kernel had more to tell than there was room for, since it was asked last.
+    pub(crate) fn has_overrun(&self) -> bool {
+        self.overrun.take()
+    }
+
     fn receive(&self) -> io::Result<Option<Vec<Part>>> {
         let mut buffer = self.buffer.borrow_mut();
         buffer.clear();
         match self.socket.recv(&mut *buffer, 0) {
             Ok(_) => Ok(Some(parts(&buffer))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.raw_os_error() == Some(NO_ROOM) => {
+                self.overrun.set(true);
+                Ok(Some(Vec::new()))
+            }
             Err(error) => Err(error),
         }
     }

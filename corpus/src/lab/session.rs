@@ -362,6 +362,7 @@ fn reason(skipped: Skipped) -> &'static str {
     match skipped {
         Skipped::Bind => "the socket can't be bound so",
         Skipped::NoConnection => "the connection it should belong to does not come about",
+        Skipped::Overrun => "it met more rules than the kernel could tell",
     }
 }
 

@@ -123,6 +123,11 @@ impl Trace {
         self.netlink.heard().map(drop)
     }
 
+    /// Whether more was met than could be told.
+    pub(crate) fn has_overrun(&self) -> bool {
+        self.netlink.has_overrun()
+    }
+
     /// The rules and policies that were met since it was asked last, in order.
     pub(crate) fn take(&self) -> io::Result<Vec<Counted>> {
         let heard = self.netlink.heard()?;
@@ -233,6 +238,14 @@ impl Meter {
     /// A meter that needs nothing but the tools that loaded the rules.
     pub(crate) fn by_counters(loaders: Vec<Loader>) -> Self {
         Self::Counters(loaders, RefCell::default())
+    }
+
+    /// Whether more was met than could be told.
+    pub(crate) fn has_overrun(&self) -> bool {
+        match self {
+            Self::Trace(trace) => trace.has_overrun(),
+            Self::Counters(..) => false,
+        }
     }
 
     /// Learns which rules there are from what iptables-save printed.

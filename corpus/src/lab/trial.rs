@@ -91,6 +91,8 @@ pub(crate) enum Skipped {
     Bind,
     /// The connection that the packet should belong to does not come about.
     NoConnection,
+    /// It met more rules than the kernel could tell.
+    Overrun,
 }
 
 /// Which part of an exchange a frame is.
@@ -126,7 +128,7 @@ impl Bench {
             listeners.renew()?;
         }
         self.collect()?;
-        observed
+        if self.meter.has_overrun() { Ok(Err(Skipped::Overrun)) } else { observed }
     }
 
     /// Takes away what the kernel has still to say about earlier packets.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use crate::answer::{Answer, Outcome, Reply, ReplyKind, Step};
 use crate::condition::LinkDelivery;
 use crate::flow::{Flow, FlowState};
-use crate::host::Listener;
+use crate::host::{Host, Listener};
 use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::address_type;
 use crate::simulate::connection::Tuple;
@@ -273,6 +273,9 @@ impl<'s> Run<'s, '_> {
         if packet.protocol == protocol::UDP && packet.source.is_unspecified() {
             back.destination = asker(packet);
         }
+        if asks_for_ecn(&self.system.host, packet) {
+            back.tcp_flags |= tcp_flag::ECE;
+        }
         let by_kernel = matches!(packet.transport, Transport::Icmp { .. });
         if by_kernel {
             // The kernel's answer to a query copies it (`icmp_reply`).
@@ -441,4 +444,16 @@ fn asker(packet: &Packet) -> IpAddr {
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
         other => other,
     }
+}
+
+/// Whether a segment asks to be told of congestion, and the host's TCP agrees
+/// (`tcp_ecn_create_request`; seen by nft alone, for iptables never looks at these flags).
+fn asks_for_ecn(host: &Host, packet: &Packet) -> bool {
+    const BOTH: u8 = tcp_flag::ECE | tcp_flag::CWR;
+    let begins = packet.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) == tcp_flag::SYN;
+    packet.protocol == protocol::TCP
+        && begins
+        && packet.tcp_flags & BOTH == BOTH
+        && packet.tos & 0x03 == 0
+        && host.sysctls.get("net.ipv4.tcp_ecn") != Some(0)
 }

@@ -36,6 +36,7 @@ pub(crate) struct Ground {
     protocols: Protocols,
     icmp_types: HashMap<u8, Division>,
     routes_by_port: bool,
+    sees_congestion: bool,
     /// Whether the source of the set means something.
     sourced: bool,
     /// The functions of conditions that were asked before.
@@ -67,6 +68,7 @@ impl Ground {
                 .map(|number| (number, cells::icmp_types(number)))
                 .collect(),
             routes_by_port: cells::routes_by_port(system, family),
+            sees_congestion: cells::sees_congestion(system, family),
             sourced: question.entry != Entry::LocalAnySource,
             known: RefCell::default(),
             macs_in_sets: system.host.sets.values().any(|set| match set {
@@ -276,10 +278,15 @@ impl Region {
             self.restrict(&ground.range(Field::IcmpType, first.into(), last.into()));
         }
         if number == protocol::TCP {
-            use nattrace_model::packet::tcp_flag::{ACK, FIN, RST, SYN};
+            use nattrace_model::packet::tcp_flag::{ACK, CWR, ECE, FIN, RST, SYN};
             let mask = SYN | ACK | RST | FIN;
             let flags = header.tcp_flags & mask;
             self.restrict(&space.masked(Field::TcpFlags, flags.into(), mask.into()));
+            let both = ECE | CWR;
+            if flags == SYN && ground.sees_congestion {
+                let asks = space.masked(Field::TcpFlags, both.into(), both.into());
+                self.agree(header.tcp_flags & both == both, &asks);
+            }
         }
         if ground.routes_by_port && has_ports(number) {
             self.same_port_cell(Field::SourcePort);
