@@ -599,3 +599,68 @@ fn a_plan_that_needs_nobody_is_kept_at_once() {
     assert!(host.wait(5, || host.watchdogs().is_empty()));
     host.run(&format!("rollback {}", plan.id), 0);
 }
+
+/// A rule whose defaults were left out is printed with them, and then `-D` does not find it.
+#[test]
+fn rules_that_iptables_does_not_find_go_all_the_same() {
+    for backend in BACKENDS {
+        let Some(host) = Host::new(backend) else { return };
+        let limit = "-p tcp -m tcp --dport 25 -m connlimit --connlimit-above 3 \
+                     --connlimit-mask 32 --connlimit-saddr -j DROP";
+        let short = limit.replace(" --connlimit-mask 32 --connlimit-saddr", "");
+        let forward = (Family::Ipv4, TableName::Filter, "FORWARD");
+        let add = format!("iptables -I FORWARD 1 {short}; iptables -I FORWARD 3 {short}");
+        assert!(host.sh(&add).status.success());
+        let found = host.sh(&format!("iptables -C FORWARD {limit}"));
+        assert!(!found.status.success(), "this iptables finds it, and the test tests nothing");
+        let old = host.rules();
+        let accept = limit.replace("-j DROP", "-j ACCEPT");
+        let mut replace = host.edit(forward, Op::Replace, 3, &accept);
+        replace.replaces = Some(format!("-A FORWARD {limit}"));
+        let recent = "-m recent --update --seconds 60 --hitcount 4 --name x --mask \
+                      255.255.255.255 --rsource -j DROP";
+        let insert = host.edit(forward, Op::Insert, 1, recent);
+        let delete = host.edit(forward, Op::Delete, 2, limit);
+        let plan = Plan::new(vec![replace, insert, delete], host.analysed());
+        let applied = host.apply(&plan, "--confirm 60");
+        host.run(&format!("confirm {}", plan.id), 0);
+        assert_eq!(applied.wait_with_output().unwrap().status.code(), Some(0));
+        let new = host.rules();
+        let places = ["--hitcount 4", "-j DOCKER-USER", "--connlimit-saddr -j ACCEPT", "-i br0"];
+        let lines: Vec<&str> =
+            new.lines().filter(|line| line.starts_with("-A FORWARD")).take(4).collect();
+        assert_eq!(lines.len(), 4, "{new}");
+        for (line, place) in lines.iter().zip(places) {
+            assert!(line.contains(place), "{place}: {new}");
+        }
+        host.sh("iptables -I FORWARD -i br9 -j ACCEPT");
+        host.run(&format!("rollback {}", plan.id), 0);
+        host.sh("iptables -D FORWARD -i br9 -j ACCEPT");
+        assert_eq!(host.rules(), old);
+    }
+}
+
+#[test]
+fn open_connections_are_told_and_forgotten_on_demand() {
+    let Some(host) = Host::new(Backend::Nft) else { return };
+    let plan = host.plan();
+    let path = host.write(&plan);
+    let make = "set -e
+        conntrack -I -p udp -s 172.18.0.5 -d 1.1.1.1 --sport 5000 --dport 53 \
+          --reply-src 1.1.1.1 --reply-dst 203.0.113.10 --reply-port-src 53 \
+          --reply-port-dst 5000 -t 600 -u SEEN_REPLY
+        conntrack -I -p udp -s 172.17.0.5 -d 1.1.1.1 --sport 5000 --dport 53 \
+          --reply-src 1.1.1.1 --reply-dst 203.0.113.10 --reply-port-src 53 \
+          --reply-port-dst 5001 -t 600 -u SEEN_REPLY";
+    let made = host.sh(make);
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let count = || text(&host.sh("conntrack -L").stdout).matches("dport=53").count();
+    assert_eq!(count(), 2);
+    let said = host.run(&format!("apply {} --dry-run", path.display()), 0);
+    assert!(said.contains("udp 172.18.0.5:5000 -> 1.1.1.1:53"), "{said}");
+    assert!(!said.contains("172.17.0.5"), "{said}");
+    host.run(&format!("apply {} --confirm 1", path.display()), 4);
+    assert_eq!(count(), 2, "nothing is forgotten unasked");
+    host.run(&format!("apply {} --confirm 0 --flush-flows", path.display()), 0);
+    assert_eq!(count(), 1);
+}

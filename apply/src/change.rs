@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::live::Store;
 use crate::plan::Op;
-use crate::saved::{Command, Forms};
+use crate::saved::{Command, Finds, Forms};
 
 pub(crate) use load::{LoadError, changes};
 pub(crate) use place::gap;
@@ -142,6 +142,7 @@ pub(crate) fn script(table: TableName, commands: &[Command]) -> String {
 }
 
 /// The forms of the rules of a table.
-pub(crate) fn forms(store: Store, table: TableName) -> Forms {
-    Forms { family: store.family, backend: store.backend, table }
+pub(crate) fn forms(store: Store, table: TableName, finds: Finds) -> Forms {
+    let Store { family, backend } = store;
+    Forms { family, backend, table, finds }
 }

@@ -67,7 +67,7 @@ fn is_executable(candidate: &Path) -> bool {
 
 /// Runs a program and returns what it printed.
 pub(crate) fn run(program: &str, arguments: &[&str]) -> Result<Printed, CommandError> {
-    run_within(program, arguments, "", TIME)
+    run_within(program, arguments, "", &[], TIME)
 }
 
 /// Runs a program with a text on its standard input.
@@ -76,13 +76,24 @@ pub(crate) fn feed(
     arguments: &[&str],
     input: &str,
 ) -> Result<Printed, CommandError> {
-    run_within(program, arguments, input, TIME)
+    run_within(program, arguments, input, &[], TIME)
+}
+
+/// The same with variables of the environment.
+pub(crate) fn feed_with(
+    program: &str,
+    arguments: &[&str],
+    input: &str,
+    variables: &[(&str, &str)],
+) -> Result<Printed, CommandError> {
+    run_within(program, arguments, input, variables, TIME)
 }
 
 fn run_within(
     program: &str,
     arguments: &[&str],
     input: &str,
+    variables: &[(&str, &str)],
     time: Duration,
 ) -> Result<Printed, CommandError> {
     let file = find(program).ok_or_else(|| CommandError::Missing(program.to_owned()))?;
@@ -95,6 +106,7 @@ fn run_within(
         .args(arguments)
         .env("LC_ALL", "C")
         .env("PATH", search_path())
+        .envs(variables.iter().copied())
         .stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -189,7 +201,7 @@ mod tests {
     #[test]
     fn a_program_that_hangs_is_stopped() {
         let before = Instant::now();
-        let error = run_within("sleep", &["60"], "", Duration::from_millis(100)).unwrap_err();
+        let error = run_within("sleep", &["60"], "", &[], Duration::from_millis(100)).unwrap_err();
         assert!(matches!(error, CommandError::Timeout { .. }), "{error}");
         assert!(before.elapsed() < Duration::from_secs(20));
     }

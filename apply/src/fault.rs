@@ -1,6 +1,7 @@
 //! Places at which a test can end this process, as a power cut or `kill -9` would.
 //!
-//! They exist in test builds alone: `NATTRACE_FAULT=NAME` ends the process at the place called so.
+//! They exist in test builds alone: `NATTRACE_FAULT=NAME` ends the process at the place called so,
+//! after it has made the file `NATTRACE_FAULT_REACHED`.
 
 /// The places, in the order in which a transaction comes to them.
 pub const FAULT_POINTS: [&str; 25] = [
@@ -36,6 +37,10 @@ pub const FAULT_POINTS: [&str; 25] = [
 pub(crate) fn point(name: &str) {
     use rustix::process::{Signal, getpid, kill_process};
     if std::env::var("NATTRACE_FAULT").is_ok_and(|wanted| wanted == name) {
+        if let Some(path) = std::env::var_os("NATTRACE_FAULT_REACHED") {
+            // A test that misses it fails.
+            drop(std::fs::write(path, name));
+        }
         // To be killed can't fail for a process that may signal itself.
         let _ = kill_process(getpid(), Signal::KILL);
     }

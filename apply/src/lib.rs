@@ -14,6 +14,7 @@ mod capture;
 mod change;
 mod clock;
 mod command;
+mod commit;
 mod connections;
 mod decision;
 mod digest;

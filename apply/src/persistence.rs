@@ -6,13 +6,14 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::change::{At, Step, TableChange, forms, gap, script, tagged};
+use crate::change::{At, Step, TableChange, forms, gap, tagged};
 use crate::command;
+use crate::commit::{commit, finds};
 use crate::decision::{DecideError, roll_back};
 use crate::journal::Journal;
 use crate::own::{self, OwnTable};
 use crate::plan::Op;
-use crate::rollback::{restore, take_back};
+use crate::rollback::take_back;
 use crate::saved::{Command, Forms, Saved, Table, count, removal};
 use crate::state::{State, StateError};
 
@@ -138,10 +139,10 @@ fn load_table_again(id: &str, change: &TableChange) -> Result<usize, String> {
     match change.at {
         At::Iptables(store, name) => {
             let mut table = Saved::read(&store.read().map_err(text)?).table(name);
-            let forms = forms(store, name);
+            let forms = forms(store, name, finds);
             let commands = missing(id, &change.steps, &mut table, &forms)?;
             if !commands.is_empty() {
-                restore(store, &script(name, &commands)).map_err(text)?;
+                commit(store, name, &commands)?;
             }
             Ok(commands.len())
         }
@@ -282,7 +283,7 @@ pub fn in_place(journal: &Journal) -> usize {
     let there = |change: &TableChange| match change.at {
         At::Iptables(store, name) => {
             let Ok(text) = store.read() else { return 0 };
-            let (table, forms) = (Saved::read(&text).table(name), forms(store, name));
+            let (table, forms) = (Saved::read(&text).table(name), forms(store, name, finds));
             let steps = change.steps.iter();
             steps.filter(|step| is_in_place(&journal.id, step, &table, &forms)).count()
         }

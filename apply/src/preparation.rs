@@ -8,11 +8,11 @@ use nattrace_parser::syntax::{Backend, Family};
 use crate::capture::Capture;
 use crate::change::{At, LoadError, TableChange, changes, script};
 use crate::command::{self, CommandError};
+use crate::commit::{RESTORE, finds};
 use crate::digest::digest;
 use crate::live::Store;
 use crate::own;
 use crate::plan::{Holder, Plan};
-use crate::rollback::RESTORE;
 use crate::saved::{Command, Saved};
 
 /// What of a refusal can be overridden, by name.
@@ -111,7 +111,7 @@ pub fn prepare(plan: &Plan, forced: &[Override]) -> Result<Preparation, Vec<Refu
     }
     let mut then: BTreeMap<Store, Saved> =
         now.iter().map(|(store, text)| (*store, Saved::read(text))).collect();
-    let prepared = changes(plan, &mut then).map_err(|error: LoadError| {
+    let prepared = changes(plan, &mut then, finds).map_err(|error: LoadError| {
         vec![Refusal::new(error.to_string()).help("make the plan anew: `nattrace fix`")]
     })?;
     let prepared: Vec<_> =

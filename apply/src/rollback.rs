@@ -3,9 +3,9 @@
 use crate::change::{At, TableChange, marker, script, undo};
 use crate::clock;
 use crate::command::{self, CommandError};
+use crate::commit::{commit, finds, restore};
 use crate::fault::point;
 use crate::journal::{Journal, Phase};
-use crate::live::Store;
 use crate::own::{self, OwnTable};
 use crate::saved::{Command, Saved};
 use crate::state::{Event, Lock, State, StateError};
@@ -34,9 +34,6 @@ impl RollbackError {
         Self::Rules { at: at.name(), cause: error.to_string() }
     }
 }
-
-/// How long iptables-restore waits for others that hold the lock of legacy (kernel-facts I8).
-pub(crate) const RESTORE: [&str; 3] = ["--noflush", "-w", "10"];
 
 /// Takes the pending transaction back, if there is one. What others did to its edits meanwhile is
 /// returned.
@@ -80,10 +77,11 @@ fn take_back_table(id: &str, change: &TableChange) -> Result<Vec<String>, Rollba
     match at {
         At::Iptables(store, table) => {
             let mut saved = Saved::read(&store.read().map_err(failed)?);
-            let undone = undo(id, store, table, &change.steps, &mut saved)
+            let undone = undo(id, store, table, &change.steps, &mut saved, finds)
                 .map_err(|error| RollbackError::of(at, error))?;
             if !undone.commands.is_empty() {
-                restore(store, &script(table, &undone.commands)).map_err(failed)?;
+                commit(store, table, &undone.commands)
+                    .map_err(|error| RollbackError::of(at, error))?;
             }
             Ok(undone.notes)
         }
@@ -96,12 +94,6 @@ fn take_back_table(id: &str, change: &TableChange) -> Result<Vec<String>, Rollba
             Ok(Vec::new())
         }
     }
-}
-
-/// Gives a text to iptables-restore.
-pub(crate) fn restore(store: Store, text: &str) -> Result<(), CommandError> {
-    let program = store.program("restore")?;
-    command::feed(&program, &RESTORE, text).map(drop)
 }
 
 /// Removes the chains that mark a change, which then is like any other rules.

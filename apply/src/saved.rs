@@ -18,6 +18,9 @@ pub(crate) enum Command {
     Append { chain: String, rule: String },
     /// `-D` of the first rule like this one.
     Delete { chain: String, rule: String },
+    /// `-D CHAIN POSITION`, of a rule that iptables does not find by what it is; `alike` rules like
+    /// it stand before it.
+    DeleteAt { chain: String, position: usize, rule: String, alike: usize },
 }
 
 impl Command {
@@ -31,6 +34,7 @@ impl Command {
             }
             Self::Append { chain, rule } => format!("-A {chain} {}", body(chain, rule)),
             Self::Delete { chain, rule } => format!("-D {chain} {}", body(chain, rule)),
+            Self::DeleteAt { chain, position, .. } => format!("-D {chain} {position}"),
         }
     }
 }
@@ -124,6 +128,14 @@ impl Table {
                 let form = forms.of(rule);
                 let found = rules.iter().position(|other| forms.of(other) == form);
                 rules.remove(found.ok_or_else(|| CommandFault::NoRule(rule.clone()))?);
+            }
+            Command::DeleteAt { chain, position, rule, .. } => {
+                let rules = self.chain(chain)?;
+                let index = position.saturating_sub(1);
+                if rules.get(index).map(|other| forms.of(other)) != Some(forms.of(rule)) {
+                    return Err(CommandFault::NoRule(rule.clone()));
+                }
+                rules.remove(index);
             }
         }
         Ok(())
@@ -233,7 +245,12 @@ pub(crate) struct Forms {
     pub(crate) family: Family,
     pub(crate) backend: Backend,
     pub(crate) table: TableName,
+    pub(crate) finds: Finds,
 }
+
+/// Whether iptables finds a rule by what it prints of it, which it does not always
+/// ([`crate::commit`]).
+pub(crate) type Finds = fn(&Forms, chain: &str, rule: &str) -> bool;
 
 impl Forms {
     /// The rule as iptables-save prints it; as it is where it can't be read.
@@ -263,7 +280,8 @@ pub(crate) fn count(rules: &[String], forms: &Forms, wanted: &str) -> usize {
 ///
 /// A rule is never deleted by its number: somebody may insert another one at the same moment, and
 /// then the wrong one would go. `-D` takes the first of several alike; to take a later one, all up
-/// to it go, and the others come back.
+/// to it go, and the others come back. A rule that iptables does not find is left to
+/// [`crate::commit`].
 pub(crate) fn removal(rules: &[String], index: usize, chain: &str, forms: &Forms) -> Vec<Command> {
     let Some(rule) = rules.get(index) else { return Vec::new() };
     let form = forms.of(rule);
@@ -274,7 +292,12 @@ pub(crate) fn removal(rules: &[String], index: usize, chain: &str, forms: &Forms
         .filter(|(_, other)| forms.of(other) == form)
         .map(|(place, _)| place)
         .collect();
+    let name = chain;
     let chain = || chain.to_owned();
+    if !(forms.finds)(forms, name, rule) {
+        let (position, rule, alike) = (index + 1, rule.clone(), alike.len());
+        return vec![Command::DeleteAt { chain: chain(), position, rule, alike }];
+    }
     let delete = Command::Delete { chain: chain(), rule: rule.clone() };
     let mut commands = vec![delete; alike.len() + 1];
     commands.extend(alike.into_iter().map(|place| Command::Insert {
@@ -289,8 +312,12 @@ pub(crate) fn removal(rules: &[String], index: usize, chain: &str, forms: &Forms
 mod tests {
     use super::*;
 
-    const FORMS: Forms =
-        Forms { family: Family::Ipv4, backend: Backend::Nft, table: TableName::Filter };
+    const FORMS: Forms = Forms {
+        family: Family::Ipv4,
+        backend: Backend::Nft,
+        table: TableName::Filter,
+        finds: |_, _, _| true,
+    };
 
     fn table(rules: &[&str]) -> Table {
         let mut text = "*filter\n:FORWARD ACCEPT [1:2]\n".to_owned();

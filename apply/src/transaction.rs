@@ -3,15 +3,16 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::change::{At, forms, marker, script};
+use crate::change::{At, forms, marker};
 use crate::clock;
 use crate::command;
+use crate::commit::{commit, finds};
 use crate::decision::{finish_kept, keep};
 use crate::fault::point;
 use crate::journal::{Journal, Persist, Phase};
 use crate::own::{self, OwnTable};
 use crate::preparation::{Preparation, Refusal};
-use crate::rollback::{RollbackError, restore, take_back, take_back_pending};
+use crate::rollback::{RollbackError, take_back, take_back_pending};
 use crate::saved::{Command, Saved};
 use crate::state::{Event, Lock, State, StateError};
 use crate::verification::{same_rules, stands};
@@ -210,10 +211,11 @@ impl Loaded {
         for (change, commands) in &plan.prepared {
             point("load-started");
             let loaded = self.lock.lend(|| match change.at {
-                At::Iptables(store, table) => restore(store, &script(table, commands)),
+                At::Iptables(store, table) => commit(store, table, commands),
                 At::Own(family) => {
                     let text = own::load(family, id, &change.steps);
-                    command::feed("nft", &["-f", "-"], &text).map(drop)
+                    let fed = command::feed("nft", &["-f", "-"], &text);
+                    fed.map(drop).map_err(|error| error.to_string())
                 }
             });
             point("load-fed");
@@ -241,7 +243,7 @@ impl Loaded {
                 At::Iptables(store, table) => {
                     let text = store.read().map_err(|error| error.to_string())?;
                     let mut now = Saved::read(&text).table(table);
-                    let forms = forms(store, table);
+                    let forms = forms(store, table, finds);
                     let unmarked = now.run(&Command::DropChain(marker(&id)), &forms);
                     unmarked.map_err(|_| format!("{name} is not as it was loaded"))?;
                     let then = plan.then.get(&store).map(|then| then.table(table));

@@ -2,12 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use nattrace_parser::syntax::TableName;
-
 use super::{At, NEIGHBOURS, Step, TableChange, forms, marker, tag};
 use crate::live::Store;
 use crate::plan::{Edit, Holder, Op, Plan};
-use crate::saved::{Command, CommandFault, Forms, Saved, Table, body, count, removal};
+use crate::saved::{Command, CommandFault, Finds, Forms, Saved, Table, body, count, removal};
 
 /// Why the edits of a plan do not fit the rules.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,6 +51,7 @@ pub(crate) struct Prepared {
 pub(crate) fn changes(
     plan: &Plan,
     rules: &mut BTreeMap<Store, Saved>,
+    finds: Finds,
 ) -> Result<Vec<Prepared>, LoadError> {
     let mut tables: BTreeMap<At, Vec<(usize, &Edit)>> = BTreeMap::new();
     for (index, edit) in plan.edits.iter().enumerate() {
@@ -65,7 +64,8 @@ pub(crate) fn changes(
             At::Iptables(store, table) => {
                 let saved = rules.entry(store).or_default();
                 let mut edited = saved.table(table);
-                let change = iptables(store, table, &plan.id, &edits, &mut edited)?;
+                let change =
+                    iptables(forms(store, table, finds), store, &plan.id, &edits, &mut edited)?;
                 saved.set(table, edited);
                 change
             }
@@ -100,13 +100,13 @@ fn own(at: At, id: &str, edits: &[(usize, &Edit)]) -> Prepared {
 }
 
 fn iptables(
+    forms: Forms,
     store: Store,
-    table: TableName,
     id: &str,
     edits: &[(usize, &Edit)],
     edited: &mut Table,
 ) -> Result<Prepared, LoadError> {
-    let forms = forms(store, table);
+    let table = forms.table;
     let mut commands = vec![Command::NewChain(marker(id))];
     let mut steps = Vec::new();
     for (number, edit) in edits {

@@ -5,6 +5,7 @@ use crate::plan::{Edit, Holder, Plan};
 use crate::saved::{Saved, Table};
 
 const STORE: Store = Store { family: Family::Ipv4, backend: Backend::Nft };
+const FOUND: Finds = |_, _, _| true;
 const TABLE: TableName = TableName::Filter;
 
 fn saved(rules: &[String]) -> Saved {
@@ -82,14 +83,14 @@ fn plain(rules: &[String], id: &str) -> Vec<String> {
 
 fn run(table: &mut Table, commands: &[Command]) {
     for command in commands {
-        table.run(command, &forms(STORE, TABLE)).unwrap();
+        table.run(command, &forms(STORE, TABLE, FOUND)).unwrap();
     }
 }
 
 /// Loads a plan as the kernel would, and gives its change.
 fn load(plan: &Plan, kernel: &mut Saved) -> TableChange {
     let mut predicted = BTreeMap::from([(STORE, kernel.clone())]);
-    let prepared = changes(plan, &mut predicted).unwrap().remove(0);
+    let prepared = changes(plan, &mut predicted, FOUND).unwrap().remove(0);
     let mut table = kernel.table(TABLE);
     run(&mut table, &prepared.commands);
     kernel.set(TABLE, table.clone());
@@ -100,7 +101,7 @@ fn load(plan: &Plan, kernel: &mut Saved) -> TableChange {
 
 fn take_back(plan: &Plan, change: &TableChange, kernel: &mut Saved) {
     let mut predicted = kernel.clone();
-    let undone = undo(&plan.id, STORE, TABLE, &change.steps, &mut predicted).unwrap();
+    let undone = undo(&plan.id, STORE, TABLE, &change.steps, &mut predicted, FOUND).unwrap();
     let mut table = kernel.table(TABLE);
     run(&mut table, &undone.commands);
     kernel.set(TABLE, table);
@@ -124,7 +125,7 @@ fn what_is_loaded_is_the_plan_and_what_is_taken_back_is_the_start() {
         take_back(&plan, &change, &mut kernel);
         assert_eq!(rules(&kernel), start, "round {round}: {plan:#?}");
         // Once more does nothing.
-        let again = undo(&plan.id, STORE, TABLE, &change.steps, &mut kernel).unwrap();
+        let again = undo(&plan.id, STORE, TABLE, &change.steps, &mut kernel, FOUND).unwrap();
         assert_eq!(again.commands, []);
     }
 }
@@ -189,11 +190,11 @@ fn a_chain_that_was_flushed_gets_nothing_back() {
 fn rules_that_are_others_than_in_the_plan_are_not_touched() {
     let plan = Plan::new(vec![edit(Op::Replace, 1, rule(9), Some(rule(2)))], Vec::new());
     let mut rules = BTreeMap::from([(STORE, saved(&[rule(1), rule(2)]))]);
-    let error = changes(&plan, &mut rules).unwrap_err().to_string();
+    let error = changes(&plan, &mut rules, FOUND).unwrap_err().to_string();
     assert_eq!(error, format!("edit 1: rule 1 of `FORWARD` is not `{}`", rule(2)));
     let mut edit = edit(Op::Insert, 7, rule(9), None);
     let wrong = |edit: &Edit, rules: &mut BTreeMap<Store, Saved>| {
-        changes(&Plan::new(vec![edit.clone()], Vec::new()), rules).unwrap_err().to_string()
+        changes(&Plan::new(vec![edit.clone()], Vec::new()), rules, FOUND).unwrap_err().to_string()
     };
     assert_eq!(wrong(&edit, &mut rules), "edit 1: chain `FORWARD` has no position 7");
     edit.chain = "NOPE".into();

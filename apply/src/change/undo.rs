@@ -5,7 +5,7 @@ use nattrace_parser::syntax::TableName;
 use super::{Step, forms, gap, marker, tagged};
 use crate::live::Store;
 use crate::plan::Op;
-use crate::saved::{Command, CommandFault, Forms, Saved, Table, count, removal};
+use crate::saved::{Command, CommandFault, Finds, Forms, Saved, Table, count, removal};
 
 /// What takes a change of a table back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,13 +23,14 @@ pub(crate) fn undo(
     name: TableName,
     steps: &[Step],
     saved: &mut Saved,
+    finds: Finds,
 ) -> Result<Undone, CommandFault> {
     let mut table = saved.table(name);
     let mut undone = Undone::default();
     if !table.has(&marker(id)) {
         return Ok(undone);
     }
-    let forms = forms(store, name);
+    let forms = forms(store, name, finds);
     for step in steps.iter().rev() {
         let (commands, note) = back(id, step, &table, &forms);
         for command in &commands {
