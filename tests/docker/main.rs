@@ -4,6 +4,7 @@
 //! Needs root, dockerd and busybox. Where something is missing the tests are skipped, and counted
 //! as skipped in the output; with CI=true that is a failure.
 
+mod applied;
 mod namespace;
 mod probe;
 mod questions;
@@ -355,6 +356,16 @@ fn with_a_proxy() {
     world.start();
     compare(&world, &seen, "restarted after the edit", &mut tally);
     tally.finish("docker with its proxy");
+}
+
+#[test]
+fn with_a_plan() {
+    if !can_run() {
+        return;
+    }
+    let world = World::new("plan", &["--live-restore", "--userland-proxy=false"]);
+    let seen = populate(&world, &NETWORKS[..1], &["f1 --network front -p 8090:80"]);
+    applied::survives_the_daemon(&world, &seen);
 }
 
 #[test]
