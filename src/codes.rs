@@ -220,6 +220,7 @@ pages![
     "too-many-steps",
     "two-commands",
     "ufw-policies-assumed",
+    "unclosed-quote",
     "undetermined-command",
     "undetermined-part",
     "unexpected-end",

@@ -10,7 +10,7 @@ use crate::arguments::address;
 use crate::protocols;
 use crate::syntax::{
     AddressMask, Backend, Chain, Counters, ExtensionUse, Negatable, Placement, Policy, Rule, Rules,
-    Table, Target, Value,
+    RulesFormat, Table, Target, Value,
 };
 
 /// How many rules a thread should print at least.
@@ -99,7 +99,13 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
 #[must_use]
 pub fn emit_rules(rules: &Rules<'_>, options: EmitOptions) -> String {
     let mut out = String::new();
-    for table in &rules.tables {
+    for (index, table) in rules.tables.iter().enumerate() {
+        // Of two blocks of a dump for one table the second replaces the first (kernel-facts I4).
+        let behind = rules.tables.get(index + 1..).unwrap_or_default();
+        let replaced = behind.iter().any(|other| other.name == table.name);
+        if rules.format == RulesFormat::Save && replaced {
+            continue;
+        }
         emit_table(table, rules.backend.unwrap_or(Backend::Nft), options, &mut out);
     }
     out

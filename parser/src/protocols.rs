@@ -82,16 +82,7 @@ const NAMES: &[(u8, &str)] = &[
 ];
 
 /// Other names that `-p` takes.
-const ALIASES: &[(u8, &str)] = &[
-    (ICMPV6, "icmpv6"),
-    (MOBILITY, "mh"),
-    (MOBILITY, "ipv6-mh"),
-    (4, "ip-encap"),
-    (50, "ipsec-esp"),
-    (51, "ipsec-ah"),
-    (73, "cphb"),
-    (89, "ospfigp"),
-];
+const ALIASES: &[(u8, &str)] = &[(ICMPV6, "icmpv6"), (MOBILITY, "mh"), (MOBILITY, "ipv6-mh")];
 
 /// The number of a protocol by its name; `all` and its like are 0. Case does not count.
 #[must_use]

@@ -26,8 +26,8 @@ pub fn recognize(text: &str) -> RulesFormat {
         let unquoted = line.trim_start_matches(['>', ' ', '\t']).trim_end();
         let line = line.trim();
         if line.strip_prefix('*').is_some_and(is_table_header) {
-            let adds = crate::replay::is_ufw(text);
-            return if adds { RulesFormat::Script } else { RulesFormat::Save };
+            let replayed = crate::replay::is_ufw(text) || crate::replay::is_edited(text);
+            return if replayed { RulesFormat::Script } else { RulesFormat::Save };
         }
         if is_listing_header(unquoted) {
             let columns = lines.find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -220,7 +220,7 @@ mod tests {
         let check = |text: &str, expected| assert_eq!(recognize(text), expected, "{text}");
         check("hello\n# x\n*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n", RulesFormat::Save);
         check("-P INPUT ACCEPT\n-A INPUT -j DROP\n", RulesFormat::Commands);
-        check("* nat\n-N X\nCOMMIT\n", RulesFormat::Save);
+        check("* nat\n:X - [0:0]\nCOMMIT\n", RulesFormat::Save);
         check("* this is prose\n-A INPUT -j DROP", RulesFormat::Commands);
         check(
             "see:\nChain INPUT (policy ACCEPT)\ntarget     prot opt source destination\n",

@@ -6,6 +6,7 @@
 mod chain;
 mod change;
 mod command;
+mod edited;
 mod loops;
 mod restore;
 mod spec;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::recognize::is_rules_program;
-use crate::save::{no_rules, unreadable};
+use crate::save::{Origin, no_rules, unreadable};
 use crate::script;
 use crate::shell::{self, Lead};
 use crate::span::Span;
@@ -26,6 +27,7 @@ use crate::syntax::{
 };
 
 pub(crate) use command::{Field, changes_rules};
+pub(crate) use edited::is_edited;
 pub(crate) use restore::{Options, RestoreLine, UNKNOWN, doubted, restore};
 pub(crate) use spec::as_match;
 pub(crate) use ufw::is_ufw;
@@ -100,7 +102,7 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// Carries out a script, or loads a rules file of ufw, and returns the rules that it leaves, of each family and backend that
+    /// Carries out a script, or loads a rules file of ufw or input of iptables-restore, and returns the rules that it leaves, of each family and backend that
     /// it names. `backend` is the one that `iptables` speaks to where its name does not tell, and
     /// `number` that of the text, by which rules of it are told in what later texts leave.
     pub fn script(
@@ -109,12 +111,25 @@ impl<'a> Replay<'a> {
         backend: Backend,
         number: u16,
     ) -> (Vec<Rules<'a>>, Vec<Diagnostic>) {
+        self.script_of(text, Origin { family: None, backend: Some(backend) }, number)
+    }
+
+    /// The same for a text of which more is known than it says.
+    pub(crate) fn script_of(
+        &mut self,
+        text: &'a str,
+        known: Origin,
+        number: u16,
+    ) -> (Vec<Rules<'a>>, Vec<Diagnostic>) {
+        let backend = known.backend.unwrap_or(Backend::Nft);
         let mut diagnostics = Vec::new();
         if let Some(refused) = unreadable(text) {
             return (Vec::new(), vec![refused]);
         }
         if is_ufw(text) {
             ufw::load(self, text, backend, &mut diagnostics);
+        } else if is_edited(text) {
+            edited::load(self, text, known, &mut diagnostics);
         } else {
             script::run(text, lead(text), backend, self, &mut diagnostics);
         }

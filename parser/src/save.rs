@@ -140,8 +140,7 @@ impl<'a> Outline<'a> {
     /// What a script leaves of one family, where it begins with empty tables.
     fn of_script(text: &'a str, known: Origin) -> Self {
         let format = RulesFormat::Script;
-        let (rules, mut diagnostics) =
-            Replay::default().script(text, known.backend.unwrap_or(Backend::Nft), 0);
+        let (rules, mut diagnostics) = Replay::default().script_of(text, known, 0);
         let several = rules.len() > 1;
         let mut rules = rules.into_iter();
         let first = rules.find(|one| known.family.is_none() || one.family == known.family);
@@ -176,6 +175,12 @@ impl<'a> Outline<'a> {
         diagnostics.sort_by_key(|diagnostic| diagnostic.span);
         (Rules { family, backend, format, tables }, diagnostics)
     }
+}
+
+/// The family and backend that a text of iptables-save tells, where they are not known.
+pub(crate) fn family_of_save(text: &str, known: Origin) -> Origin {
+    let (origin, blocks) = tables::scan(text, known, &mut Vec::new());
+    Origin { family: origin.family.or_else(|| infer_family(&blocks)), ..origin }
 }
 
 /// Refuses what can't be a rules text.

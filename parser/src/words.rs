@@ -153,6 +153,10 @@ fn odd_word<'a>(
                 .label(format!("read as `{}`", clip(&text))),
         );
     }
+    if inside {
+        let message = "the quote is not closed: all that follows belongs to the text";
+        diagnostics.push(Diagnostic::warning("unclosed-quote", message, span));
+    }
     words.push(Word { text: Cow::Owned(text), span, quoted });
     start + end
 }

@@ -6,13 +6,14 @@
 //! | `--pol` | `Text`: `none` or `ipsec` |
 //! | `--strict, --next` | `Flag` |
 //! | `[!] --reqid, --spi` | `Number` |
-//! | `[!] --proto` | `Text`: a name or number of a protocol |
+//! | `[!] --proto` | `Text`: `ah`, `esp` or `ipcomp` |
 //! | `[!] --mode` | `Text`: `transport` or `tunnel` |
 //! | `[!] --tunnel-dst, --tunnel-src` | `Address` |
 
-use crate::arguments::Argument;
+use crate::arguments::{Argument, Context, Custom, Fault, names, number};
 use crate::extension::{Completion, Extension, OptionDecl, Requirement, fixed};
-use crate::syntax::OptionUse;
+use crate::syntax::{OptionUse, Value};
+use crate::words::Word;
 
 pub(super) static EXTENSION: Extension = Extension::of_match("policy", OPTIONS)
     .repeats()
@@ -25,14 +26,41 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::flag("strict"),
     OptionDecl::new("reqid", Argument::Number(u32::MAX as u64)).negatable(),
     OptionDecl::new("spi", Argument::Hex(u32::MAX as u64)).negatable(),
-    OptionDecl::new("proto", Argument::ExactKeyword(PROTOCOLS)).negatable(),
+    OptionDecl::new("proto", Argument::Custom(&PROTOCOL)).negatable(),
     OptionDecl::new("mode", Argument::ExactKeyword(&[&["transport"], &["tunnel"]])).negatable(),
     OptionDecl::new("tunnel-dst", Argument::Address).negatable(),
     OptionDecl::new("tunnel-src", Argument::Address).negatable(),
     OptionDecl::flag("next"),
 ];
 
-const PROTOCOLS: &[&[&str]] = &[&["ah", "51"], &["esp", "50"], &["ipcomp", "108"]];
+static PROTOCOL: Custom = Custom {
+    words: 1,
+    form: "ah|esp|ipcomp",
+    samples: &["ah", "esp", "ipcomp", "50", "IPCOMP"],
+    parse: protocol,
+    print: |value, out| {
+        if let Value::Text(name) = value {
+            out.push(' ');
+            out.push_str(name);
+        }
+    },
+};
+
+/// The protocols of IPsec: name, number, and the other name in protocols(5). Unlike `-p`, case
+/// counts.
+const PROTOCOLS: &[(&str, u64, &str)] =
+    &[("ah", 51, "IPSEC-AH"), ("esp", 50, "IPSEC-ESP"), ("ipcomp", 108, "IPCOMP")];
+
+fn protocol<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
+    let text = words.first().map_or("", |word| word.text.as_ref());
+    PROTOCOLS
+        .iter()
+        .find(|(name, known, other)| {
+            *name == text || *other == text || number::parse(text) == Some(*known)
+        })
+        .map(|(name, ..)| fixed(name))
+        .ok_or_else(|| names::unknown(text, PROTOCOLS.iter().map(|(name, ..)| *name)))
+}
 
 /// The most elements (xt_policy.h, `XT_POLICY_MAX_ELEM`).
 const MOST: usize = 4;

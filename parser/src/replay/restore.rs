@@ -190,6 +190,8 @@ impl<'a> Restore<'_, 'a> {
         let outcome = match invocation {
             // Lines of the other family are skipped (kernel-facts I6).
             Some(one) if one.family.is_some_and(|family| family != self.set.family) => {
+                let message = "this line is for the other family, and left out";
+                found.push(Diagnostic::note("ignored-text", message, line.span));
                 Outcome::Done
             }
             Some(mut one) => {

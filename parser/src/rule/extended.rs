@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::extension::{EXTENSIONS, Extension, ExtensionKind, Repetition, find};
 use crate::protocols;
 use crate::span::Span;
-use crate::syntax::{Backend, Family, Negatable, OptionUse};
+use crate::syntax::{Backend, Family, Negatable, OptionUse, Value};
 use crate::words::{Word, clip};
 
 /// The names under which ip6tables and iptables know the same match by another name.
@@ -207,11 +207,14 @@ impl<'a> Reader<'_, 'a> {
         let bit = 1_u64 << index.min(63);
         let again = pending.seen & bit != 0 && extension.repetition == Repetition::Refused;
         let duplicate = again && !option.again;
+        let mut stays_negated = false;
         if again && option.again {
-            let earlier = |one: &(usize, OptionUse<'_>)| {
-                one.0 == number && std::ptr::eq(one.1.option, option)
-            };
-            self.scratch.options.retain(|one| !earlier(one));
+            self.scratch.options.retain(|(of, one)| {
+                let earlier = *of == number && std::ptr::eq(one.option, option);
+                // Without an argument, nothing takes back what `!` said.
+                stays_negated |= earlier && one.negated && one.value == Value::Flag;
+                !earlier
+            });
         }
         pending.seen |= bit;
         if self.negation.is_some() && !option.negatable {
@@ -256,7 +259,7 @@ impl<'a> Reader<'_, 'a> {
             Ok(value) => {
                 let end = words.last().map_or(word.span, |last| last.span);
                 let span = negation.unwrap_or(word.span).cover(end);
-                let negated = negation.is_some();
+                let negated = negation.is_some() || stays_negated;
                 self.scratch.options.push((number, OptionUse { option, negated, value, span }));
                 self.negation = None;
             }

@@ -157,9 +157,25 @@ impl<'a> Scan<'_, 'a> {
             }
         }
         if line.text.starts_with('#') {
+            self.commented(line);
             return;
         }
         self.other(line);
+    }
+
+    /// A comment, or a command behind the prompt of root: among lines of a listing nobody can tell.
+    fn commented(&mut self, line: Line<'a>) {
+        let command = invocation(line.text).filter(|found| {
+            found.arguments.split_ascii_whitespace().any(crate::replay::changes_rules)
+        });
+        if command.is_none() {
+            return;
+        }
+        let message = format!("`{}` is taken for a comment", clip(line.text));
+        self.diagnostics.push(
+            Diagnostic::note("ignored-text", message, line.span())
+                .help("if `#` is a prompt, the listing may be older than this command"),
+        );
     }
 
     /// A line that is no command: prose, or the rest of a line that was wrapped.
