@@ -97,12 +97,16 @@ pub(crate) enum Format {
     Json,
     /// JSON, one line for each answer.
     Jsonl,
-    /// Graphviz (`graph`).
+    /// A table for spreadsheets (`matrix`).
+    Csv,
+    /// Graphviz (`graph`, `matrix`).
     Dot,
     /// Mermaid (`graph`).
     Mermaid,
-    /// A picture (`graph`).
+    /// A picture (`graph`, `matrix`).
     Svg,
+    /// A page for a browser, which needs nothing else (`matrix`).
+    Html,
     /// SARIF 2.1.0, for code scanning (`check`, `audit`).
     Sarif,
     /// JUnit XML, for CI systems (`check`, `audit`).
@@ -114,9 +118,9 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// Whether it is a drawing, as `graph` makes it.
+    /// Whether it is a drawing or a table, as `graph` and `matrix` make them.
     pub(crate) fn is_drawing(self) -> bool {
-        matches!(self, Self::Dot | Self::Mermaid | Self::Svg)
+        matches!(self, Self::Csv | Self::Dot | Self::Mermaid | Self::Svg | Self::Html)
     }
 
     /// Whether it is a report for other programs, as `check` and `audit` make it.
@@ -192,6 +196,8 @@ pub(crate) enum Command {
     /// Watches over a plan that waits
     #[command(hide = true)]
     Watchdog(StateOption),
+    /// Who can reach whom, and with which source address
+    Matrix(Matrix),
     /// The chains and how they call each other, as a drawing
     Graph(Graph),
     /// The rules exactly as iptables-save prints them
@@ -369,6 +375,35 @@ pub(crate) struct Diff {
     /// can't know.
     #[arg(long)]
     pub(crate) all: bool,
+}
+
+/// `nattrace matrix`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Zones are named as in a policy: `internet`, `lan:IFACE`, `host`, `net:NAME`, `container:NAME`, \
+`iface:NAME`, an address or a prefix, a zone of zones.toml. Services are the ports that rules, \
+sockets and containers name, and everything between them. A cell is about all packets that one \
+zone addresses to another: always, sometimes, never or undetermined. Each has a packet that \
+shows it.
+
+  nattrace matrix -s host.snapshot
+  nattrace matrix --from internet --open
+  nattrace matrix --from net:front --to net:back --service 5432
+  nattrace matrix --format html > matrix.html")]
+pub(crate) struct Matrix {
+    /// Only this sending zone; may be given more than once.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) from: Vec<String>,
+    /// Only this addressed zone; may be given more than once.
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) to: Vec<String>,
+    /// Only this service, such as `443`, `53/udp`, `8000-8010/tcp` or `icmp`; may be given more
+    /// than once.
+    #[arg(long, value_name = "SERVICE")]
+    pub(crate) service: Vec<String>,
+    /// Only what connects, at least sometimes, or may.
+    #[arg(long)]
+    pub(crate) open: bool,
 }
 
 /// `nattrace graph`.

@@ -10,6 +10,7 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod graph;
 pub(crate) mod man;
+pub(crate) mod matrix;
 pub(crate) mod redact;
 pub(crate) mod selftest;
 pub(crate) mod snapshot;

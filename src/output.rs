@@ -7,6 +7,7 @@ pub(crate) mod diagnostic;
 pub(crate) mod diff;
 pub(crate) mod finding;
 pub(crate) mod json;
+pub(crate) mod matrix;
 pub(crate) mod names;
 pub(crate) mod pretty;
 pub(crate) mod report;

@@ -22,7 +22,7 @@ use crate::host::zones::{
 use crate::span::Span;
 use crate::syntax::Family;
 
-pub use expression::{Expression, Place, parse_expression};
+pub use expression::{Expression, Place, ServiceWords, parse_expression, parse_service};
 pub use given::{Destination, Given, Switch, parse_given};
 
 /// A policy as it is written.

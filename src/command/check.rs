@@ -87,7 +87,12 @@ fn print(checked: &Checked<'_>, format: Format) -> Result<()> {
         Format::Sarif | Format::Junit | Format::Github | Format::Markdown => {
             report::write(screen.raw(), &checked.report(), format)?;
         }
-        Format::Pretty | Format::Dot | Format::Mermaid | Format::Svg => {
+        Format::Pretty
+        | Format::Csv
+        | Format::Dot
+        | Format::Html
+        | Format::Mermaid
+        | Format::Svg => {
             let width = screen.width();
             screen.write_styled(&shown::pretty(checked, width))?;
         }

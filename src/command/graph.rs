@@ -20,7 +20,9 @@ pub(crate) fn run(global: &Global, arguments: &Graph) -> Result<Status> {
         Some(Format::Mermaid) => to_mermaid,
         Some(Format::Svg) => to_svg,
         Some(
-            Format::Pretty
+            Format::Csv
+            | Format::Html
+            | Format::Pretty
             | Format::Concise
             | Format::Json
             | Format::Jsonl

@@ -27,6 +27,10 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
             return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
                 .help("`nattrace graph --why SRC DST` draws the path of a packet"));
         }
+        Some(Format::Csv | Format::Html) => {
+            return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
+                .help("`nattrace matrix` prints tables and pages"));
+        }
         Some(Format::Sarif | Format::Junit | Format::Github | Format::Markdown) => {
             return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
                 .help("`nattrace check` prints the others too"));

@@ -13,7 +13,7 @@ use super::concise;
 use super::context::Context;
 use super::json::{Layout, answer_value};
 use super::report::{Item, Level, Place, Report};
-use super::{names, words};
+use super::words;
 
 const BOLD: Style = Style::new().bold();
 const DIM: Style = Style::new().dimmed();
@@ -119,11 +119,7 @@ pub(crate) fn report(context: &Context<'_>, findings: &[Finding]) -> Report<'sta
 
 /// The command that shows the witness again.
 pub(crate) fn replay(answer: &Answer) -> String {
-    let flow = &answer.flow;
-    let (_, destination) = words::flow_ends(flow);
-    let protocol = names::Protocol::new(flow.protocol, flow.source);
-    let by = flow.in_interface.as_ref().map(|name| format!(" --in {name}")).unwrap_or_default();
-    format!("nattrace why {} to {destination}/{protocol}{by}", flow.source)
+    words::replay(&answer.flow)
 }
 
 /// Writes all findings as one document, or each on a line.

@@ -57,6 +57,11 @@ pub(crate) fn answer_value<'a>(
     View { context, family: Family::of(answer.flow.source), item: answer }
 }
 
+/// A packet as it was asked for, within another document.
+pub(crate) fn flow_value(flow: &Flow) -> impl Serialize + '_ {
+    FlowEntry(flow)
+}
+
 /// A part of an answer with what its identities belong to.
 struct View<'a, T> {
     context: &'a Context<'a>,

@@ -42,6 +42,24 @@ pub(crate) fn egress_ends(egress: &Egress) -> (String, String) {
     (source, socket(packet.destination, packet.destination_port()))
 }
 
+/// The command that asks about a packet again.
+pub(crate) fn replay(flow: &Flow) -> String {
+    let protocol = names::Protocol::new(flow.protocol, flow.source);
+    let (_, destination) = flow_ends(flow);
+    let mut text = match flow.any_source {
+        true => format!("nattrace why host to {destination}/{protocol}"),
+        false => format!("nattrace why {} to {destination}/{protocol}", flow.source),
+    };
+    // Writing into a string can't fail.
+    if let Some(name) = &flow.in_interface {
+        let _ = write!(text, " --in {}", visible(name));
+    }
+    if let Some(port) = flow.source_port.filter(|port| *port != 40000) {
+        let _ = write!(text, " --sport {port}");
+    }
+    text
+}
+
 /// What is asked of the network: `tcp`, `icmp echo request`, `protocol 47`.
 pub(crate) fn protocol_words(flow: &Flow) -> String {
     let name = names::Protocol::new(flow.protocol, flow.source);

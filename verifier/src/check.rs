@@ -34,6 +34,8 @@ use crate::policy::{self, Property, Question};
 use crate::space::Space;
 use crate::walk::{self, walk};
 use demand::Effects;
+pub(crate) use demand::arrives;
+pub(crate) use judgement::undetermined;
 use judgement::{Judgement, judge};
 
 /// Whether something holds.
@@ -423,7 +425,7 @@ impl Inquiry<'_> {
 }
 
 /// One of the packets as `why` is asked about it: what is usual is left to it.
-fn flow_of(asked: &walk::Question, header: &Header) -> Flow {
+pub(crate) fn flow_of(asked: &walk::Question, header: &Header) -> Flow {
     let mut flow = asked.flow(header);
     flow.tcp_flags = flow.tcp_flags.filter(|flags| *flags != tcp_flag::SYN);
     flow.icmp = flow.icmp.filter(|icmp| ![(8, 0), (128, 0)].contains(icmp));

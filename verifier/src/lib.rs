@@ -16,6 +16,7 @@ pub mod diff;
 pub mod draft;
 pub mod given;
 mod header;
+pub mod matrix;
 mod packets;
 pub mod policy;
 mod space;

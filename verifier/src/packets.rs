@@ -86,6 +86,11 @@ impl PacketSet {
         !self.function.satisfiable() || self.sample(&[]).is_none()
     }
 
+    /// Whether nothing at all is in the set, not even a packet that can't be: quicker to tell.
+    pub(crate) fn is_nothing(&self) -> bool {
+        !self.function.satisfiable()
+    }
+
     /// Whether every packet of this set is in the other one.
     #[must_use]
     pub fn is_subset(&self, other: &Self) -> bool {

@@ -14,7 +14,7 @@ use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
 use oxidd::bdd::{self, BDDFunction, BDDManagerRef};
 use oxidd::util::AllocResult;
-use oxidd::{BooleanFunction, Manager, ManagerRef};
+use oxidd::{BooleanFunction, BooleanFunctionQuant, Manager, ManagerRef};
 
 use crate::header::{Header, bits};
 use crate::packets::PacketSet;
@@ -419,6 +419,29 @@ impl Space {
                 if high >> bit & 1 == 1 { self.or(&zero, &below) } else { self.and(&zero, &below) };
         }
         self.and(&above, &below)
+    }
+
+    /// What a set says of one field, whatever the others are.
+    pub(crate) fn only_field(&self, field: Field, function: &BDDFunction) -> BDDFunction {
+        let own =
+            field.first(self.family())..field.first(self.family()) + field.width(self.family());
+        self.forget(function, |variable| !own.contains(&variable))
+    }
+
+    /// What a set says of everything but one field, whatever that is.
+    pub(crate) fn without_field(&self, field: Field, function: &BDDFunction) -> BDDFunction {
+        let own =
+            field.first(self.family())..field.first(self.family()) + field.width(self.family());
+        self.forget(function, |variable| own.contains(&variable))
+    }
+
+    fn forget(&self, function: &BDDFunction, gone: impl Fn(u32) -> bool) -> BDDFunction {
+        let variables = (0u32..).zip(&self.inner.literals).filter(|(variable, _)| gone(*variable));
+        let mut cube = self.anything();
+        for (_, (literal, _)) in variables.collect::<Vec<_>>().into_iter().rev() {
+            cube = self.and(literal, &cube);
+        }
+        self.kept(function.exists(&cube))
     }
 
     pub(crate) fn ports(&self, field: Field, first: u16, last: u16) -> BDDFunction {

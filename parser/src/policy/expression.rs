@@ -63,6 +63,44 @@ pub fn parse_expression(text: &str) -> Result<Expression, Diagnostic> {
     parse(text, Position::Inside { start: 0 })
 }
 
+/// What a service is: destination ports, a protocol, or both.
+pub type ServiceWords = (Option<(u16, u16)>, Option<Protocol>);
+
+/// Reads a service as it stands on a command line: `443`, `443/tcp`, `8000-8010/udp`, `icmp`.
+///
+/// # Errors
+///
+/// A [`Diagnostic`] whose place is one of `text`.
+pub fn parse_service(text: &str) -> Result<ServiceWords, Diagnostic> {
+    let start = text.len() - text.trim_start().len();
+    let (ports, word) = match text.trim().split_once('/') {
+        Some((ports, word)) => (Some(ports), Some(word)),
+        None if text.trim().starts_with(|first: char| first.is_ascii_digit()) => {
+            (Some(text.trim()), None)
+        }
+        None => (None, Some(text.trim())),
+    };
+    let behind = start + ports.map_or(0, |ports| ports.len() + 1);
+    let protocol = match word {
+        None => None,
+        Some(word) => {
+            let span = Span::new(behind, behind + word.len());
+            Some(protocol(word).map_err(|help| invalid_protocol(word, span, help))?)
+        }
+    };
+    let Some(digits) = ports else { return Ok((None, protocol)) };
+    let span = Span::new(start, start + digits.len());
+    let Some(range) = port_range(digits) else {
+        let message = format!("expected a port from 1 to 65535 or a range, found `{digits}`");
+        return Err(Diagnostic::error("invalid-port", message, span));
+    };
+    if protocol.is_some_and(|protocol| !has_ports(protocol)) {
+        let message = format!("`{}` has no ports", word.unwrap_or(""));
+        return Err(Diagnostic::error("no-ports", message, Span::new(start, behind)));
+    }
+    Ok((Some(range), protocol))
+}
+
 /// Reads a zone in quotes, whose place is `span` in `source`.
 pub(super) fn parse_quoted(text: &str, span: Span, source: &str) -> Result<Expression, Diagnostic> {
     // A string without escapes stands in the source as it is, behind one quote.

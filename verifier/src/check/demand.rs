@@ -242,7 +242,7 @@ pub(super) fn proxied_into(landing: &Landing, address: IpAddr, port: u16) -> boo
 }
 
 /// Whether a packet with this verdict gets somewhere.
-pub(super) fn arrives(verdict: Verdict) -> bool {
+pub(crate) fn arrives(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Forwarded | Verdict::Delivered | Verdict::Proxied | Verdict::Bridged => true,
         Verdict::Dropped

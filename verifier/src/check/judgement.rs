@@ -145,7 +145,7 @@ fn elsewhere(answer: &Answer) -> Reason {
 }
 
 /// What is to blame for an answer that nobody knows.
-pub(super) fn undetermined(answer: &Answer) -> Option<String> {
+pub(crate) fn undetermined(answer: &Answer) -> Option<String> {
     let open = |answer: &Answer| is_open(answer.verdict) || answer.outcome == Outcome::Undetermined;
     if let Some(branch) = answer.branches.iter().find(|branch| open(&branch.answer)) {
         return branch.answer.because.clone().or_else(|| Some(depends_on(branch)));

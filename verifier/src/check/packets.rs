@@ -11,7 +11,7 @@ use crate::space::{Relation, Space};
 use crate::walk::Entry;
 
 /// Where the packets of a question begin.
-pub(super) fn entry(question: &Question) -> Entry {
+pub(crate) fn entry(question: &Question) -> Entry {
     match &question.from.at {
         Where::Unbound => Entry::LocalAnySource,
         Where::Bound => Entry::Local,
@@ -21,7 +21,7 @@ pub(super) fn entry(question: &Question) -> Entry {
 
 /// The packets of a question as they are sent: the first ones of connections, with ports where
 /// their protocol has some.
-pub(super) fn of(question: &Question, space: &Space) -> PacketSet {
+pub(crate) fn of(question: &Question, space: &Space) -> PacketSet {
     let mut packets = space.first_packets().intersection(&real_ports(space));
     if let Some(to) = &question.to {
         packets = packets.intersection(&destinations(space, to));
@@ -105,7 +105,7 @@ pub(super) fn protocols(space: &Space, protocols: &[Protocol]) -> PacketSet {
 
 /// What makes a packet of a question telling, the most important first: a plain protocol and port,
 /// and the addresses of containers that run rather than those that nobody has.
-pub(super) fn telling(question: &Question, system: &System, space: &Space) -> Vec<PacketSet> {
+pub(crate) fn telling(question: &Question, system: &System, space: &Space) -> Vec<PacketSet> {
     let family = space.family();
     let containers = system.host.inventory.containers.iter().filter(|container| container.running);
     let addresses =

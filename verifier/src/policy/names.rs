@@ -45,6 +45,16 @@ pub fn unknown_given(given: &Given, system: &System) -> Vec<Diagnostic> {
     names.found
 }
 
+/// Says which names in zones are not known on this host.
+pub(crate) fn unknown_places(zones: &[Expression], system: &System) -> Vec<Diagnostic> {
+    let policy = Policy::default();
+    let mut names = Names { policy: &policy, host: &system.host, found: Vec::new() };
+    for zone in zones {
+        names.zone(zone);
+    }
+    names.found
+}
+
 struct Names<'p> {
     policy: &'p Policy,
     host: &'p Host,

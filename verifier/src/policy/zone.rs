@@ -221,7 +221,7 @@ impl<'s> Zones<'s> {
     }
 
     /// The interfaces behind which a LAN is.
-    fn lans(&self) -> impl Iterator<Item = &'s Interface> + use<'s> {
+    pub(crate) fn lans(&self) -> impl Iterator<Item = &'s Interface> + use<'s> {
         let host = self.host();
         host.interfaces.iter().filter(|own| {
             own.up

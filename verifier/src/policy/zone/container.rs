@@ -8,7 +8,7 @@ use crate::policy::addresses::AddressSet;
 use crate::policy::side::{Side, Spot, Where};
 
 impl<'s> Zones<'s> {
-    pub(super) fn bridged_networks(&self) -> impl Iterator<Item = &'s Network> + use<'s> {
+    pub(crate) fn bridged_networks(&self) -> impl Iterator<Item = &'s Network> + use<'s> {
         let networks = self.host().inventory.networks.iter();
         networks.filter(|network| !["host", "null", "none"].contains(&network.driver.as_str()))
     }

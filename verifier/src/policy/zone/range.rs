@@ -53,7 +53,7 @@ impl<'s> Zones<'s> {
 
     /// The addresses that hosts on-link at an interface can have: of its global subnets, without
     /// the host's own, and without those that stand for a whole subnet.
-    pub(super) fn hosts_on_link(&self, interface: &Interface) -> AddressSet {
+    pub(crate) fn hosts_on_link(&self, interface: &Interface) -> AddressSet {
         let global = interface.addresses.iter().filter(|own| own.scope == Scope::Global);
         let subnets = self.union(global.map(|own| self.hosts_of(&own.subnet)));
         subnets.difference(&self.own())
