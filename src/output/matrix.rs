@@ -11,7 +11,7 @@ pub(crate) mod table;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use nattrace_model::answer::Verdict;
+use nattrace_model::answer::{Outcome, Verdict};
 use nattrace_parser::syntax::Family;
 use nattrace_verifier::matrix::{
     Breadth, Cell, Landing, Matrix, Part, Reach, Scope, Service, Share, Source, Target, Which,
@@ -75,7 +75,14 @@ impl View<'_> {
         if !arrives {
             let _ = write!(text, " ({})", names::verdict(part.verdict));
         }
-        if arrives && !part.sources.iter().all(plain) {
+        // Which port of which address it is about is a matter of the witness.
+        let closed = part.verdict == Verdict::Delivered
+            && matches!(part.outcome, Outcome::Refused | Outcome::Unreachable);
+        if closed {
+            return format!("{text} (nothing listens)");
+        }
+        let gets_there = matches!(part.outcome, Outcome::Connects | Outcome::Undetermined);
+        if arrives && gets_there && !part.sources.iter().all(plain) {
             let each: Vec<String> = part.sources.iter().map(source_words).collect();
             let _ = write!(text, " as {}", each.join(" or "));
         }

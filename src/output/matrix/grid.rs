@@ -52,7 +52,16 @@ pub(super) const LEGEND: [(&str, &str); 7] = [
 
 impl Grid {
     pub(super) fn new(view: &View<'_>, family: Family) -> Self {
-        let Grouping { from, to } = grouping(view.matrix, family);
+        let Grouping { mut from, mut to } = grouping(view.matrix, family);
+        let has = |pick: &dyn Fn(&Cell) -> bool| {
+            view.matrix.cells.iter().any(|cell| cell.family == family && pick(cell))
+        };
+        let sends = |group: &Group| has(&|cell| group.members.contains(&cell.from));
+        let gets = |group: &Group| has(&|cell| group.members.contains(&cell.to));
+        // A zone that has no packets in this family in either direction is left out.
+        let same = view.matrix.from == view.matrix.to;
+        from.retain(|group| sends(group) || same && gets(group));
+        to.retain(|group| gets(group) || same && sends(group));
         let row = |sender: &Group| {
             to.iter().map(|receiver| mark_of(view, family, sender, receiver)).collect()
         };

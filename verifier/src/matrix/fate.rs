@@ -7,6 +7,7 @@ use nattrace_model::answer::{Answer, Outcome, Verdict};
 
 use crate::check::arrives;
 use crate::class::{AddressAfter, Class, EgressAfter, PortAfter, Way};
+use crate::policy::Where;
 
 /// The source address that packets wear where they arrive.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -55,11 +56,11 @@ pub(super) struct Fate {
 }
 
 impl Fate {
-    pub(super) fn of(class: &Class) -> Self {
+    pub(super) fn of(class: &Class, at: &Where) -> Self {
         let (mut sources, mut landings) = (Vec::new(), Vec::new());
         for way in class.ways.iter().filter(|way| arrives(way.verdict)) {
             let Some(egress) = &way.egress else { continue };
-            let (source, landing) = (source(egress), landing(way, egress));
+            let (source, landing) = (source(egress, at), landing(way, egress));
             // docker-proxy's own source is told by the simulator.
             if way.proxied_to.is_none() && !sources.contains(&source) {
                 sources.push(source);
@@ -77,9 +78,11 @@ impl Fate {
     }
 }
 
-fn source(egress: &EgressAfter) -> Source {
+fn source(egress: &EgressAfter, at: &Where) -> Source {
     match &egress.source {
         _ if egress.source_unknown => Source::Unknown,
+        // What the kernel picks for a packet from here to here is no news.
+        _ if *at == Where::Unbound && egress.out_interface.is_none() => Source::Unchanged,
         AddressAfter::Source => Source::Unchanged,
         AddressAfter::Rewritten(address) => Source::Address(*address),
         AddressAfter::SourceMapped(network) | AddressAfter::DestinationMapped(network) => {

@@ -1,5 +1,7 @@
 //! Which packets of a cell a part is, in terms of addresses and ports.
 
+use std::collections::BTreeSet;
+
 use nattrace_model::address::Prefix;
 use nattrace_parser::syntax::Family;
 use oxidd::BooleanFunction;
@@ -49,11 +51,18 @@ impl Which {
     /// What tells the packets of a part from others; all pieces are of one space.
     pub(super) fn of(pieces: &[Piece<'_>], space: &Space) -> Self {
         let in_part = |piece: &&Piece<'_>| piece.part.is_some();
-        let starts = (!pieces.iter().all(|piece| piece.part.is_some()))
-            .then(|| pieces.iter().filter(in_part).map(|piece| piece.at.clone()).collect());
+        let distinct = |pieces: &mut dyn Iterator<Item = &Piece<'_>>| {
+            pieces.map(|piece| piece.at.clone()).collect::<BTreeSet<Where>>()
+        };
+        let (here, all) =
+            (distinct(&mut pieces.iter().filter(in_part)), distinct(&mut pieces.iter()));
+        let starts = (here != all).then(|| here.into_iter().collect());
         let share = |field: Field| {
             let sets = |part: bool| {
-                let sets = pieces.iter().filter_map(|piece| match part {
+                // The source of a packet whose source the kernel picks is nobody's choice.
+                let picked =
+                    |piece: &&Piece<'_>| field != Field::Source || *piece.at != Where::Unbound;
+                let sets = pieces.iter().filter(picked).filter_map(|piece| match part {
                     true => piece.part,
                     false => Some(piece.whole),
                 });

@@ -15,6 +15,7 @@ use super::part::{Piece, Which};
 use super::service::{Service, Tree, merged};
 use super::{Breadth, Cell, Part, Reach, Zone};
 use crate::check::{Disagreement, flow_of, packets};
+use crate::header::Header;
 use crate::packets::PacketSet;
 use crate::policy::{self, AddressSet, Demand, Side, Where, Zones};
 use crate::space::{Field, Space};
@@ -90,7 +91,7 @@ impl Row<'_> {
             let classes = walk(self.system, &start.question);
             made.asked += classes.asked;
             for class in &classes.classes {
-                let fate = fates.index(Fate::of(class), class.undetermined.clone());
+                let fate = fates.index(Fate::of(class, &start.at), class.undetermined.clone());
                 for (column, found) in start.columns.iter().zip(&mut found) {
                     let set = class.set.intersection(column);
                     divide(&set, column, &tree, &mut |services, set| {
@@ -377,6 +378,15 @@ impl Column<'_> {
         }))
     }
 
+    /// A packet that a person would take as an example.
+    fn example(&self, set: &PacketSet, telling: &[PacketSet]) -> Option<Header> {
+        // A packet to its own address is found without what is preferred, so that comes first.
+        let with_ports = self.space.source_ports(0, u16::MAX);
+        let usual = set.intersection(&self.space.source_ports(40_000, 40_000));
+        let usual = usual.union(&set.difference(&with_ports));
+        usual.sample(telling).or_else(|| set.sample(telling))
+    }
+
     fn which(&self, sets: &[Option<PacketSet>], wholes: &[Option<PacketSet>]) -> Which {
         let pieces =
             self.starts.iter().zip(sets).zip(wholes).filter_map(|((start, part), whole)| {
@@ -397,7 +407,7 @@ impl Column<'_> {
         let first =
             self.starts.iter().zip(sets).find_map(|(start, set)| Some((start, set.as_ref()?)));
         let Some((start, set)) = first else { return Ok(None) };
-        let Some(header) = set.sample(&start.telling) else { return Ok(None) };
+        let Some(header) = self.example(set, &start.telling) else { return Ok(None) };
         let asked = flow_of(&start.question, &header);
         let answer = why(self.row.system, &asked);
         if open.is_none() && !fate.is(&answer) {

@@ -93,7 +93,8 @@ struct Named {
 
 impl Default for Named {
     fn default() -> Self {
-        let always = [protocol::TCP, protocol::UDP].map(|number| (number, BTreeSet::new()));
+        let always =
+            [protocol::TCP, protocol::UDP, protocol::SCTP].map(|number| (number, BTreeSet::new()));
         Self { starts: always.into(), protocols: BTreeSet::new() }
     }
 }
