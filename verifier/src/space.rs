@@ -14,7 +14,7 @@ use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
 use oxidd::bdd::{self, BDDFunction, BDDManagerRef};
 use oxidd::util::AllocResult;
-use oxidd::{BooleanFunction, BooleanFunctionQuant, Manager, ManagerRef};
+use oxidd::{BooleanFunction, BooleanFunctionQuant, Function, HasLevel, Manager, ManagerRef, Node};
 
 use crate::header::{Header, bits};
 use crate::packets::PacketSet;
@@ -421,27 +421,44 @@ impl Space {
         self.and(&above, &below)
     }
 
-    /// What a set says of one field, whatever the others are.
-    pub(crate) fn only_field(&self, field: Field, function: &BDDFunction) -> BDDFunction {
-        let own =
-            field.first(self.family())..field.first(self.family()) + field.width(self.family());
-        self.forget(function, |variable| !own.contains(&variable))
+    /// The variables of a field, to be forgotten.
+    pub(crate) fn variables_of(&self, field: Field) -> BDDFunction {
+        self.cube(|variable| self.is_of(field, variable))
     }
 
-    /// What a set says of everything but one field, whatever that is.
-    pub(crate) fn without_field(&self, field: Field, function: &BDDFunction) -> BDDFunction {
-        let own =
-            field.first(self.family())..field.first(self.family()) + field.width(self.family());
-        self.forget(function, |variable| own.contains(&variable))
+    /// The variables of all fields but these, to be forgotten.
+    pub(crate) fn variables_but(&self, fields: &[Field]) -> BDDFunction {
+        self.cube(|variable| !fields.iter().any(|field| self.is_of(*field, variable)))
     }
 
-    fn forget(&self, function: &BDDFunction, gone: impl Fn(u32) -> bool) -> BDDFunction {
-        let variables = (0u32..).zip(&self.inner.literals).filter(|(variable, _)| gone(*variable));
-        let mut cube = self.anything();
-        for (_, (literal, _)) in variables.collect::<Vec<_>>().into_iter().rev() {
-            cube = self.and(literal, &cube);
+    fn is_of(&self, field: Field, variable: u32) -> bool {
+        let first = field.first(self.family());
+        (first..first + field.width(self.family())).contains(&variable)
+    }
+
+    fn cube(&self, wanted: impl Fn(u32) -> bool) -> BDDFunction {
+        let variables =
+            (0u32..).zip(&self.inner.literals).filter(|(variable, _)| wanted(*variable));
+        let literals: Vec<&BDDFunction> = variables.map(|(_, (literal, _))| literal).collect();
+        let each = literals.into_iter().rev();
+        each.fold(self.anything(), |cube, literal| self.and(literal, &cube))
+    }
+
+    /// What a set says whatever some variables are.
+    pub(crate) fn forget(&self, function: &BDDFunction, variables: &BDDFunction) -> BDDFunction {
+        self.kept(function.exists(variables))
+    }
+
+    /// The halves of a function by one of its variables: where it is one, and where it is zero.
+    pub(crate) fn halves(function: &BDDFunction, variable: u32) -> (BDDFunction, BDDFunction) {
+        let top = function.with_manager_shared(|manager, edge| match manager.get_node(edge) {
+            Node::Inner(node) => Some(node.level()),
+            Node::Terminal(_) => None,
+        });
+        match function.cofactors().filter(|_| top == Some(variable)) {
+            Some(halves) => halves,
+            None => (function.clone(), function.clone()),
         }
-        self.kept(function.exists(&cube))
     }
 
     pub(crate) fn ports(&self, field: Field, first: u16, last: u16) -> BDDFunction {

@@ -1,6 +1,7 @@
 //! Which packets of a cell a part is, in terms of addresses and ports.
 
-use std::collections::BTreeSet;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 
 use nattrace_model::address::Prefix;
 use nattrace_parser::syntax::Family;
@@ -40,6 +41,33 @@ pub struct Share<T> {
     pub more: bool,
 }
 
+/// The variables that are forgotten again and again.
+#[derive(Default)]
+pub(super) struct Cubes {
+    others: RefCell<BTreeMap<Field, BDDFunction>>,
+    ports: OnceCell<BDDFunction>,
+    service: OnceCell<BDDFunction>,
+}
+
+impl Cubes {
+    /// All variables but those of a field.
+    fn others(&self, field: Field, space: &Space) -> BDDFunction {
+        let mut known = self.others.borrow_mut();
+        known.entry(field).or_insert_with(|| space.variables_but(&[field])).clone()
+    }
+
+    /// The variables of the destination port.
+    pub(super) fn ports(&self, space: &Space) -> &BDDFunction {
+        self.ports.get_or_init(|| space.variables_of(Field::DestinationPort))
+    }
+
+    /// All variables but those that tell services apart.
+    pub(super) fn service(&self, space: &Space) -> &BDDFunction {
+        let told = [Field::Protocol, Field::DestinationPort];
+        self.service.get_or_init(|| space.variables_but(&told))
+    }
+}
+
 /// What starts in one place: the part, and the whole cell.
 pub(super) struct Piece<'a> {
     pub(super) at: &'a Where,
@@ -49,7 +77,7 @@ pub(super) struct Piece<'a> {
 
 impl Which {
     /// What tells the packets of a part from others; all pieces are of one space.
-    pub(super) fn of(pieces: &[Piece<'_>], space: &Space) -> Self {
+    pub(super) fn of(pieces: &[Piece<'_>], space: &Space, cubes: &Cubes) -> Self {
         let in_part = |piece: &&Piece<'_>| piece.part.is_some();
         let distinct = |pieces: &mut dyn Iterator<Item = &Piece<'_>>| {
             pieces.map(|piece| piece.at.clone()).collect::<BTreeSet<Where>>()
@@ -66,7 +94,8 @@ impl Which {
                     true => piece.part,
                     false => Some(piece.whole),
                 });
-                space.union(sets.map(|set| space.only_field(field, set.function())).collect())
+                let only = cubes.others(field, space);
+                space.union(sets.map(|set| space.forget(set.function(), &only)).collect())
             };
             let (part, whole) = (sets(true), sets(false));
             (part != whole).then_some(part)
@@ -106,31 +135,25 @@ impl<'a> Values<'a> {
         values
     }
 
-    /// Adds the blocks of those values that begin with these bits.
-    fn gather(&mut self, set: &BDDFunction, bits: u128, length: u32) {
-        if self.more || !set.satisfiable() {
+    /// Adds the blocks of those values that begin with these bits, of which the function says
+    /// the rest.
+    fn gather(&mut self, rest: &BDDFunction, bits: u128, length: u32) {
+        if self.more || !rest.satisfiable() {
             return;
         }
-        let shift = self.width - length;
-        let value = bits.checked_shl(shift).unwrap_or(0);
-        let mask = (u128::MAX >> (128 - self.width)) & u128::MAX.checked_shl(shift).unwrap_or(0);
-        let block = self.space.masked(self.field, value, mask);
-        let inside = self.space.and(set, &block);
-        if !inside.satisfiable() {
-            return;
-        }
-        if inside == block {
+        if *rest == self.space.anything() || length == self.width {
             if self.found.len() == MOST_NAMED {
                 self.more = true;
             } else {
+                let value = bits.checked_shl(self.width - length).unwrap_or(0);
                 self.found.push((value, length));
             }
             return;
         }
-        if length < self.width {
-            self.gather(&inside, bits << 1, length + 1);
-            self.gather(&inside, bits << 1 | 1, length + 1);
-        }
+        let variable = self.field.first(self.space.family()) + length;
+        let (one, zero) = Space::halves(rest, variable);
+        self.gather(&zero, bits << 1, length + 1);
+        self.gather(&one, bits << 1 | 1, length + 1);
     }
 
     fn prefixes(self) -> Share<Prefix> {

@@ -8,17 +8,18 @@ use nattrace_model::answer::{Outcome, Verdict};
 use nattrace_model::host::Assumption;
 use nattrace_model::simulate::why;
 use nattrace_parser::syntax::Family;
+use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
 
 use super::fate::{Fate, proxied_sources};
-use super::part::{Piece, Which};
+use super::part::{Cubes, Piece, Which};
 use super::service::{Service, Tree, merged};
 use super::{Breadth, Cell, Part, Reach, Zone};
 use crate::check::{Disagreement, flow_of, packets};
 use crate::header::Header;
 use crate::packets::PacketSet;
 use crate::policy::{self, AddressSet, Demand, Side, Where, Zones};
-use crate::space::{Field, Space};
+use crate::space::Space;
 use crate::walk::{self, walk};
 
 /// A row that is asked for.
@@ -82,7 +83,10 @@ impl Row<'_> {
     /// The cells of some columns.
     pub(super) fn cells(&self, columns: &[usize]) -> Result<Made, Disagreement> {
         let space = Space::new(self.family);
-        let Some(tree) = Tree::new(&space, self.services) else { return Ok(Made::default()) };
+        let cubes = Cubes::default();
+        let Some(tree) = Tree::new(&space, self.services, &cubes) else {
+            return Ok(Made::default());
+        };
         let starts = self.starts(&space, &tree, columns);
         let mut made = Made::default();
         let mut fates = Fates::default();
@@ -94,7 +98,8 @@ impl Row<'_> {
                 let fate = fates.index(Fate::of(class, &start.at), class.undetermined.clone());
                 for (column, found) in start.columns.iter().zip(&mut found) {
                     let set = class.set.intersection(column);
-                    divide(&set, column, &tree, &mut |services, set| {
+                    let divider = Divider { space: &space, cubes: &cubes, column };
+                    divider.divide(&set, &tree, &mut |services, set| {
                         found.push(Found { services, start: index, fate, set });
                     });
                 }
@@ -108,6 +113,7 @@ impl Row<'_> {
                 tree: &tree,
                 starts: &starts,
                 fates: &fates,
+                cubes: &cubes,
                 here,
                 to: *column,
             };
@@ -138,7 +144,7 @@ impl Row<'_> {
 
     fn too_large(&self, column: usize) -> Option<Cell> {
         let space = Space::new(self.family);
-        let tree = Tree::new(&space, self.services)?;
+        let tree = Tree::new(&space, self.services, &Cubes::default())?;
         let starts = self.starts(&space, &tree, &[column]);
         let start = starts.first()?;
         let header = start.question.packets.sample(&[])?;
@@ -197,28 +203,76 @@ impl Row<'_> {
             let telling = packets::telling(&asked, self.system, space);
             Start { at: side.at, question, telling, columns }
         };
-        let starts = sides.into_iter().map(start);
-        starts.filter(|start| !start.question.packets.is_empty()).collect()
+        let mut starts: Vec<Start> = Vec::new();
+        for start in sides.into_iter().map(start).filter(|start| !start.question.packets.is_empty())
+        {
+            match starts.iter_mut().find(|known| known.at == start.at) {
+                Some(known) => known.join(&start),
+                None => starts.push(start),
+            }
+        }
+        starts
     }
 }
 
-/// Says of which services the packets of a set are: as many at once as it holds all packets of.
-fn divide(
-    set: &PacketSet,
-    column: &PacketSet,
-    tree: &Tree,
-    tell: &mut impl FnMut((usize, usize), PacketSet),
-) {
-    let here = set.intersection(&tree.set);
-    if here.is_nothing() {
-        return;
+impl Start {
+    /// Takes the packets of another one that start in the same place.
+    fn join(&mut self, other: &Self) {
+        self.question.packets = self.question.packets.union(&other.question.packets);
+        for (own, other) in self.columns.iter_mut().zip(&other.columns) {
+            *own = own.union(other);
+        }
     }
-    let Some(halves) = &tree.halves else { return tell(tree.range, here) };
-    if column.intersection(&tree.set).difference(&here).is_nothing() {
-        return tell(tree.range, here);
+}
+
+/// Divides the packets of classes by service.
+struct Divider<'a> {
+    space: &'a Space,
+    cubes: &'a Cubes,
+    column: &'a PacketSet,
+}
+
+impl Divider<'_> {
+    /// Says of which services the packets of a set are: as many at once as it holds all packets of.
+    fn divide(
+        &self,
+        set: &PacketSet,
+        tree: &Tree,
+        tell: &mut impl FnMut((usize, usize), PacketSet),
+    ) {
+        if set.is_nothing() {
+            return;
+        }
+        // Most classes are of few services; which ones, their protocols and ports alone tell.
+        let asked = self.cubes.service(self.space);
+        self.descend(set, &self.space.forget(set.function(), asked), tree, tell);
     }
-    divide(&here, column, &halves.0, tell);
-    divide(&here, column, &halves.1, tell);
+
+    fn descend(
+        &self,
+        set: &PacketSet,
+        ports: &BDDFunction,
+        tree: &Tree,
+        tell: &mut impl FnMut((usize, usize), PacketSet),
+    ) {
+        let here = self.space.and(ports, &tree.ports);
+        if !here.satisfiable() {
+            return;
+        }
+        let inside = || match here == *ports {
+            true => set.clone(),
+            false => set.intersection(&tree.set),
+        };
+        let Some(halves) = &tree.halves else { return tell(tree.range, inside()) };
+        if here == tree.ports {
+            let own = inside();
+            if self.column.intersection(&tree.set).difference(&own).is_nothing() {
+                return tell(tree.range, own);
+            }
+        }
+        self.descend(set, &here, &halves.0, tell);
+        self.descend(set, &here, &halves.1, tell);
+    }
 }
 
 /// A column of a row.
@@ -228,6 +282,7 @@ struct Column<'a> {
     tree: &'a Tree,
     starts: &'a [Start],
     fates: &'a Fates,
+    cubes: &'a Cubes,
     /// Its place among the columns that are asked about, and among all.
     here: usize,
     to: usize,
@@ -301,7 +356,7 @@ impl Column<'_> {
             let key = if alone { (one.fate, 0) } else { (one.fate, one.start) };
             let part = (!alone).then(|| {
                 let own = one.set.intersection(&self.of(&[service]));
-                self.space.without_field(Field::DestinationPort, own.function())
+                self.space.forget(own.function(), self.cubes.ports(self.space))
             });
             match fates.iter_mut().find(|(fate, start, _)| (*fate, *start) == key) {
                 Some((_, _, Some(all))) => {
@@ -392,7 +447,7 @@ impl Column<'_> {
             self.starts.iter().zip(sets).zip(wholes).filter_map(|((start, part), whole)| {
                 Some(Piece { at: &start.at, part: part.as_ref(), whole: whole.as_ref()? })
             });
-        Which::of(&pieces.collect::<Vec<_>>(), self.space)
+        Which::of(&pieces.collect::<Vec<_>>(), self.space, self.cubes)
     }
 
     fn part(

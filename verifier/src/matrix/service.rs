@@ -10,7 +10,9 @@ use nattrace_model::packet::protocol;
 use nattrace_parser::policy::Protocol;
 use nattrace_parser::protocols;
 use nattrace_parser::syntax::Family;
+use oxidd::bdd::BDDFunction;
 
+use super::part::Cubes;
 use crate::header::has_ports;
 use crate::packets::PacketSet;
 use crate::space::Space;
@@ -245,6 +247,8 @@ pub(super) fn packets(space: &Space, service: Service, named: &[Service]) -> Pac
 pub(super) struct Tree {
     /// All packets of its services.
     pub(super) set: PacketSet,
+    /// What it says of protocols and ports.
+    pub(super) ports: BDDFunction,
     /// The services: indices from the first to the last.
     pub(super) range: (usize, usize),
     /// Its two halves.
@@ -253,10 +257,13 @@ pub(super) struct Tree {
 
 impl Tree {
     /// The tree of all services; `None` where there are none.
-    pub(super) fn new(space: &Space, services: &[Service]) -> Option<Self> {
-        let sets: Vec<PacketSet> =
-            services.iter().map(|service| packets(space, *service, services)).collect();
-        Self::of(&sets, 0)
+    pub(super) fn new(space: &Space, services: &[Service], cubes: &Cubes) -> Option<Self> {
+        let leaf = |service: &Service| {
+            let set = packets(space, *service, services);
+            let ports = space.forget(set.function(), cubes.service(space));
+            (set, ports)
+        };
+        Self::of(space, &services.iter().map(leaf).collect::<Vec<_>>(), 0)
     }
 
     /// The packets of one service.
@@ -268,16 +275,21 @@ impl Tree {
         }
     }
 
-    fn of(sets: &[PacketSet], first: usize) -> Option<Self> {
+    fn of(space: &Space, sets: &[(PacketSet, BDDFunction)], first: usize) -> Option<Self> {
         match sets {
             [] => None,
-            [only] => Some(Self { set: only.clone(), range: (first, first), halves: None }),
+            [(set, ports)] => {
+                let (set, ports) = (set.clone(), ports.clone());
+                Some(Self { set, ports, range: (first, first), halves: None })
+            }
             _ => {
                 let (left, right) = sets.split_at(sets.len() / 2);
-                let halves = (Self::of(left, first)?, Self::of(right, first + left.len())?);
-                let set = halves.0.set.union(&halves.1.set);
+                let one = Self::of(space, left, first)?;
+                let other = Self::of(space, right, first + left.len())?;
+                let set = one.set.union(&other.set);
+                let ports = space.or(&one.ports, &other.ports);
                 let range = (first, first + sets.len() - 1);
-                Some(Self { set, range, halves: Some(Box::new(halves)) })
+                Some(Self { set, ports, range, halves: Some(Box::new((one, other))) })
             }
         }
     }
