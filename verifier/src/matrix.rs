@@ -44,6 +44,9 @@ pub struct Scope {
     pub services: Vec<Service>,
     /// The only family; `None` for both.
     pub family: Option<Family>,
+    /// How many different ways of the packets of a zone are looked at; what is left is
+    /// undetermined. `None` for as many as for any walk.
+    pub most: Option<usize>,
 }
 
 /// Who connects to whom.
@@ -199,6 +202,7 @@ pub fn matrix(system: &System, scope: &Scope) -> Result<Matrix, Disagreement> {
                 from: &from,
                 to: &to,
                 services: &services,
+                most: scope.most,
             };
             row.cells(&columns)
         })

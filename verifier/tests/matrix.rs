@@ -1,7 +1,7 @@
 //! The law of the matrix: what a cell says of its packets, the simulator says of each of them.
 //!
-//! `NATTRACE_LAW_PACKETS` sets how many packets are asked about in all, `NATTRACE_LAW_SEED` what
-//! they are drawn from.
+//! `NATTRACE_LAW_PACKETS` sets how much is asked (a row of a matrix for each hundred),
+//! `NATTRACE_LAW_SEED` what is drawn.
 
 use nattrace_corpus::case::{Case, cases_dir};
 use nattrace_corpus::lab::draw as draw_host;
@@ -13,7 +13,7 @@ use nattrace_model::simulate::why;
 use nattrace_parser::policy::parse_expression;
 use nattrace_parser::syntax::Family;
 use nattrace_verifier::matrix::{
-    Breadth, Landing, Matrix, Part, Reach, Scope, Source, Target, matrix,
+    Breadth, Landing, Matrix, Part, Reach, Scope, Service, Source, Target, matrix,
 };
 use nattrace_verifier::{Entry, Header, PacketSet, Question, Space};
 
@@ -104,6 +104,10 @@ fn hold(system: &System, part: &Part, random: &mut fastrand::Rng, about: &str) -
         }
         asked += 1;
         let told = (part.outcome, part.verdict);
+        // What is left open is more than the simulator says of one packet.
+        if part.outcome == Outcome::Undetermined {
+            continue;
+        }
         assert_eq!((answer.outcome, answer.verdict), told, "{about}: {flow:?}");
         for way in ways(&answer).into_iter().filter(|way| arrives(way.verdict)) {
             assert!(lands(way, &part.landings), "{about}: {flow:?} {part:?}");
@@ -155,28 +159,43 @@ fn one_row(system: &System, random: &mut fastrand::Rng, family: Family) -> Optio
     names.extend(host.interfaces.iter().map(|own| format!("iface:{}", own.name)));
     let from = parse_expression(random.choice(&names)?).ok()?;
     let to: Vec<_> = (0..3).filter_map(|_| parse_expression(random.choice(&names)?).ok()).collect();
-    Some(Scope { from: vec![from], to, services: Vec::new(), family: Some(family) })
+    // Mostly a few services: all of them are for larger runs.
+    let ports = [22, 53, 80, 443, 5432, 8080, 8081, 9090];
+    let services = (0..random.usize(0..8).min(3)).map(|_| match random.u8(0..5) {
+        0 => Service::Icmp,
+        1 => Service::Ports(17, 1, *random.choice(&ports).unwrap_or(&53)),
+        2 => Service::Ports(6, 8000, 9000),
+        _ => {
+            let port = *random.choice(&ports).unwrap_or(&80);
+            Service::Ports(6, port, port)
+        }
+    });
+    let services: Vec<Service> = services.collect();
+    let services = if services.is_empty() { vec![Service::Ports(6, 80, 80)] } else { services };
+    // Random rules have no end of ways.
+    Some(Scope { from: vec![from], to, services, family: Some(family), most: Some(200) })
 }
 
 #[test]
 fn cells_say_what_the_simulator_says_on_the_hosts_of_the_corpus() {
     let mut random = fastrand::Rng::with_seed(number("NATTRACE_LAW_SEED", 5));
-    let wanted = number("NATTRACE_LAW_PACKETS", 1500) / 4;
+    let wanted = number("NATTRACE_LAW_PACKETS", 1500) / 100;
     let cases = Case::read_all(&cases_dir()).unwrap();
-    let (mut asked, mut cells) = (0, 0);
-    while asked < wanted {
+    let (mut asked, mut cells, mut rows) = (0, 0, 0);
+    while rows < wanted {
         let case = random.choice(&cases).unwrap();
         // In this one a row takes long where nothing is optimized.
-        if case.name.starts_with("12-scale") && wanted < 10_000 {
+        if case.name.starts_with("12-scale") && wanted < 100 {
             continue;
         }
         let system = load(&case.texts(), &[]).system;
         let family = if random.u8(0..4) == 0 { Family::Ipv6 } else { Family::Ipv4 };
         let scope = one_row(&system, &mut random, family).unwrap();
+        rows += 1;
         let found =
             matrix(&system, &scope).unwrap_or_else(|fault| panic!("{}: {fault}", case.name));
         cells += found.cells.len();
-        asked += check(&system, &found, &mut random, &case.name).max(1);
+        asked += check(&system, &found, &mut random, &case.name);
     }
     eprintln!("{asked} packets of {cells} cells");
     assert!(cells > 0);
@@ -186,9 +205,9 @@ fn cells_say_what_the_simulator_says_on_the_hosts_of_the_corpus() {
 fn cells_say_what_the_simulator_says_for_random_rules() {
     let seed = number("NATTRACE_LAW_SEED", 11);
     let mut random = fastrand::Rng::with_seed(seed);
-    let wanted = number("NATTRACE_LAW_PACKETS", 1500) / 8;
+    let wanted = number("NATTRACE_LAW_PACKETS", 1500) / 100;
     let (mut asked, mut cells, mut ruleset) = (0, 0, 0);
-    while asked < wanted {
+    while ruleset < wanted {
         ruleset += 1;
         let family = if random.u8(0..3) == 0 { Family::Ipv6 } else { Family::Ipv4 };
         let drawing = draw_host(seed + ruleset % 2, ruleset, family, 6).unwrap();
@@ -199,7 +218,7 @@ fn cells_say_what_the_simulator_says_for_random_rules() {
         let about = format!("seed {seed} ruleset {ruleset}");
         let found = matrix(&system, &scope).unwrap_or_else(|fault| panic!("{about}: {fault}"));
         cells += found.cells.len();
-        asked += check(&system, &found, &mut random, &about).max(1);
+        asked += check(&system, &found, &mut random, &about);
     }
     eprintln!("{asked} packets of {cells} cells");
     assert!(cells > 0);
@@ -224,9 +243,7 @@ fn a_matrix_is_about_all_packets_of_its_zones() {
         for port in [1, 22, 80, 443, 8080, 65535] {
             let held = cells.iter().filter(|cell| {
                 cell.services.iter().any(|service| match service {
-                    nattrace_verifier::matrix::Service::Ports(6, first, last) => {
-                        (*first..=*last).contains(&port)
-                    }
+                    Service::Ports(6, first, last) => (*first..=*last).contains(&port),
                     _ => false,
                 })
             });

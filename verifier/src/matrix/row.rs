@@ -30,6 +30,7 @@ pub(super) struct Row<'a> {
     pub(super) from: &'a [Zone],
     pub(super) to: &'a [Zone],
     pub(super) services: &'a [Service],
+    pub(super) most: Option<usize>,
 }
 
 /// What came of it.
@@ -199,7 +200,8 @@ impl Row<'_> {
             };
             let columns: Vec<PacketSet> = columns.iter().map(addressed).map(to).collect();
             let all = space.union(columns.iter().map(|set| set.function().clone()).collect());
-            let question = walk::Question::new(space.set(all), packets::entry(&asked));
+            let mut question = walk::Question::new(space.set(all), packets::entry(&asked));
+            question.most = self.most.unwrap_or(question.most);
             let telling = packets::telling(&asked, self.system, space);
             Start { at: side.at, question, telling, columns }
         };

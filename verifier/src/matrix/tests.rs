@@ -141,6 +141,7 @@ fn what_was_asked_for_is_all_there_is() {
         to: vec![zone("10.2.0.0/24"), zone("internet")],
         services: vec![Service::Ports(6, 5000, 6000), Service::Icmp],
         family: Some(Family::Ipv4),
+        most: None,
     };
     let found = matrix(&host(ROUTER), &scope).unwrap();
     assert_eq!(
