@@ -13,8 +13,8 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use command::{
-    apply, audit, check, completions, confirm, diff, explain, fmt, graph, man, matrix, redact, selftest,
-    snapshot, status, uninstall, why,
+    apply, audit, check, completions, confirm, diff, explain, fmt, graph, man, matrix, redact,
+    selftest, snapshot, status, uninstall, why,
 };
 use exit::{Result, Status};
 use output::diagnostic;
