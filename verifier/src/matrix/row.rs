@@ -320,6 +320,10 @@ impl Column<'_> {
     }
 
     /// The services by what becomes of their packets.
+    #[expect(
+        clippy::mutable_key_type,
+        reason = "a function is compared by its edge, which never changes"
+    )]
     fn alike(&self, found: &[Found]) -> Vec<Vec<usize>> {
         let count = self.row.services.len();
         if found.iter().all(|found| found.services == self.tree.range) {
