@@ -223,6 +223,9 @@ fn the_operator_is_not_locked_out() {
         let said = command.output().unwrap();
         assert_eq!(said.status.code(), Some(4), "{}", text(&said.stdout));
         assert_eq!(host.rules(), old);
+        let mut command = host.nattrace(&format!("apply {}", path.display()));
+        let said = command.env("SSH_CONNECTION", "nobody").output().unwrap();
+        assert_eq!(said.status.code(), Some(5), "{}", text(&said.stdout));
         // Somebody else's port is no reason to refuse.
         let other = host.edit(INPUT, Op::Insert, 1, "-p tcp -m tcp --dport 23 -j DROP");
         let plan = Plan::new(vec![other], host.analysed());

@@ -20,7 +20,7 @@ use crate::saved::{Command, Finds, Forms};
 
 pub(crate) use load::{LoadError, changes};
 pub(crate) use place::gap;
-pub(crate) use undo::undo;
+pub(crate) use undo::{settle, undo};
 
 /// How many neighbours on either side are remembered, to find a rule's place again.
 pub(crate) const NEIGHBOURS: usize = 32;

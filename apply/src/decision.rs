@@ -160,7 +160,7 @@ pub fn roll_back(state: &State, id: &str, reason: &str) -> Result<Vec<String>, D
 ///
 /// Where the state can't be used, or the transaction can't be taken back.
 pub fn recover(state: &State) -> Result<Option<String>, DecideError> {
-    if !state.exists() || state.is_watched() {
+    if !state.exists() {
         return Ok(None);
     }
     // Somebody who holds the lock is at work, and needs no help.
@@ -169,7 +169,7 @@ pub fn recover(state: &State) -> Result<Option<String>, DecideError> {
         other => other?,
     };
     finish_kept(state, &lock)?;
-    let Some(journal) = state.pending()? else { return Ok(None) };
+    let Some(journal) = state.pending()?.filter(|_| !state.is_watched()) else { return Ok(None) };
     let id = &journal.id;
     if journal.phase == Phase::Waiting && journal.left() > 0 {
         let armed = watchdog::arm(state).and_then(|mut armed| armed.tell_loaded());

@@ -4,7 +4,7 @@
 //! after it has made the file `NATTRACE_FAULT_REACHED`.
 
 /// The places, in the order in which a transaction comes to them.
-pub const FAULT_POINTS: [&str; 25] = [
+pub const FAULT_POINTS: [&str; 26] = [
     "checked",
     "watchdog-started",
     "watchdog-locked",
@@ -25,6 +25,7 @@ pub const FAULT_POINTS: [&str; 25] = [
     "watchdog-told",
     "watchdog-due",
     "undo-started",
+    "undo-committed",
     "undone-one",
     "undone-all",
     "undo-finished",

@@ -1,11 +1,14 @@
 //! Taking a transaction back.
 
-use crate::change::{At, TableChange, marker, script, undo};
+use nattrace_parser::syntax::TableName;
+
+use crate::change::{At, Step, TableChange, forms, marker, script, settle, undo};
 use crate::clock;
 use crate::command::{self, CommandError};
 use crate::commit::{commit, finds, restore};
 use crate::fault::point;
 use crate::journal::{Journal, Phase};
+use crate::live::Store;
 use crate::own::{self, OwnTable};
 use crate::saved::{Command, Saved};
 use crate::state::{Event, Lock, State, StateError};
@@ -34,6 +37,9 @@ impl RollbackError {
         Self::Rules { at: at.name(), cause: error.to_string() }
     }
 }
+
+/// How often the places of returned rules are looked at.
+const LOOKS: usize = 8;
 
 /// Takes the pending transaction back, if there is one. What others did to its edits meanwhile is
 /// returned.
@@ -82,6 +88,8 @@ fn take_back_table(id: &str, change: &TableChange) -> Result<Vec<String>, Rollba
             if !undone.commands.is_empty() {
                 commit(store, table, &undone.commands)
                     .map_err(|error| RollbackError::of(at, error))?;
+                point("undo-committed");
+                settle_down(store, table, &change.steps, &undone.returned);
             }
             Ok(undone.notes)
         }
@@ -92,6 +100,20 @@ fn take_back_table(id: &str, change: &TableChange) -> Result<Vec<String>, Rollba
                 command::feed("nft", &["-f", "-"], &text).map_err(failed)?;
             }
             Ok(Vec::new())
+        }
+    }
+}
+
+/// Looks whether what returned stands where it should: positions are counted before a commit, and
+/// somebody may insert rules in between.
+fn settle_down(store: Store, table: TableName, steps: &[Step], returned: &[usize]) {
+    for _ in 0..LOOKS {
+        let Ok(text) = store.read() else { return };
+        let now = Saved::read(&text).table(table);
+        let commands = settle(returned, steps, &now, &forms(store, table, finds));
+        // The edits are taken back; a place that can't be mended is no reason to begin again.
+        if commands.is_empty() || commit(store, table, &commands).is_err() {
+            return;
         }
     }
 }

@@ -129,7 +129,7 @@ impl Transaction<'_> {
         let capture = nattrace_apply::capture(Conntrack::Omit);
         let now = View::new(self.global, preparation.parts_now(&capture))?;
         let then = View::new(self.global, preparation.parts_then(&capture))?;
-        let session = self.session(report);
+        let session = self.session(report, &forced).map_err(Stop::Refused)?;
         let verdict = self.judge.judge(&now, &then, session.as_ref());
         report.notes.extend(verdict.notes);
         let (overridden, refusals): (Vec<Refusal>, Vec<Refusal>) = verdict
@@ -166,16 +166,22 @@ impl Transaction<'_> {
     }
 
     /// The operator's own connection.
-    fn session(&self, report: &mut Report) -> Option<Session> {
+    fn session(
+        &self,
+        report: &mut Report,
+        forced: &[Override],
+    ) -> std::result::Result<Option<Session>, Vec<Refusal>> {
         let Some(text) = nattrace_apply::ssh_connection() else {
             report.notes.push("no SSH session: this is a console".to_owned());
-            return None;
+            return Ok(None);
         };
         let session = Session::read(&text);
-        if session.is_none() {
-            report.notes.push(format!("`SSH_CONNECTION` can't be read: `{text}`"));
+        if session.is_none() && !forced.contains(&Override::Ssh) {
+            let message = format!("your session is not known: `SSH_CONNECTION` is `{text}`");
+            let help = "expected `CLIENT PORT SERVER PORT`, as sshd sets it; empty on a console";
+            return Err(vec![Refusal::new(message).help(help).force(Override::Ssh)]);
         }
-        session
+        Ok(session)
     }
 
     fn load(

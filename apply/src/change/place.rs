@@ -9,6 +9,29 @@ use std::collections::HashMap;
 /// the one right before what stood behind it, because that is where `-I` and `-A` of others would
 /// have left it. The nearest neighbours come first in both lists.
 pub(crate) fn gap(rules: &[&str], before: &[String], behind: &[String]) -> usize {
+    let scores = scores(rules, before, behind);
+    let mut best = (scores.first().copied().unwrap_or_default(), 0);
+    for (index, (rule, score)) in rules.iter().zip(scores.iter().skip(1)).enumerate() {
+        let anchored = || {
+            let mut passed = rules.iter().take(index).chain([rule]);
+            passed.any(|rule| before.iter().any(|known| known == rule))
+        };
+        // Nothing before it so far: a later gap that is as good is nearer to what is behind.
+        if *score > best.0 || (*score == best.0 && *score > 0 && !anchored()) {
+            best = (*score, index + 1);
+        }
+    }
+    best.1
+}
+
+/// Whether a rule fits at an index as well as anywhere; `rules` are the others.
+pub(crate) fn fits(rules: &[&str], index: usize, before: &[String], behind: &[String]) -> bool {
+    let scores = scores(rules, before, behind);
+    scores.get(index) == scores.iter().max()
+}
+
+/// What speaks for each gap, that before all rules first.
+fn scores(rules: &[&str], before: &[String], behind: &[String]) -> Vec<i64> {
     let (before, behind) = (weights(before), weights(behind));
     let mut left: HashMap<&str, usize> = HashMap::new();
     let mut right: HashMap<&str, usize> = HashMap::new();
@@ -21,23 +44,17 @@ pub(crate) fn gap(rules: &[&str], before: &[String], behind: &[String]) -> usize
         let there = right.get(rule.as_str()).copied().unwrap_or_default();
         score += weights.iter().take(there).sum::<i64>();
     }
-    let mut best = (score, 0);
-    let mut anchored = false;
-    for (index, rule) in rules.iter().enumerate() {
+    let mut scores = vec![score];
+    for rule in rules {
         let seen = left.entry(rule).or_default();
-        let gained = before.weight(rule, *seen);
+        score += before.weight(rule, *seen);
         *seen += 1;
         let rest = right.entry(rule).or_default();
         *rest = rest.saturating_sub(1);
-        let lost = behind.weight(rule, *rest);
-        score += gained - lost;
-        anchored |= gained > 0;
-        // Nothing before it so far: a later gap that is as good is nearer to what is behind.
-        if score > best.0 || (score == best.0 && !anchored && score > 0) {
-            best = (score, index + 1);
-        }
+        score -= behind.weight(rule, *rest);
+        scores.push(score);
     }
-    best.1
+    scores
 }
 
 /// How much each copy of a neighbour weighs, the nearest first.
@@ -89,6 +106,17 @@ mod tests {
         check("a a a", "a", "a a", 1);
         check("a a a", "a a", "a", 2);
         check("", "", "", 0);
+    }
+
+    #[test]
+    fn a_place_is_as_good_as_the_best_or_not() {
+        let (before, behind) = (["a".to_owned()], ["b".to_owned()]);
+        let fits = |rules: &[&str]| -> Vec<usize> {
+            (0..=rules.len()).filter(|index| super::fits(rules, *index, &before, &behind)).collect()
+        };
+        assert_eq!(fits(&["a", "b"]), [1]);
+        assert_eq!(fits(&["n", "a", "m", "b", "o"]), [2, 3]);
+        assert_eq!(fits(&["x"]), [0, 1]);
     }
 
     #[test]

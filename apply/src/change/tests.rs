@@ -211,3 +211,26 @@ fn a_place_is_written_in_the_words_of_a_plan() {
     let own = At::Own(Family::Ipv6);
     assert_eq!(serde_json::from_str::<At>(&serde_json::to_string(&own).unwrap()).unwrap(), own);
 }
+
+#[test]
+fn what_returned_to_a_wrong_place_is_moved() {
+    let plan = Plan::new(vec![edit(Op::Replace, 2, rule(9), Some(rule(2)))], Vec::new());
+    let start = [rule(1), rule(2), rule(3)];
+    let mut kernel = saved(&start);
+    let change = load(&plan, &mut kernel);
+    let settled = |rules: &[String]| {
+        let mut table = saved(rules).table(TABLE);
+        let forms = forms(STORE, TABLE, FOUND);
+        let commands = settle(&[1], &change.steps, &table, &forms);
+        run(&mut table, &commands);
+        assert_eq!(settle(&[1], &change.steps, &table, &forms), []);
+        table.rules("FORWARD").unwrap().to_vec()
+    };
+    assert_eq!(settled(&start), start);
+    // Somebody inserted rule 7 first, between the look and the commit.
+    let shifted = [rule(7), rule(2), rule(1), rule(3)];
+    assert_eq!(settled(&shifted), [rule(7), rule(1), rule(2), rule(3)]);
+    // Beside a foreign one it stands well.
+    let beside = [rule(1), rule(7), rule(2), rule(3)];
+    assert_eq!(settled(&beside), beside);
+}

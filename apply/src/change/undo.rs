@@ -2,7 +2,8 @@
 
 use nattrace_parser::syntax::TableName;
 
-use super::{Step, forms, gap, marker, tagged};
+use super::place::{fits, gap};
+use super::{Step, forms, marker, tagged};
 use crate::live::Store;
 use crate::plan::Op;
 use crate::saved::{Command, CommandFault, Finds, Forms, Saved, Table, count, removal};
@@ -14,6 +15,8 @@ pub(crate) struct Undone {
     pub(crate) commands: Vec<Command>,
     /// What others did to our edits meanwhile, for a person.
     pub(crate) notes: Vec<String>,
+    /// The edits whose old rules came back, by their numbers.
+    pub(crate) returned: Vec<usize>,
 }
 
 /// Takes the edits of a table back: our rules go, and what they replaced comes back at its place.
@@ -32,7 +35,8 @@ pub(crate) fn undo(
     }
     let forms = forms(store, name, finds);
     for step in steps.iter().rev() {
-        let (commands, note) = back(id, step, &table, &forms);
+        let (commands, note, returned) = back(id, step, &table, &forms);
+        undone.returned.extend(returned.then_some(step.number));
         for command in &commands {
             table.run(command, &forms)?;
         }
@@ -46,10 +50,17 @@ pub(crate) fn undo(
     Ok(undone)
 }
 
-fn back(id: &str, step: &Step, table: &Table, forms: &Forms) -> (Vec<Command>, Option<String>) {
+/// What takes one edit back, what there is to say, and whether its old rule returns.
+fn back(
+    id: &str,
+    step: &Step,
+    table: &Table,
+    forms: &Forms,
+) -> (Vec<Command>, Option<String>, bool) {
     let Step { number, chain, .. } = step;
     let Some(rules) = table.rules(chain) else {
-        return (Vec::new(), Some(format!("edit {number}: chain `{chain}` is gone")));
+        let note = format!("edit {number}: chain `{chain}` is gone");
+        return (Vec::new(), Some(note), false);
     };
     let ours = match step.op {
         Op::Delete => None,
@@ -58,6 +69,7 @@ fn back(id: &str, step: &Step, table: &Table, forms: &Forms) -> (Vec<Command>, O
     let mut commands = ours.map_or_else(Vec::new, |index| removal(rules, index, chain, forms));
     let gone = step.op != Op::Delete && ours.is_none();
     let mut note = gone.then(|| format!("edit {number}: somebody removed our rule from `{chain}`"));
+    let mut returned = false;
     if let Some(old) = &step.old {
         if count(rules, forms, old) > step.alike {
             note = Some(format!("edit {number}: `{old}` is back already"));
@@ -67,9 +79,46 @@ fn back(id: &str, step: &Step, table: &Table, forms: &Forms) -> (Vec<Command>, O
             let position = 1 + ours.unwrap_or_else(|| best(step, rules, forms));
             let (chain, rule) = (chain.clone(), old.clone());
             commands.push(Command::Insert { chain, position, rule });
+            returned = true;
         }
     }
-    (commands, note)
+    (commands, note, returned)
+}
+
+/// What puts the old rules of edits to their places where somebody inserted others at the very
+/// moment at which they returned; nothing where they stand well.
+pub(crate) fn settle(
+    returned: &[usize],
+    steps: &[Step],
+    table: &Table,
+    forms: &Forms,
+) -> Vec<Command> {
+    let steps = steps.iter().filter(|step| returned.contains(&step.number));
+    // One at a time: the next look finds the next one.
+    steps.filter_map(|step| displaced(step, table, forms)).next().unwrap_or_default()
+}
+
+fn displaced(step: &Step, table: &Table, forms: &Forms) -> Option<Vec<Command>> {
+    let rules = table.rules(&step.chain)?;
+    let old = step.old.as_ref()?;
+    let all: Vec<String> = rules.iter().map(|rule| forms.of(rule)).collect();
+    let form = forms.of(old);
+    let mut places = all.iter().enumerate().filter(|(_, rule)| **rule == form);
+    let (index, _) = places.next()?;
+    if places.next().is_some() {
+        // Which of several alike returned, nobody can tell.
+        return None;
+    }
+    let rest = all.iter().enumerate().filter(|(place, _)| *place != index);
+    let rest: Vec<&str> = rest.map(|(_, rule)| rule.as_str()).collect();
+    if fits(&rest, index, &step.before, &step.behind) {
+        return None;
+    }
+    let position = gap(&rest, &step.before, &step.behind) + 1;
+    let mut commands = removal(rules, index, &step.chain, forms);
+    let (chain, rule) = (step.chain.clone(), old.clone());
+    commands.push(Command::Insert { chain, position, rule });
+    Some(commands)
 }
 
 fn best(step: &Step, rules: &[String], forms: &Forms) -> usize {
