@@ -388,6 +388,9 @@ fn a_plan_that_is_none_is_told_at_its_place() {
     host.run("apply no-such-plan.json", 2);
     host.run("apply", 2);
     host.run("apply plan.json --confirm -1", 2);
+    host.run("apply plan.json --force connection", 2);
+    host.run("apply plan.json --force everything", 2);
+    host.run("confirm nobody --force drift", 2);
     host.run("apply plan.json --snapshot x", 2);
     host.run("apply plan.json --format svg", 2);
 }

@@ -23,6 +23,10 @@ use preflight::{Judge, View};
 /// Loads a plan and waits until it is decided.
 pub(crate) fn run(global: &Global, arguments: &Apply) -> Result<Status> {
     let format = state::format(global, "apply")?;
+    if arguments.force.contains(&Force::Connection) {
+        return Err(Failure::input("`apply` has no `connection` to override")
+            .help("`nattrace confirm ID --force connection`"));
+    }
     let state = state::folder(arguments.state.state_dir.as_deref());
     if let Some(id) = &arguments.persisted {
         state::require_root()?;

@@ -140,3 +140,31 @@ fn a_near_name_is_suggested() {
     assert_eq!(fault("\"replace\"", "\"repalce\"").2.as_deref(), Some("did you mean `replace`?"));
     assert_eq!(fault("\"because\"", "\"becuase\"").2.as_deref(), Some("did you mean `because`?"));
 }
+
+#[test]
+fn any_text_is_a_plan_or_has_faults_within_it() {
+    let text = plan().to_json();
+    let mut draw = fastrand::Rng::with_seed(3);
+    for round in 0..3_000 {
+        let mut bytes = text.clone().into_bytes();
+        for _ in 0..draw.usize(1..4) {
+            let place = draw.usize(0..bytes.len());
+            match draw.u32(0..4) {
+                0 => bytes.truncate(place.max(1)),
+                1 => bytes[place] = draw.u8(..),
+                2 => bytes[place] = b"{}[]\",:0-"[draw.usize(0..9)],
+                _ => drop(bytes.drain(place..(place + draw.usize(0..9)).min(bytes.len()))),
+            }
+            if bytes.is_empty() {
+                bytes.push(b'{');
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Err(faults) = read_plan(&text) {
+            assert!(!faults.is_empty(), "round {round}: {text}");
+            for fault in faults {
+                assert!(text.get(fault.span.range()).is_some(), "round {round}: {fault:?} {text}");
+            }
+        }
+    }
+}

@@ -37,6 +37,8 @@ impl Flows {
         let affected = all
             .into_iter()
             .take(MOST)
+            // Its sender chose the interface, whatever the routes say.
+            .filter(|connection| !connection.original.destination.is_multicast())
             .filter(|connection| !session.is_some_and(|session| is_own(connection, session)))
             .filter(differs)
             .collect();
