@@ -8,7 +8,7 @@
 pub mod finding;
 mod inferred;
 mod lint;
-mod owner;
+pub(crate) mod owner;
 mod scene;
 mod variant;
 

@@ -36,7 +36,7 @@ use crate::walk::{self, walk};
 use demand::Effects;
 pub(crate) use demand::arrives;
 pub(crate) use judgement::undetermined;
-use judgement::{Judgement, judge};
+pub(crate) use judgement::{Judgement, judge, lands};
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

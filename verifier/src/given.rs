@@ -150,7 +150,7 @@ fn follow(rule: &mut Rule, text: &str, before: IpAddr, after: IpAddr) {
 }
 
 /// `sysctl net.ipv4.ip_forward=…`, which sets it for every interface (`inet_forward_change`).
-fn forward(host: &mut Host, switch: Switch) {
+pub(crate) fn forward(host: &mut Host, switch: Switch) {
     let value = i64::from(switch == Switch::On);
     let names: Vec<String> = host.interfaces.iter().map(|own| own.name.clone()).collect();
     host.sysctls.insert("net.ipv4.ip_forward", value);

@@ -19,6 +19,7 @@ mod header;
 pub mod matrix;
 mod packets;
 pub mod policy;
+pub mod repair;
 mod space;
 mod walk;
 

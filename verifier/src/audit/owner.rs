@@ -8,7 +8,7 @@ use nattrace_model::target::Target;
 
 /// Who keeps a rule: by its chain, by the chain that it calls, by its comment or set, or because it
 /// is just what Docker writes.
-pub(super) fn of_rule(rules: &Ruleset, host: &Host, id: RuleId) -> Owner {
+pub(crate) fn of_rule(rules: &Ruleset, host: &Host, id: RuleId) -> Owner {
     let (Some(chain), Some(rule)) = (rules.chain(id.chain), rules.rule(id)) else {
         return Owner::Hand;
     };

@@ -13,7 +13,7 @@ use crate::policy::{Demand, Landing, Question, Unchanged};
 
 /// What an answer means for a demand.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Judgement {
+pub(crate) enum Judgement {
     /// It is kept, or not about this packet.
     Kept,
     /// It is broken; by chance at least.
@@ -23,7 +23,7 @@ pub(super) enum Judgement {
 }
 
 /// Judges an answer.
-pub(super) fn judge(question: &Question, system: &System, answer: &Answer) -> Judgement {
+pub(crate) fn judge(question: &Question, system: &System, answer: &Answer) -> Judgement {
     if answer.branches.is_empty() {
         return judge_one(question, answer);
     }
@@ -96,7 +96,7 @@ fn judge_one(question: &Question, answer: &Answer) -> Judgement {
 }
 
 /// Whether a packet leaves, or is delivered, into a landing.
-fn lands(answer: &Answer, landing: &[Landing]) -> bool {
+pub(crate) fn lands(answer: &Answer, landing: &[Landing]) -> bool {
     let Some(egress) = answer.egress.as_ref().filter(|_| arrives(answer.verdict)) else {
         return false;
     };

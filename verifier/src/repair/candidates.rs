@@ -1,0 +1,93 @@
+//! What could be done about a packet that broke the policy: one file for each kind of edit.
+
+mod accept;
+mod destination;
+mod drop;
+mod setting;
+mod source;
+
+use nattrace_model::answer::{Outcome, Verdict};
+
+use super::anchor::Anchor;
+use super::change::{At, Candidate, Change, RuleChange};
+use super::evidence::Evidence;
+use super::wording::Wording;
+use crate::check::Reason;
+use crate::policy::Demand;
+
+/// What could be done, the least disliked first.
+pub(super) fn propose(evidence: &Evidence<'_>) -> Vec<Candidate> {
+    let mut found = match &evidence.case.question.demand {
+        Demand::Leaves { .. } => match evidence.reason {
+            Some(Reason::LeavesAs { .. }) => source::of(evidence),
+            _ => pass(evidence),
+        },
+        Demand::Arrives(landing) => {
+            let mut found = pass(evidence);
+            found.extend(source::masquerade(evidence));
+            found.extend(destination::of(evidence, landing));
+            found
+        }
+        Demand::NeverLands(_) => drop::of(evidence),
+    };
+    found.sort_by_key(|candidate| candidate.dislike);
+    let mut kept: Vec<Candidate> = Vec::new();
+    for candidate in found {
+        if kept.iter().all(|known| known.change.key() != candidate.change.key()) {
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+/// What lets a packet, or its answer, pass.
+fn pass(evidence: &Evidence<'_>) -> Vec<Candidate> {
+    let mut found = accept::of(evidence);
+    found.extend(setting::of(evidence));
+    found
+}
+
+/// What stands in the way and no candidate can be made of, in a line.
+pub(super) fn obstacle(evidence: &Evidence<'_>) -> Option<String> {
+    let answer = evidence.answer;
+    if let Some(because) = &answer.because {
+        return Some(because.clone());
+    }
+    match (answer.verdict, answer.outcome) {
+        (Verdict::Undetermined, _) | (_, Outcome::Undetermined) => {
+            Some("what becomes of the packet is not known".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// A new rule at a place.
+fn new_rule(
+    evidence: &Evidence<'_>,
+    anchor: &Anchor,
+    wording: &Wording,
+    because: &str,
+    dislike: u32,
+) -> Option<Candidate> {
+    let rule = wording.rule(evidence.family(), anchor.table(), &anchor.place.chain)?;
+    Some(candidate(anchor, rule, because, dislike))
+}
+
+/// A rule, worded already, at a place.
+fn candidate(anchor: &Anchor, rule: String, because: &str, dislike: u32) -> Candidate {
+    let change = RuleChange {
+        place: anchor.place.clone(),
+        at: anchor.at,
+        rule,
+        native: None,
+        because: because.to_owned(),
+    };
+    Candidate { change: Change::Rule(change), dislike }
+}
+
+/// A rule goes.
+fn deletion(anchor: &Anchor, because: &str, dislike: u32) -> Option<Candidate> {
+    let At::Instead(index) = anchor.at else { return None };
+    let gone = Anchor { place: anchor.place.clone(), at: At::Gone(index) };
+    Some(candidate(&gone, String::new(), because, dislike))
+}

@@ -1,0 +1,98 @@
+//! Rules that let a packet pass, or its answer.
+
+use nattrace_model::answer::{Answer, ReplyKind, Verdict};
+use nattrace_model::hook::Hook;
+
+use super::super::change::Candidate;
+use super::super::evidence::{Decider, Evidence, decider};
+use super::super::owner::is_by_hand;
+use super::super::wording::{Wording, is};
+use super::{deletion, new_rule};
+
+/// What lets the packet pass where it was stopped, or else its answer.
+pub(super) fn of(evidence: &Evidence<'_>) -> Vec<Candidate> {
+    if evidence.was_stopped() {
+        return forth(evidence);
+    }
+    back(evidence, evidence.answer)
+}
+
+fn forth(evidence: &Evidence<'_>) -> Vec<Candidate> {
+    let Some((index, decider)) = evidence.decider() else { return Vec::new() };
+    let (hook, what) = match decider {
+        Decider::Rule(hook, rule) => (hook, evidence.name(rule)),
+        Decider::Policy(hook, chain) => {
+            let chain = evidence.chain(chain);
+            (
+                hook,
+                chain.map_or_else(String::new, |c| format!("the policy of {}/{}", c.table, c.name)),
+            )
+        }
+        Decider::Route(..) => return Vec::new(),
+    };
+    let seen = evidence.seen(index);
+    let because = format!("{what} stops what the policy allows");
+    let mut found = Vec::new();
+    if let Some(anchor) = evidence.filtering(evidence.steps(), index, decider) {
+        let worded = match hook {
+            // Where the packet goes is not decided yet, or it stays here.
+            Hook::Prerouting | Hook::Input => {
+                let mut here = seen.clone();
+                here.out_interface = None;
+                evidence.passing(&here)
+            }
+            Hook::Forward | Hook::Output | Hook::Postrouting => evidence.passing(&seen),
+        };
+        for (wording, breadth) in worded {
+            let wording = match hook {
+                Hook::Output | Hook::Postrouting => Wording { in_interface: None, ..wording },
+                Hook::Prerouting | Hook::Input | Hook::Forward => wording,
+            };
+            let accept = wording.to("ACCEPT");
+            found.extend(new_rule(evidence, &anchor, &accept, &because, 10 + breadth));
+        }
+    }
+    if let Decider::Rule(_, rule) = decider
+        && is_by_hand(evidence, rule)
+        && let Some(anchor) = evidence.instead(rule)
+    {
+        found.extend(deletion(&anchor, &because, 16));
+    }
+    found
+}
+
+/// What lets the answer pass.
+fn back(evidence: &Evidence<'_>, answer: &Answer) -> Vec<Candidate> {
+    let Some(reply) = &answer.reply else { return Vec::new() };
+    let stopped = matches!(reply.verdict, Verdict::Dropped | Verdict::Rejected);
+    if !stopped || reply.kind != ReplyKind::Answer {
+        return Vec::new();
+    }
+    let found = reply.decided_by.and_then(|index| decider(&reply.steps, index));
+    let Some((index, decider)) = found else { return Vec::new() };
+    let hook = match decider {
+        Decider::Rule(hook, _) | Decider::Policy(hook, _) => hook,
+        Decider::Route(..) => return Vec::new(),
+    };
+    let Some(anchor) = evidence.filtering(&reply.steps, index, decider) else {
+        return Vec::new();
+    };
+    let state = "conntrack --ctstate RELATED,ESTABLISHED".to_owned();
+    let base = Wording { matches: vec![state], ..Wording::default() }.to("ACCEPT");
+    let because = "the answers of connections that are open have to pass";
+    let mut candidates = Vec::new();
+    let towards = answer.flow.in_interface.clone();
+    let from = answer.egress.as_ref().and_then(|egress| egress.out_interface.clone());
+    let narrow = match hook {
+        Hook::Forward | Hook::Postrouting => {
+            Wording { out_interface: towards.and_then(is), ..base.clone() }
+        }
+        Hook::Output => Wording { out_interface: towards.and_then(is), ..base.clone() },
+        Hook::Prerouting | Hook::Input => {
+            Wording { in_interface: from.and_then(is), ..base.clone() }
+        }
+    };
+    candidates.extend(new_rule(evidence, &anchor, &narrow, because, 8));
+    candidates.extend(new_rule(evidence, &anchor, &base, because, 14));
+    candidates
+}

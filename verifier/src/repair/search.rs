@@ -1,0 +1,430 @@
+//! The search: sets of changes, the fewest and least disliked first, until one is proved.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap, HashSet};
+use std::sync::Arc;
+
+use nattrace_model::System;
+use nattrace_model::answer::{Answer, Reply, Step};
+use nattrace_parser::policy::{Entry, Policy, Suppressed};
+use nattrace_parser::span::Span;
+
+use super::candidates::{obstacle, propose};
+use super::case::{Case, Fate, Questions, given_of};
+use super::change::{Change, Setting};
+use super::edited::{Edited, edits};
+use super::evidence::Evidence;
+use super::{Fix, Miss, Repair, Request, minimal};
+use crate::check::{Disagreement, Finding, Reason, Status, check};
+use crate::given;
+use crate::policy;
+
+/// How many sets of changes are tried on the known packets at most.
+const MOST_TRIED: usize = 4_000;
+
+/// How many sets of changes are proved or refuted at most.
+const MOST_PROVED: usize = 200;
+
+/// What one more edit weighs: more than any dislike of one.
+const EDIT: u32 = 100;
+
+/// Runs the search.
+pub(super) fn run(request: &Request<'_>) -> Result<Repair, Disagreement> {
+    let base = Arc::new(policy::with_zones(request.system, request.policy));
+    let before = check(request.policy, &base, request.given)?;
+    let mut search = Search::new(request, base, &before);
+    if search.goals.is_empty() {
+        return Ok(Repair::Holds(before));
+    }
+    let found = search.find()?;
+    match found {
+        Some((changes, after)) if search.hopeless.is_empty() => {
+            let (changes, after) = minimal::reduced(&mut search, changes, after)?;
+            Ok(Repair::Found(Box::new(search.fix(&changes, before, after))))
+        }
+        Some((changes, after)) => Ok(search.miss(&changes, before, after)),
+        None => {
+            let (_, changes) = search.nearest.take().unwrap_or_default();
+            let after = match Edited::new(&search.base, &changes) {
+                Some(edited) => check(request.policy, &edited.system, request.given)?,
+                None => before.clone(),
+            };
+            Ok(search.miss(&changes, before, after))
+        }
+    }
+}
+
+/// A set of changes that was tried.
+struct State {
+    changes: Vec<Change>,
+    dislike: u32,
+    /// The known packets that still break the policy.
+    broken: Vec<usize>,
+    /// How many packets were known when it was tried.
+    known: usize,
+}
+
+/// What has been found out so far.
+pub(super) struct Search<'a> {
+    request: &'a Request<'a>,
+    base: Arc<System>,
+    questions: Questions,
+    cases: Vec<Case>,
+    /// Entries that fail today and have to hold.
+    goals: Vec<usize>,
+    /// Entries that fail and that no change of rules can mend.
+    hopeless: BTreeSet<usize>,
+    /// Entries whose failure does not count.
+    excused: BTreeSet<usize>,
+    /// Entries of which nobody knows today whether they hold.
+    unknown: BTreeSet<usize>,
+    obstacles: Vec<String>,
+    nearest: Option<((usize, usize), Vec<Change>)>,
+    tried: usize,
+    proved: usize,
+}
+
+impl<'a> Search<'a> {
+    fn new(request: &'a Request<'a>, base: Arc<System>, before: &[Finding]) -> Self {
+        let policy = request.policy;
+        let questions = Questions::new(policy, &base, request.given);
+        let mut search = Self {
+            request,
+            base,
+            questions,
+            cases: Vec::new(),
+            goals: Vec::new(),
+            hopeless: BTreeSet::new(),
+            excused: excused(policy),
+            unknown: BTreeSet::new(),
+            obstacles: Vec::new(),
+            nearest: None,
+            tried: 0,
+            proved: 0,
+        };
+        for finding in before {
+            let Some(entry) = index_of(policy, finding.span) else { continue };
+            match finding.status {
+                Status::Holds => {}
+                Status::Unknown => {
+                    search.unknown.insert(entry);
+                }
+                Status::Fails if search.excused.contains(&entry) => {}
+                Status::Fails => {
+                    if !search.goals.contains(&entry) {
+                        search.goals.push(entry);
+                    }
+                    if search.learn(entry, finding) == 0 {
+                        search.hopeless.insert(entry);
+                        let sent = search.questions.is_about_something(entry);
+                        let why = if sent {
+                            "no packet of it is known"
+                        } else {
+                            "there are no such packets on this host"
+                        };
+                        search.obstacles.push(format!("`{}`: {why}", finding.name));
+                    }
+                }
+            }
+        }
+        search
+    }
+
+    /// Takes in the packets of a finding; says how many of them there are.
+    fn learn(&mut self, entry: usize, finding: &Finding) -> usize {
+        let system = self.with_given(entry, &self.base);
+        let cases = self.questions.cases(entry, finding, &system);
+        let count = cases.len();
+        for case in cases {
+            let known = self.cases.iter().any(|known| {
+                (known.entry, &known.flow, known.want) == (case.entry, &case.flow, case.want)
+            });
+            if !known {
+                self.cases.push(case);
+            }
+        }
+        count
+    }
+
+    fn entry(&self, index: usize) -> Option<&'a Entry> {
+        self.request.policy.entries.get(index)
+    }
+
+    /// A host with what an entry takes to be given.
+    fn with_given(&self, entry: usize, system: &Arc<System>) -> Arc<System> {
+        let Some(entry) = self.entry(entry) else { return Arc::clone(system) };
+        let all = given_of(entry, self.request.given);
+        match all.is_empty() {
+            true => Arc::clone(system),
+            false => Arc::new(given::apply(system, &all)),
+        }
+    }
+
+    /// Tries changes on the packets that are known; `None` where iptables would refuse them.
+    fn tried(&mut self, changes: Vec<Change>, dislike: u32) -> Option<State> {
+        self.tried += 1;
+        let edited = Edited::new(&self.base, &changes)?;
+        let broken = (0..self.cases.len()).filter(|case| self.fate(*case, &edited).is_some());
+        let broken = broken.collect();
+        Some(State { changes, dislike, broken, known: self.cases.len() })
+    }
+
+    /// How a known packet breaks the policy, where it does.
+    fn fate(&self, case: usize, edited: &Edited) -> Option<(Option<Reason>, Box<Answer>)> {
+        let case = self.cases.get(case)?;
+        let system = self.with_given(case.entry, &edited.system);
+        match case.fate(&system) {
+            Fate::Mended => None,
+            Fate::Broken(reason, answer) => Some((reason, answer)),
+        }
+    }
+
+    /// The best set of changes that is proved, with what was found.
+    fn find(&mut self) -> Result<Option<(Vec<Change>, Vec<Finding>)>, Disagreement> {
+        let mut queue: BinaryHeap<Reverse<(u32, usize)>> = BinaryHeap::new();
+        let mut states: Vec<Option<State>> = Vec::new();
+        let mut seen: HashSet<String> = HashSet::new();
+        let push = |state: State,
+                    states: &mut Vec<Option<State>>,
+                    queue: &mut BinaryHeap<Reverse<(u32, usize)>>| {
+            let weight = weight(&state);
+            queue.push(Reverse((weight, states.len())));
+            states.push(Some(state));
+        };
+        if let Some(start) = self.tried(Vec::new(), 0) {
+            push(start, &mut states, &mut queue);
+        }
+        while let Some(Reverse((_, number))) = queue.pop() {
+            let Some(state) = states.get_mut(number).and_then(Option::take) else { continue };
+            if state.known < self.cases.len() {
+                // Other packets have become known since: it may weigh more than it did.
+                let State { changes, dislike, .. } = state;
+                if let Some(state) = self.tried(changes, dislike) {
+                    push(state, &mut states, &mut queue);
+                }
+                continue;
+            }
+            self.note(&state);
+            if state.broken.is_empty() {
+                let (holds, findings) = self.prove(&state.changes)?;
+                if holds {
+                    return Ok(Some((state.changes, findings)));
+                }
+                if state.known < self.cases.len() && self.proved < MOST_PROVED {
+                    push(state, &mut states, &mut queue);
+                }
+                continue;
+            }
+            if state.changes.len() >= self.request.most_edits {
+                continue;
+            }
+            for child in self.children(&state) {
+                if self.tried < MOST_TRIED && seen.insert(format!("{:?}", keys(&child.changes))) {
+                    push(child, &mut states, &mut queue);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Remembers what mends the most.
+    fn note(&mut self, state: &State) {
+        let rank = (state.broken.len(), state.changes.len());
+        if self.nearest.as_ref().is_none_or(|(best, _)| rank < *best) {
+            self.nearest = Some((rank, state.changes.clone()));
+        }
+    }
+
+    /// Asks whether the whole policy holds with changes; learns what breaks it where it does not.
+    pub(super) fn prove(
+        &mut self,
+        changes: &[Change],
+    ) -> Result<(bool, Vec<Finding>), Disagreement> {
+        self.proved += 1;
+        let Some(edited) = Edited::new(&self.base, changes) else {
+            return Ok((false, Vec::new()));
+        };
+        let findings = check(self.request.policy, &edited.system, self.request.given)?;
+        let mut holds = true;
+        for finding in &findings {
+            let Some(entry) = index_of(self.request.policy, finding.span) else { continue };
+            let counts = !self.excused.contains(&entry) && !self.hopeless.contains(&entry);
+            match finding.status {
+                Status::Unknown if !self.unknown.contains(&entry) && counts => holds = false,
+                Status::Fails if counts => {
+                    holds = false;
+                    self.learn(entry, finding);
+                }
+                Status::Holds | Status::Unknown | Status::Fails => {}
+            }
+        }
+        Ok((holds, findings))
+    }
+
+    /// Whether changes mend every packet that is known.
+    pub(super) fn mends(&mut self, changes: &[Change]) -> bool {
+        self.tried(changes.to_vec(), 0).is_some_and(|state| state.broken.is_empty())
+    }
+
+    /// A set of changes with one more, about the first packet that still breaks the policy.
+    fn children(&mut self, state: &State) -> Vec<State> {
+        let Some(edited) = Edited::new(&self.base, &state.changes) else { return Vec::new() };
+        let Some(&first) = state.broken.first() else { return Vec::new() };
+        let Some((reason, answer)) = self.fate(first, &edited) else { return Vec::new() };
+        let Some(case) = self.cases.get(first).cloned() else { return Vec::new() };
+        let Some(entry) = self.entry(case.entry) else { return Vec::new() };
+        let system = self.with_given(case.entry, &edited.system);
+        let answer = one_way(&answer);
+        let evidence = Evidence {
+            case: &case,
+            edited: &edited,
+            system: &system,
+            answer,
+            reason: reason.as_ref(),
+            placement: self.request.placement,
+        };
+        let candidates = propose(&evidence);
+        if candidates.is_empty()
+            && let Some(why) = obstacle(&evidence)
+        {
+            let why = format!("`{}`: {why}", policy::title(entry));
+            if !self.obstacles.contains(&why) {
+                self.obstacles.push(why);
+            }
+        }
+        let was = trait_of(&system, answer);
+        let mut children = Vec::new();
+        for candidate in candidates {
+            let taken = state.changes.iter().any(|known| collide(known, &candidate.change));
+            if taken {
+                continue;
+            }
+            let mut changes = state.changes.clone();
+            changes.push(candidate.change);
+            let Some(child) = self.tried(changes, state.dislike + candidate.dislike) else {
+                continue;
+            };
+            // What leaves the packet as it was helps nobody.
+            if child.broken.contains(&first)
+                && let Some(edited) = Edited::new(&self.base, &child.changes)
+                && let Some((_, answer)) = self.fate(first, &edited)
+            {
+                let system = self.with_given(case.entry, &edited.system);
+                if trait_of(&system, one_way(&answer)) == was {
+                    continue;
+                }
+            }
+            children.push(child);
+        }
+        children
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.goals.iter().filter_map(|goal| self.entry(*goal)).map(policy::title).collect()
+    }
+
+    fn fix(&self, changes: &[Change], before: Vec<Finding>, after: Vec<Finding>) -> Fix {
+        let system = Edited::new(&self.base, changes);
+        Fix {
+            edits: edits(&self.base, changes),
+            settings: settings(changes),
+            repairs: self.names(),
+            before,
+            after,
+            today: Arc::clone(&self.base),
+            system: system.map_or_else(|| Arc::clone(&self.base), |edited| edited.system),
+            tried: self.tried,
+        }
+    }
+
+    fn miss(&self, changes: &[Change], before: Vec<Finding>, after: Vec<Finding>) -> Repair {
+        Repair::NotFound(Box::new(Miss {
+            edits: edits(&self.base, changes),
+            settings: settings(changes),
+            before,
+            after,
+            obstacles: self.obstacles.clone(),
+            tried: self.tried,
+        }))
+    }
+}
+
+/// The order in which sets of changes are looked at: few, mending much, little disliked.
+fn weight(state: &State) -> u32 {
+    let count = u32::try_from(state.changes.len() + state.broken.len()).unwrap_or(u32::MAX);
+    count.saturating_mul(EDIT).saturating_add(state.dislike)
+}
+
+fn keys(changes: &[Change]) -> Vec<impl std::fmt::Debug + '_> {
+    changes.iter().map(Change::key).collect()
+}
+
+/// Whether two changes are about the same rule, or are the same.
+fn collide(one: &Change, other: &Change) -> bool {
+    use super::change::At;
+    if one.key() == other.key() {
+        return true;
+    }
+    match (one, other) {
+        (Change::Rule(one), Change::Rule(other)) => {
+            let rule = |at: At| match at {
+                At::Instead(index) | At::Gone(index) => Some(index),
+                At::Before(_) | At::End => None,
+            };
+            one.place == other.place && rule(one.at).is_some() && rule(one.at) == rule(other.at)
+        }
+        (Change::Setting(one), Change::Setting(other)) => one.name == other.name,
+        _ => false,
+    }
+}
+
+fn settings(changes: &[Change]) -> Vec<Setting> {
+    let settings = changes.iter().filter_map(|change| match change {
+        Change::Setting(setting) => Some(setting.clone()),
+        Change::Rule(_) => None,
+    });
+    settings.collect()
+}
+
+/// The entries whose failure is put up with.
+fn excused(policy: &Policy) -> BTreeSet<usize> {
+    let entries = policy.entries.iter().enumerate().filter(|(_, entry)| {
+        let name = policy::title(entry);
+        policy.suppressions.iter().any(|suppression| {
+            matches!(&suppression.what, Suppressed::Entry(known) if known.value == name)
+        })
+    });
+    entries.map(|(index, _)| index).collect()
+}
+
+fn index_of(policy: &Policy, span: Span) -> Option<usize> {
+    policy.entries.iter().position(|entry| entry.span == span)
+}
+
+/// The way on which something is broken, where chance decides among several: the first.
+fn one_way(answer: &Answer) -> &Answer {
+    match answer.branches.first() {
+        Some(branch) if answer.steps.is_empty() => &branch.answer,
+        _ => answer,
+    }
+}
+
+/// What tells whether a change made any difference to a packet.
+fn trait_of(system: &System, answer: &Answer) -> String {
+    let by = |steps: &[Step], index: Option<usize>| match index.and_then(|index| steps.get(index)) {
+        Some(Step::Rule { rule, .. }) => system
+            .rules
+            .rule(*rule)
+            .map_or(String::new(), |rule| system.rules.text(rule).to_owned()),
+        other => format!("{other:?}"),
+    };
+    let reply = |reply: &Reply| (reply.verdict, by(&reply.steps, reply.decided_by));
+    format!(
+        "{:?} {:?} {:?} {} {:?}",
+        answer.verdict,
+        answer.outcome,
+        answer.egress,
+        by(&answer.steps, answer.decided_by),
+        answer.reply.as_ref().map(reply)
+    )
+}
