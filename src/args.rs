@@ -115,12 +115,32 @@ pub(crate) enum Format {
     Github,
     /// Markdown (`check`, `audit`).
     Markdown,
+    /// Commands of iptables (`fix`).
+    Commands,
+    /// Lines for `iptables-restore --noflush` (`fix`).
+    Restore,
+    /// A unified diff of the rules (`fix`).
+    Diff,
+    /// The whole rules, put right (`fix`).
+    File,
+    /// A plan for `nattrace apply` (`fix`).
+    Plan,
+    /// Tasks of Ansible (`fix`).
+    Ansible,
 }
 
 impl Format {
     /// Whether it is a drawing or a table, as `graph` and `matrix` make them.
     pub(crate) fn is_drawing(self) -> bool {
         matches!(self, Self::Csv | Self::Dot | Self::Mermaid | Self::Svg | Self::Html)
+    }
+
+    /// Whether it is a form of a change, as `fix` makes it.
+    pub(crate) fn is_change(self) -> bool {
+        matches!(
+            self,
+            Self::Commands | Self::Restore | Self::Diff | Self::File | Self::Plan | Self::Ansible
+        )
     }
 
     /// Whether it is a report for other programs, as `check` and `audit` make it.
@@ -196,6 +216,8 @@ pub(crate) enum Command {
     /// Watches over a plan that waits
     #[command(hide = true)]
     Watchdog(StateOption),
+    /// The smallest verified change after which a policy holds
+    Fix(Fix),
     /// Who can reach whom, and with which source address
     Matrix(Matrix),
     /// The chains and how they call each other, as a drawing
@@ -284,6 +306,46 @@ pub(crate) enum CheckFailOn {
     Unknown,
     /// None.
     Never,
+}
+
+/// `nattrace fix`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks for the fewest edits of rules after which every entry of the policy holds, proves it for \
+every packet, and shows what else they change. Nothing is touched: `nattrace apply` does that, or \
+you with what `--format` prints.
+
+  nattrace fix                               # this host, nattrace.toml
+  nattrace fix -s host.snapshot policy.toml --format commands
+  nattrace fix --place nft --format plan -o plan.json && nattrace apply plan.json")]
+pub(crate) struct Fix {
+    /// The policy [default: nattrace.toml].
+    #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+    /// What is taken to be otherwise, as with `check`.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) given: Vec<String>,
+    /// Where edits go [default: where they last longest among the rules of iptables].
+    #[arg(long, value_enum, value_name = "WHERE")]
+    pub(crate) place: Option<FixPlace>,
+    /// How many edits there may be at most.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    pub(crate) max_edits: u8,
+    /// Where to [default: standard output].
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// Where edits of `fix` go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FixPlace {
+    /// Filtering of forwarded packets into the chain that Docker leaves to people, and nowhere
+    /// else.
+    DockerUser,
+    /// Into the built-in chains.
+    Iptables,
+    /// Egress into a table of nftables of its own, which Docker never touches.
+    Nft,
 }
 
 /// What of a packet its two ends do not say. The model reads the words.

@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod confirm;
 pub(crate) mod diff;
 pub(crate) mod explain;
+pub(crate) mod fix;
 pub(crate) mod fmt;
 pub(crate) mod graph;
 pub(crate) mod man;

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use args::{Arguments, Command};
 use command::{
-    apply, audit, check, completions, confirm, diff, explain, fmt, graph, man, matrix, redact,
+    apply, audit, check, completions, confirm, diff, explain, fix, fmt, graph, man, matrix, redact,
     selftest, snapshot, status, uninstall, why,
 };
 use exit::{Result, Status};
@@ -51,6 +51,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
         Command::Status(status) => status::run(global, status),
         Command::Uninstall(uninstall) => uninstall::run(global, uninstall),
         Command::Watchdog(watchdog) => uninstall::watchdog(watchdog),
+        Command::Fix(fix) => fix::run(global, fix),
         Command::Matrix(matrix) => matrix::run(global, matrix),
         Command::Graph(graph) => graph::run(global, graph),
         Command::Fmt(fmt) => fmt::run(global, fmt),

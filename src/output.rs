@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod diagnostic;
 pub(crate) mod diff;
 pub(crate) mod finding;
+pub(crate) mod fix;
 pub(crate) mod json;
 pub(crate) mod matrix;
 pub(crate) mod names;

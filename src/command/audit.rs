@@ -14,7 +14,7 @@ use crate::output::screen::Screen;
 
 /// Looks for everything, or for what was asked for.
 pub(crate) fn run(global: &Global, arguments: &Audit) -> Result<Status> {
-    if global.format().is_some_and(Format::is_drawing) {
+    if global.format().is_some_and(|format| format.is_drawing() || format.is_change()) {
         return Err(Failure::input(
             "`audit` prints pretty, concise, json, jsonl, sarif, junit, github or markdown",
         ));

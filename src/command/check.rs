@@ -25,7 +25,7 @@ use crate::output::screen::Screen;
 use baseline::Baseline;
 
 /// The policy that is taken where none is named.
-const DEFAULT: &str = "nattrace.toml";
+pub(super) const DEFAULT: &str = "nattrace.toml";
 
 /// Checks a policy, writes one, or prints the schema.
 pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
@@ -41,7 +41,7 @@ pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
         return init::run(global, arguments.policy.as_deref());
     }
     let format = global.format().unwrap_or(Format::Pretty);
-    if format.is_drawing() {
+    if format.is_drawing() || format.is_change() {
         return Err(Failure::input(
             "`check` prints pretty, concise, json, jsonl, sarif, junit, github or markdown",
         ));
@@ -50,7 +50,7 @@ pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
     let name = path.display().to_string();
     let source = Source { name: &name, text: &text };
     let (mut policy, mut diagnostics) = policy::parse(&text);
-    let given = given(arguments)?;
+    let given = given(&arguments.given)?;
     let system = match system::load(global) {
         Ok(system) => system,
         Err(failure) => {
@@ -87,12 +87,7 @@ fn print(checked: &Checked<'_>, format: Format) -> Result<()> {
         Format::Sarif | Format::Junit | Format::Github | Format::Markdown => {
             report::write(screen.raw(), &checked.report(), format)?;
         }
-        Format::Pretty
-        | Format::Csv
-        | Format::Dot
-        | Format::Html
-        | Format::Mermaid
-        | Format::Svg => {
+        _ => {
             let width = screen.width();
             screen.write_styled(&shown::pretty(checked, width))?;
         }
@@ -101,7 +96,7 @@ fn print(checked: &Checked<'_>, format: Format) -> Result<()> {
     Ok(())
 }
 
-fn read_policy(path: &Path) -> Result<String> {
+pub(super) fn read_policy(path: &Path) -> Result<String> {
     let text = input::read_text(path);
     if path == Path::new(DEFAULT) {
         return text.map_err(|failure| {
@@ -114,10 +109,10 @@ fn read_policy(path: &Path) -> Result<String> {
 }
 
 /// `--given`, all of them together, with the texts that messages point into.
-fn given(arguments: &Check) -> Result<(Given, Vec<(String, Given)>)> {
+pub(super) fn given(texts: &[String]) -> Result<(Given, Vec<(String, Given)>)> {
     let mut all = Given::default();
     let mut each = Vec::new();
-    for text in &arguments.given {
+    for text in texts {
         let (given, diagnostics) = parse_given(text);
         let source = Source { name: "--given", text };
         print_diagnostics(diagnostics.iter().map(|found| (source, found)))?;
@@ -128,7 +123,7 @@ fn given(arguments: &Check) -> Result<(Given, Vec<(String, Given)>)> {
 }
 
 /// Fails where `--given` names what the host does not have.
-fn known((_, each): &(Given, Vec<(String, Given)>), system: &System) -> Result<()> {
+pub(super) fn known((_, each): &(Given, Vec<(String, Given)>), system: &System) -> Result<()> {
     for (text, given) in each {
         let found = unknown_given(given, system);
         // The text may have been written out in full: then places do not fit, but the words do.
@@ -139,7 +134,7 @@ fn known((_, each): &(Given, Vec<(String, Given)>), system: &System) -> Result<(
 }
 
 /// With `--family`, entries are about that family only.
-fn only_family(global: &Global, policy: &mut Policy) {
+pub(super) fn only_family(global: &Global, policy: &mut Policy) {
     let Some(family) = global.family() else { return };
     policy.entries.retain(|entry| match entry.families {
         Some(Families::One(own)) => own == family,
@@ -151,7 +146,7 @@ fn only_family(global: &Global, policy: &mut Policy) {
 }
 
 /// Takes out the suppressions whose time is over, and says so.
-fn expired(policy: &mut Policy) -> Vec<Diagnostic> {
+pub(super) fn expired(policy: &mut Policy) -> Vec<Diagnostic> {
     let today = today();
     let mut found = Vec::new();
     policy.suppressions.retain(|suppression| match &suppression.until {
@@ -223,7 +218,7 @@ fn status(findings: &[Finding], excuses: &BTreeMap<usize, String>, fail_on: Chec
 }
 
 /// The classes and the simulator disagree: no answer can be trusted.
-fn at_odds(fault: Disagreement) -> Failure {
+pub(super) fn at_odds(fault: Disagreement) -> Failure {
     Failure::Fault(fault.to_string())
 }
 

@@ -154,7 +154,8 @@ fn print(left: &[Left<'_>], text: usize, family: Option<Family>) -> String {
     printed
 }
 
-fn print_rules(rules: &Rules<'_>) -> String {
+/// Rules as iptables-save prints them, with counters where there are exact ones.
+pub(super) fn print_rules(rules: &Rules<'_>) -> String {
     let counted = rules.tables.iter().flat_map(|table| &table.rules).any(|r| r.counters.is_some());
     // The counters of a listing are rounded: `12M` is no count.
     let exact = !matches!(rules.format, RulesFormat::Listing { .. });

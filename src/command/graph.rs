@@ -19,18 +19,7 @@ pub(crate) fn run(global: &Global, arguments: &Graph) -> Result<Status> {
         None | Some(Format::Dot) => to_dot,
         Some(Format::Mermaid) => to_mermaid,
         Some(Format::Svg) => to_svg,
-        Some(
-            Format::Csv
-            | Format::Html
-            | Format::Pretty
-            | Format::Concise
-            | Format::Json
-            | Format::Jsonl
-            | Format::Sarif
-            | Format::Junit
-            | Format::Github
-            | Format::Markdown,
-        ) => {
+        Some(_) => {
             return Err(Failure::input("`graph` prints dot, mermaid or svg"));
         }
     };

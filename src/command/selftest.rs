@@ -30,7 +30,7 @@ pub(crate) fn run(global: &Global, arguments: &Selftest) -> Result<Status> {
         return Ok(Status::Holds);
     }
     let format = global.format().unwrap_or(Format::Pretty);
-    if format.is_drawing() || format.is_report() {
+    if format.is_drawing() || format.is_report() || format.is_change() {
         return Err(Failure::input("`selftest` prints pretty, concise, json or jsonl"));
     }
     if arguments.packets == 0 {

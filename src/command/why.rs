@@ -35,6 +35,10 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
             return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
                 .help("`nattrace check` prints the others too"));
         }
+        Some(format) if format.is_change() => {
+            return Err(Failure::input("`why` prints pretty, concise, json or jsonl")
+                .help("`nattrace fix` prints changes of rules"));
+        }
         other => other,
     };
     if let Some(path) = &arguments.flows {

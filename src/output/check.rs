@@ -71,7 +71,7 @@ fn code(kind: Kind) -> &'static str {
 }
 
 /// Why an entry does not hold, in one line.
-fn reason_words(finding: &Finding) -> Option<String> {
+pub(crate) fn reason_words(finding: &Finding) -> Option<String> {
     let reason = finding.reason.as_ref()?;
     let example = finding.counterexamples.first();
     Some(match reason {

@@ -1,0 +1,352 @@
+//! What `fix` found: for a person, in a line, and to the letter of CLI.md in JSON.
+
+pub(crate) mod ansible;
+pub(crate) mod commands;
+mod lasting;
+
+use std::fmt::Write as _;
+
+use anstyle::{AnsiColor, Style};
+use nattrace_apply::Plan;
+use nattrace_model::System;
+use nattrace_verifier::check::{Finding, Status};
+use nattrace_verifier::repair::{Edit, Fix, Holder, Miss, Op, Setting};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::check::{reason_words, status_name};
+use super::words;
+
+const BOLD: Style = Style::new().bold();
+const GOOD: Style = AnsiColor::Green.on_default().bold();
+const BAD: Style = AnsiColor::Red.on_default().bold();
+const DIM: Style = Style::new().dimmed();
+
+/// The name and version of the shape of the JSON.
+const SCHEMA: &str = "nattrace/fix/1";
+
+/// Whether JSON is laid out for a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lines {
+    /// Indented.
+    Many,
+    /// One line.
+    One,
+}
+
+/// Something else that a change does: in a line, and as JSON.
+pub(crate) struct SideEffect {
+    line: String,
+    value: Value,
+}
+
+/// A change that was found.
+pub(crate) struct Shown<'a> {
+    /// The change.
+    pub(crate) found: &'a Fix,
+    /// The same for `apply`.
+    pub(crate) plan: &'a Plan,
+    /// The name of the policy's file.
+    pub(crate) policy: &'a str,
+    /// What else it does.
+    pub(crate) side_effects: &'a [SideEffect],
+}
+
+/// What a change does beside what it is for.
+pub(crate) fn side_effects(_found: &Fix) -> Vec<SideEffect> {
+    Vec::new()
+}
+
+impl Shown<'_> {
+    /// Whether everything holds with the change: nothing stays unknown.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.found.after.iter().all(|finding| finding.status != Status::Unknown)
+    }
+
+    /// The change as JSON.
+    pub(crate) fn json(&self, lines: Lines) -> String {
+        let found = self.found;
+        let whole = Whole {
+            schema: SCHEMA,
+            plan: Some(&self.plan.id),
+            edits: &self.plan.edits,
+            settings: settings(&found.settings),
+            repairs: &found.repairs,
+            side_effects: self.side_effects.iter().map(|effect| &effect.value).collect(),
+            verified: self.is_verified(),
+            lasting: Some(lasting::of(&found.edits, &found.today)),
+            nearest: None,
+            obstacles: None,
+        };
+        written(&whole, lines)
+    }
+
+    /// A line for each edit.
+    pub(crate) fn concise(&self) -> String {
+        let mut text = String::new();
+        for edit in &self.found.edits {
+            let _ = writeln!(text, "{} [{}]", words::visible(&edit.rule), doing(edit));
+        }
+        for setting in &self.found.settings {
+            let _ = writeln!(text, "sysctl -w {}={}", setting.name, setting.value);
+        }
+        for effect in self.side_effects {
+            let _ = writeln!(text, "side effect: {}", effect.line);
+        }
+        let _ = writeln!(text, "{}", self.summary());
+        text
+    }
+
+    fn summary(&self) -> String {
+        let count = self.found.edits.len();
+        let edits = match (count, self.found.settings.len()) {
+            (0, settings) => format!("{settings} setting{}", plural(settings)),
+            (_, 0) => format!("{count} edit{}", plural(count)),
+            (_, settings) => {
+                format!("{count} edit{} and {settings} setting{}", plural(count), plural(settings))
+            }
+        };
+        let entries = self.found.after.len();
+        let unknown = self.found.after.iter().filter(|f| f.status == Status::Unknown).count();
+        let verified = match unknown {
+            0 => format!("all {entries} results of the policy hold then, for every packet"),
+            unknown => format!("nothing fails then, but {unknown} of {entries} stay unknown"),
+        };
+        format!("{edits}: {verified}")
+    }
+
+    /// Everything, for a person.
+    pub(crate) fn pretty(&self, width: usize) -> String {
+        let found = self.found;
+        let mut text = String::new();
+        for finding in found.before.iter().filter(|f| f.status == Status::Fails) {
+            text.push_str(&failing(finding));
+        }
+        let _ = writeln!(text, "\n{GOOD}{}{GOOD:#}\n", self.summary());
+        for (number, edit) in (1..).zip(&found.edits) {
+            let _ = writeln!(text, "  {number}. {BOLD}{}{BOLD:#}", doing(edit));
+            if let Some(old) = &edit.replaces {
+                let _ = writeln!(text, "       {BAD}-{BAD:#} {}", words::visible(old));
+            }
+            let (style, sign) = match edit.op {
+                Op::Delete => (BAD, '-'),
+                Op::Insert | Op::Replace | Op::Append => (GOOD, '+'),
+            };
+            let _ = writeln!(text, "       {style}{sign}{style:#} {}", words::visible(&edit.rule));
+            let _ = writeln!(text, "       {DIM}{}{DIM:#}", words::visible(&edit.because));
+        }
+        for setting in &found.settings {
+            let Setting { name, value, because } = setting;
+            let _ = writeln!(text, "  *  {BOLD}sysctl -w {name}={value}{BOLD:#}");
+            let _ = writeln!(text, "       {DIM}{}{DIM:#}", words::visible(because));
+        }
+        text.push_str("\nWhat else changes\n");
+        if self.side_effects.is_empty() {
+            text.push_str("  nothing\n");
+        }
+        for effect in self.side_effects {
+            let _ = writeln!(text, "  {}", effect.line);
+        }
+        text.push_str("\nHow long it lasts\n");
+        for line in lasting::of(&found.edits, &found.today) {
+            text.push_str(&wrapped(&line, width));
+        }
+        text.push_str("\nHow to make it\n");
+        let policy = match self.policy {
+            "nattrace.toml" => String::new(),
+            other => format!(" {other}"),
+        };
+        if !found.edits.is_empty() {
+            let _ = writeln!(text, "  nattrace fix{policy} --format plan -o plan.json");
+            let _ = writeln!(text, "  nattrace apply plan.json      # undone unless confirmed");
+            let _ = writeln!(text, "or by hand");
+        }
+        for line in commands::lines(&found.edits, &found.settings, &found.today) {
+            let _ = writeln!(text, "  {}", words::visible(&line));
+        }
+        text
+    }
+}
+
+/// What an edit does, and where.
+fn doing(edit: &Edit) -> String {
+    let Edit { place, position, .. } = edit;
+    let program = commands::program(edit).unwrap_or("nft");
+    let at = format!("{}/{}", place.holder.table(), place.chain);
+    match (edit.op, place.holder) {
+        (_, Holder::Own) => format!("{program}: a rule in a table of our own, {at}"),
+        (Op::Insert, _) => format!("{program}: insert as rule {position} of {at}"),
+        (Op::Replace, _) => format!("{program}: replace rule {position} of {at}"),
+        (Op::Delete, _) => format!("{program}: delete rule {position} of {at}"),
+        (Op::Append, _) => format!("{program}: append to {at}"),
+    }
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}
+
+/// An entry that does not hold, in a line.
+fn failing(finding: &Finding) -> String {
+    let reason = reason_words(finding).map(|reason| format!(": {reason}")).unwrap_or_default();
+    let name = words::visible(&finding.name);
+    format!("{BAD}{}{BAD:#}  {BOLD}{name}{BOLD:#}{reason}\n", status_name(finding.status))
+}
+
+/// A paragraph, indented.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::new();
+    let mut line = String::from("  -");
+    for word in text.split(' ') {
+        if line.chars().count() + 1 + word.chars().count() > width.max(40) {
+            out.push_str(&line);
+            out.push('\n');
+            line = String::from("   ");
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    out.push_str(&line);
+    out.push('\n');
+    out
+}
+
+/// Everything, in the order of CLI.md.
+#[derive(Serialize)]
+struct Whole<'a> {
+    schema: &'static str,
+    plan: Option<&'a str>,
+    edits: &'a [nattrace_apply::Edit],
+    settings: Vec<SettingEntry<'a>>,
+    repairs: &'a [String],
+    side_effects: Vec<&'a Value>,
+    verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    lasting: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nearest: Option<Nearest<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacles: Option<&'a [String]>,
+}
+
+impl Whole<'_> {
+    /// Nothing to be done.
+    const EMPTY: Self = Self {
+        schema: SCHEMA,
+        plan: None,
+        edits: &[],
+        settings: Vec::new(),
+        repairs: &[],
+        side_effects: Vec::new(),
+        verified: false,
+        lasting: None,
+        nearest: None,
+        obstacles: None,
+    };
+}
+
+/// A setting of the kernel.
+#[derive(Serialize)]
+struct SettingEntry<'a> {
+    name: &'a str,
+    value: i64,
+    command: String,
+    because: &'a str,
+}
+
+impl<'a> From<&'a Setting> for SettingEntry<'a> {
+    fn from(setting: &'a Setting) -> Self {
+        let Setting { name, value, because } = setting;
+        Self { name, value: *value, command: format!("sysctl -w {name}={value}"), because }
+    }
+}
+
+fn settings(settings: &[Setting]) -> Vec<SettingEntry<'_>> {
+    settings.iter().map(SettingEntry::from).collect()
+}
+
+/// What mends the most.
+#[derive(Serialize)]
+struct Nearest<'a> {
+    edits: Vec<nattrace_apply::Edit>,
+    settings: Vec<SettingEntry<'a>>,
+    fails: Vec<&'a str>,
+}
+
+fn written(value: &Whole<'_>, lines: Lines) -> String {
+    let text = match lines {
+        Lines::Many => serde_json::to_string_pretty(value),
+        Lines::One => serde_json::to_string(value),
+    };
+    // A value has nothing that can't be written.
+    text.unwrap_or_default() + "\n"
+}
+
+/// Nothing fails.
+pub(crate) fn holds(findings: &[Finding]) -> String {
+    let unknown: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.status == Status::Unknown).collect();
+    if unknown.is_empty() {
+        return "the policy holds: nothing has to change\n".to_owned();
+    }
+    let mut text: String = unknown.iter().map(|finding| failing(finding)).collect();
+    let _ =
+        writeln!(text, "nothing fails, but {} of {} are unknown", unknown.len(), findings.len());
+    text
+}
+
+/// The same as JSON.
+pub(crate) fn holds_json(findings: &[Finding], lines: Lines) -> String {
+    let verified = findings.iter().all(|finding| finding.status != Status::Unknown);
+    written(&Whole { verified, ..Whole::EMPTY }, lines)
+}
+
+/// The entries that still do not hold.
+fn left(miss: &Miss) -> impl Iterator<Item = &Finding> {
+    miss.after.iter().filter(|finding| finding.status == Status::Fails)
+}
+
+/// None was found, in a line.
+pub(crate) fn miss_line(miss: &Miss) -> String {
+    let names: Vec<String> =
+        left(miss).map(|finding| format!("`{}`", words::visible(&finding.name))).collect();
+    let tried = miss.tried;
+    let still = names.join(", ");
+    format!(
+        "no fix within the edits allowed ({tried} sets of them tried); what still fails with the nearest: {still}\n"
+    )
+}
+
+/// None was found, for a person.
+pub(crate) fn miss(miss: &Miss, system: &System) -> String {
+    let mut text = String::new();
+    for finding in miss.before.iter().filter(|f| f.status == Status::Fails) {
+        text.push_str(&failing(finding));
+    }
+    let _ = writeln!(text, "\n{BAD}{}{BAD:#}", miss_line(miss).trim_end());
+    if !miss.obstacles.is_empty() {
+        text.push_str("\nWhat is in the way\n");
+        for obstacle in &miss.obstacles {
+            let _ = writeln!(text, "  {}", words::visible(obstacle));
+        }
+    }
+    if !miss.edits.is_empty() || !miss.settings.is_empty() {
+        text.push_str("\nThe nearest\n");
+        for line in commands::lines(&miss.edits, &miss.settings, system) {
+            let _ = writeln!(text, "  {}", words::visible(&line));
+        }
+        text.push_str("with which\n");
+        for finding in left(miss) {
+            let _ = write!(text, "  {}", failing(finding));
+        }
+    }
+    text
+}
+
+/// The same as JSON.
+pub(crate) fn miss_json(miss: &Miss, edits: Vec<nattrace_apply::Edit>, lines: Lines) -> String {
+    let fails = left(miss).map(|finding| finding.name.as_str()).collect();
+    let nearest = Nearest { edits, settings: settings(&miss.settings), fails };
+    let obstacles = Some(miss.obstacles.as_slice());
+    written(&Whole { nearest: Some(nearest), obstacles, ..Whole::EMPTY }, lines)
+}
