@@ -14,6 +14,7 @@ mod edited;
 mod evidence;
 mod minimal;
 mod owner;
+mod probes;
 mod scope;
 mod search;
 mod wording;

@@ -170,11 +170,32 @@ impl Evidence<'_> {
         {
             worded.push((Wording { destination: is_not(lan), ..by(&base) }, 4));
         }
+        if let Some((subnet, bridge)) = self.own_bridge().filter(|_| local) {
+            // What containers of the bridge send has to leave the same way.
+            let destination = match self.goes_far(seen) {
+                true => None,
+                false => self.receivers(seen).and_then(is),
+            };
+            let out_interface = is_not(bridge);
+            let all = Wording { source: is(subnet), out_interface, destination, ..base.clone() };
+            worded.push((all, 3));
+        }
         if base.source.is_some() {
             // Every network at once.
-            worded.push((Wording { source: None, ..by(&base) }, 40));
+            worded.push((Wording { source: None, ..by(&base) }, 60));
         }
         worded
+    }
+
+    /// The bridge whose own address a local process sends from, with its subnet.
+    fn own_bridge(&self) -> Option<(Prefix, String)> {
+        let source = self.answer.flow.source;
+        let interfaces = self.system.host.interfaces.iter();
+        let mut bridges = interfaces.filter(|own| self.is_bridge(&own.name));
+        bridges.find_map(|own| {
+            let address = own.addresses.iter().find(|address| address.local == source)?;
+            Some((address.subnet.clone(), own.name.clone()))
+        })
     }
 
     /// Wordings of a rule about packets that are forwarded: what filters them.

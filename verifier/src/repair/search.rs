@@ -14,6 +14,7 @@ use super::case::{Case, Fate, Questions, given_of};
 use super::change::{Change, Setting};
 use super::edited::{Edited, edits};
 use super::evidence::Evidence;
+use super::probes::Probes;
 use super::{Fix, Miss, Repair, Request, minimal};
 use crate::check::{Disagreement, Finding, Reason, Status, check};
 use crate::given;
@@ -28,6 +29,10 @@ const MOST_PROVED: usize = 200;
 /// What one more edit weighs: more than any dislike of one.
 const EDIT: u32 = 100;
 
+/// What each usual packet weighs that fares differently, and how many of them count.
+const CHANGED: u32 = 2;
+const MOST_CHANGED: usize = 60;
+
 /// Runs the search.
 pub(super) fn run(request: &Request<'_>) -> Result<Repair, Disagreement> {
     let base = Arc::new(policy::with_zones(request.system, request.policy));
@@ -36,6 +41,7 @@ pub(super) fn run(request: &Request<'_>) -> Result<Repair, Disagreement> {
     if search.goals.is_empty() {
         return Ok(Repair::Holds(before));
     }
+    search.probes = Probes::new(&search.base);
     let found = search.find()?;
     match found {
         Some((changes, after)) if search.hopeless.is_empty() => {
@@ -58,6 +64,8 @@ pub(super) fn run(request: &Request<'_>) -> Result<Repair, Disagreement> {
 struct State {
     changes: Vec<Change>,
     dislike: u32,
+    /// How many usual packets fare differently.
+    changed: usize,
     /// The known packets that still break the policy.
     broken: Vec<usize>,
     /// How many packets were known when it was tried.
@@ -69,6 +77,7 @@ pub(super) struct Search<'a> {
     request: &'a Request<'a>,
     base: Arc<System>,
     questions: Questions,
+    probes: Probes,
     cases: Vec<Case>,
     /// Entries that fail today and have to hold.
     goals: Vec<usize>,
@@ -90,6 +99,7 @@ impl<'a> Search<'a> {
         let questions = Questions::new(policy, &base, request.given);
         let mut search = Self {
             request,
+            probes: Probes::default(),
             base,
             questions,
             cases: Vec::new(),
@@ -166,7 +176,8 @@ impl<'a> Search<'a> {
         let edited = Edited::new(&self.base, &changes)?;
         let broken = (0..self.cases.len()).filter(|case| self.fate(*case, &edited).is_some());
         let broken = broken.collect();
-        Some(State { changes, dislike, broken, known: self.cases.len() })
+        let changed = self.probes.changed(&edited.system);
+        Some(State { changes, dislike, changed, broken, known: self.cases.len() })
     }
 
     /// How a known packet breaks the policy, where it does.
@@ -352,7 +363,8 @@ impl<'a> Search<'a> {
 /// The order in which sets of changes are looked at: few, mending much, little disliked.
 fn weight(state: &State) -> u32 {
     let count = u32::try_from(state.changes.len() + state.broken.len()).unwrap_or(u32::MAX);
-    count.saturating_mul(EDIT).saturating_add(state.dislike)
+    let changed = u32::try_from(state.changed.min(MOST_CHANGED)).unwrap_or(u32::MAX);
+    count.saturating_mul(EDIT).saturating_add(state.dislike).saturating_add(changed * CHANGED)
 }
 
 fn keys(changes: &[Change]) -> Vec<impl std::fmt::Debug + '_> {

@@ -140,7 +140,7 @@ fn about(evidence: &Evidence<'_>, seen: &Seen) -> Vec<Worded> {
     if landings > 1 {
         let everywhere =
             Wording { protocol: asked_protocol, ports: asked_ports, matches: opened, ..base };
-        worded.push((everywhere, 20));
+        worded.push((everywhere, 60));
     }
     with_senders(evidence, seen, worded)
 }
@@ -213,7 +213,7 @@ fn delivered_ones(evidence: &Evidence<'_>) -> Vec<Candidate> {
             matches: vec!["conntrack --ctstate NEW".to_owned()],
             ..base
         };
-        let broad = if matches!(evidence.reason, Some(Reason::Proxied { .. })) { 24 } else { 1 };
+        let broad = if matches!(evidence.reason, Some(Reason::Proxied { .. })) { 250 } else { 1 };
         worded.push((whole, broad));
     }
     let mut found = Vec::new();

@@ -1,0 +1,325 @@
+//! `nattrace fix` from outside: the change that is found, that it is enough, that no part of it is,
+//! and that real iptables makes of it what was predicted.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::panic,
+    reason = "helpers of a test"
+)]
+
+mod program;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use program::{nattrace, root, show};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A policy that fails on a host, and what mends it.
+struct Case {
+    about: String,
+    folder: TempDir,
+    /// The arguments that name the host.
+    host: Vec<String>,
+    place: Option<String>,
+    commands: Vec<String>,
+}
+
+impl Case {
+    fn read(table: &toml::Table) -> Self {
+        let text = |key: &str| table.get(key).and_then(toml::Value::as_str).map(str::to_owned);
+        let folder = TempDir::new().unwrap();
+        fs::write(folder.path().join("policy.toml"), text("policy").unwrap()).unwrap();
+        let mut host = Vec::new();
+        if let Some(snapshot) = text("snapshot") {
+            host.extend(["-s".to_owned(), format!("corpus/cases/{snapshot}")]);
+        }
+        let seed = |name: &toml::Value| root().join("corpus/seeds").join(name.as_str().unwrap());
+        if let Some(parts) = table.get("parts").and_then(toml::Value::as_table) {
+            let own = folder.path().join("host");
+            fs::create_dir(&own).unwrap();
+            for (name, file) in parts {
+                fs::copy(seed(file), own.join(name)).unwrap();
+            }
+            host.extend(["-s".to_owned(), own.display().to_string()]);
+        }
+        for rules in table.get("rules").and_then(toml::Value::as_array).into_iter().flatten() {
+            host.extend(["--rules".to_owned(), seed(rules).display().to_string()]);
+        }
+        let commands = table["commands"].as_array().unwrap();
+        let commands = commands.iter().map(|line| line.as_str().unwrap().to_owned()).collect();
+        Self { about: text("about").unwrap(), folder, host, place: text("place"), commands }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn run(&self, command: &str, more: &[&str]) -> Output {
+        let mut program = nattrace();
+        program.arg(command).arg(self.path("policy.toml")).args(&self.host).args(more);
+        if let Some(place) = self.place.as_ref().filter(|_| command == "fix") {
+            program.args(["--place", place]);
+        }
+        program.output().unwrap()
+    }
+
+    /// Whether the policy holds with rules of its own beside those of the host.
+    fn holds_with(&self, name: &str, rules: &str) -> bool {
+        let path = self.path(name);
+        fs::write(&path, rules).unwrap();
+        let output = self.run("check", &["--rules", path.to_str().unwrap(), "--format", "concise"]);
+        assert!(output.status.code().unwrap() < 2, "{}: {}", self.about, show(&output));
+        output.status.code() == Some(0)
+    }
+}
+
+fn cases() -> Vec<Case> {
+    let text = fs::read_to_string(root().join("tests/fix/cases.toml")).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let cases = table["case"].as_array().unwrap();
+    cases.iter().map(|case| Case::read(case.as_table().unwrap())).collect()
+}
+
+/// Does something with each case, on several cores.
+fn each(work: impl Fn(&Case) -> Result<(), String> + Sync) {
+    let cases = cases();
+    let next = AtomicUsize::new(0);
+    let faults = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(fault) = work(case) {
+                        faults.lock().unwrap().push(format!("{}: {fault}", case.about));
+                    }
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner().unwrap();
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// The command of an edit, with another position.
+fn command(edit: &Value, position: i64) -> String {
+    let text = |key: &str| edit[key].as_str().unwrap().to_owned();
+    let program = match (&*text("family"), &*text("backend")) {
+        ("ipv4", "nft") => "iptables",
+        ("ipv6", "nft") => "ip6tables",
+        ("ipv4", _) => "iptables-legacy",
+        _ => "ip6tables-legacy",
+    };
+    let (table, chain, rule) = (text("table"), text("chain"), text("rule"));
+    let spec = rule.splitn(3, ' ').nth(2).unwrap_or("");
+    match &*text("op") {
+        "insert" => format!("{program} -t {table} -I {chain} {position} {spec}"),
+        "replace" => format!("{program} -t {table} -R {chain} {position} {spec}"),
+        "delete" => format!("{program} -t {table} -D {chain} {position}"),
+        "append" => format!("{program} -t {table} -A {chain} {spec}"),
+        other => panic!("unknown op {other}"),
+    }
+}
+
+/// The rules that edits of the table of our own leave, as nft lists them.
+fn own_tables(edits: &[&Value]) -> String {
+    let mut text = String::new();
+    for (family, word) in [("ipv4", "ip"), ("ipv6", "ip6")] {
+        let rules = edits.iter().filter(|edit| edit["family"] == family);
+        let rules: String =
+            rules.map(|edit| format!("\t\t{}\n", edit["rule"].as_str().unwrap())).collect();
+        if !rules.is_empty() {
+            text.push_str(&format!(
+                "table {word} nattrace {{\n\tchain postrouting {{\n\t\ttype nat hook postrouting \
+                 priority 99; policy accept;\n{rules}\t}}\n}}\n"
+            ));
+        }
+    }
+    text
+}
+
+/// Edits without one of them, as a script.
+fn without(edits: &[Value], gone: usize) -> String {
+    let mut lines = vec!["#!/bin/sh".to_owned()];
+    for (index, edit) in edits.iter().enumerate().filter(|(index, _)| *index != gone) {
+        let same = |key: &str| edits[gone][key] == edit[key];
+        let moved = index > gone && ["family", "backend", "table", "chain"].into_iter().all(same);
+        let by = match edits[gone]["op"].as_str().unwrap() {
+            "insert" | "append" if moved => -1,
+            "delete" if moved => 1,
+            _ => 0,
+        };
+        lines.push(command(edit, edit["position"].as_i64().unwrap() + by));
+    }
+    lines.join("\n") + "\n"
+}
+
+#[test]
+fn the_change_is_the_one_that_a_person_would_make_and_enough() {
+    each(|case| {
+        let output = case.run("fix", &["--format", "commands"]);
+        let found: Vec<String> = stdout(&output).lines().map(str::to_owned).collect();
+        if output.status.code() != Some(0) || found != case.commands {
+            return Err(format!("expected {:#?}, found {}", case.commands, show(&output)));
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let value: Value = serde_json::from_str(&stdout(&case.run("fix", &["--json"])))
+            .map_err(|e| e.to_string())?;
+        let edits = value["edits"].as_array().unwrap();
+        if value["schema"] != "nattrace/fix/1" || value["verified"] != true || edits.is_empty() {
+            return Err(format!("{value:#}"));
+        }
+        let holds = match case.place.as_deref() {
+            Some("nft") => {
+                case.holds_with("own.nft", &own_tables(&edits.iter().collect::<Vec<_>>()))
+            }
+            _ => case.holds_with("fix.sh", &format!("#!/bin/sh\n{}\n", found.join("\n"))),
+        };
+        if holds { Ok(()) } else { Err("the policy does not hold with it".to_owned()) }
+    });
+}
+
+#[test]
+fn no_part_of_the_change_is_enough() {
+    each(|case| {
+        if case.commands.len() < 2 || case.place.as_deref() == Some("nft") {
+            return Ok(());
+        }
+        let value: Value = serde_json::from_str(&stdout(&case.run("fix", &["--json"])))
+            .map_err(|e| e.to_string())?;
+        let edits = value["edits"].as_array().unwrap();
+        for gone in 0..edits.len() {
+            let script = without(edits, gone);
+            if case.holds_with("part.sh", &script) {
+                return Err(format!("this is enough: {script}"));
+            }
+        }
+        Ok(())
+    });
+}
+
+/// Runs a script in a network namespace with rules of its own; `None` where there can't be one.
+fn in_namespace(case: &Case, script: &str) -> Option<Output> {
+    let script = format!("set -e\necho ready >&2\n{script}");
+    let mut command = Command::new("unshare");
+    let command = command.args(["--net", "sh", "-c", &script]).current_dir(case.folder.path());
+    let output = command.output().ok()?;
+    String::from_utf8_lossy(&output.stderr).contains("ready\n").then_some(output)
+}
+
+/// Rules without what counts on.
+fn steady(rules: &str) -> Vec<String> {
+    let lines = rules.lines().filter(|line| !line.starts_with('#'));
+    let lines = lines.map(|line| match (line.split_once(" ["), line.split_once("] -A")) {
+        (Some((chain, _)), _) if line.starts_with(':') => chain.to_owned(),
+        (_, Some((_, rule))) if line.starts_with('[') => format!("-A{rule}"),
+        _ => line.to_owned(),
+    });
+    lines.collect()
+}
+
+#[test]
+fn iptables_makes_of_it_what_was_predicted() {
+    let skipped = AtomicUsize::new(0);
+    let compared = AtomicUsize::new(0);
+    each(|case| {
+        if case.commands.is_empty() || case.place.as_deref() == Some("nft") {
+            return Ok(());
+        }
+        for (family, prefix) in [("ipv4", "iptables"), ("ipv6", "ip6tables")] {
+            let here: Vec<&String> = case
+                .commands
+                .iter()
+                .filter(|line| line.split([' ', '-']).next() == Some(prefix))
+                .collect();
+            let Some(first) = here.first() else { continue };
+            let program = first.split(' ').next().unwrap();
+            if case.commands.len() != here.len() {
+                // Both families change: one of them alone is another question.
+                continue;
+            }
+            let _ = family;
+            let today = stdout(&nattrace().arg("fmt").args(&case.host).output().unwrap());
+            let today = match case.host.first().is_some_and(|_| case.host.len() == 2) {
+                true => of_family(case, prefix),
+                false => today,
+            };
+            fs::write(case.path("today"), today).unwrap();
+            fs::write(case.path("delta"), case.run("fix", &["--format", "restore"]).stdout)
+                .unwrap();
+            let predicted = steady(&stdout(&case.run("fix", &["--format", "file"])));
+            let load = format!("{program}-restore < today");
+            for change in [
+                here.iter().map(|line| format!("{line}\n")).collect::<String>(),
+                format!("{program}-restore --noflush -w < delta\n"),
+            ] {
+                let script = format!("{load}\n{change}{program}-save\n");
+                let Some(output) = in_namespace(case, &script) else {
+                    skipped.fetch_add(1, Ordering::Relaxed);
+                    return Ok(());
+                };
+                if !output.status.success() {
+                    return Err(show(&output));
+                }
+                let real = steady(&stdout(&output));
+                if sorted(&real) != sorted(&predicted) {
+                    return Err(format!("{change}\nexpected {predicted:#?}\nfound {real:#?}"));
+                }
+                compared.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    });
+    let (skipped, compared) = (skipped.into_inner(), compared.into_inner());
+    println!("{compared} rulesets compared, {skipped} cases skipped: no namespace of our own");
+    assert!(compared > 0 || skipped > 0);
+}
+
+/// The rules of a family as the host has them.
+fn of_family(case: &Case, prefix: &str) -> String {
+    let folder = root().join(&case.host[1]);
+    for name in [format!("{prefix}-save"), format!("{prefix}-legacy-save")] {
+        if let Ok(text) = fs::read_to_string(folder.join(name))
+            && !text.trim().is_empty()
+        {
+            return text;
+        }
+    }
+    let output = nattrace().arg("fmt").args(&case.host).output().unwrap();
+    stdout(&output)
+}
+
+/// Tables in the order of their names, their chains and rules as they are, without tables in which
+/// nothing stands.
+fn sorted(lines: &[String]) -> Vec<Vec<String>> {
+    let mut tables: Vec<Vec<String>> = Vec::new();
+    for line in lines {
+        match line.starts_with('*') {
+            true => tables.push(vec![line.clone()]),
+            false => tables.last_mut().unwrap().push(line.clone()),
+        }
+    }
+    tables.retain(|table| {
+        table
+            .iter()
+            .any(|line| line.starts_with("-A") || line.ends_with(" -") || line.ends_with("DROP"))
+    });
+    for table in &mut tables {
+        // Chains that the rules do not name may stand in another order.
+        let chains = table.iter().filter(|line| line.starts_with(':')).count();
+        table[1..=chains].sort();
+    }
+    tables.sort();
+    tables
+}
