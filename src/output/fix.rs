@@ -1,6 +1,7 @@
 //! What `fix` found: for a person, in a line, and to the letter of CLI.md in JSON.
 
 pub(crate) mod ansible;
+mod besides;
 pub(crate) mod commands;
 mod lasting;
 
@@ -74,6 +75,7 @@ impl Shown<'_> {
             repairs: &found.repairs,
             side_effects: self.side_effects.iter().map(|effect| &effect.value).collect(),
             verified: self.is_verified(),
+            notes: Some(besides::of(found)),
             lasting: Some(lasting::of(&found.edits, &found.today)),
             nearest: None,
             obstacles: None,
@@ -146,6 +148,13 @@ impl Shown<'_> {
         }
         for effect in self.side_effects {
             let _ = writeln!(text, "  {}", effect.line);
+        }
+        let besides = besides::of(found);
+        if !besides.is_empty() {
+            text.push_str("\nBesides\n");
+        }
+        for line in besides {
+            text.push_str(&wrapped(&line, width));
         }
         text.push_str("\nHow long it lasts\n");
         for line in lasting::of(&found.edits, &found.today) {
@@ -222,6 +231,8 @@ struct Whole<'a> {
     side_effects: Vec<&'a Value>,
     verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     lasting: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nearest: Option<Nearest<'a>>,
@@ -239,6 +250,7 @@ impl Whole<'_> {
         repairs: &[],
         side_effects: Vec::new(),
         verified: false,
+        notes: None,
         lasting: None,
         nearest: None,
         obstacles: None,

@@ -125,6 +125,23 @@ fn beside_docker(edits: &[Edit]) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if edits.iter().any(|edit| edit.rule.contains(" --ctorigdstport ")) {
+        told.push(
+            "what needs no rule is not to publish the port for everybody: `docker run -p \
+             127.0.0.1:PORT:PORT`, or for a whole network the option \
+             `com.docker.network.bridge.host_binding_ipv4=127.0.0.1`"
+                .to_owned(),
+        );
+    }
+    if edits.iter().any(|edit| edit.place.holder.table() == "raw") {
+        told.push(
+            "Docker 28 and later drops in raw what is sent to containers past their network: its \
+             own ways around that are the options `com.docker.network.bridge.gateway_mode_ipv4=\
+             routed` and `com.docker.network.bridge.trusted_host_interfaces`, for a network that \
+             is made anew"
+                .to_owned(),
+        );
+    }
     if edits.iter().any(|edit| edit.place.holder == Holder::Own) {
         told.push(
             "dockerd never touches the table `nattrace` of nftables, which runs before those of \

@@ -6,11 +6,13 @@ mod drop;
 mod setting;
 mod source;
 
-use nattrace_model::answer::{Outcome, Verdict};
+use nattrace_model::answer::{Outcome, RouteDecision, Verdict};
+use nattrace_model::ruleset::Table;
 
+use super::Placement;
 use super::anchor::Anchor;
 use super::change::{At, Candidate, Change, RuleChange};
-use super::evidence::Evidence;
+use super::evidence::{Decider, Evidence};
 use super::wording::Wording;
 use crate::check::Reason;
 use crate::policy::Demand;
@@ -50,6 +52,55 @@ fn pass(evidence: &Evidence<'_>) -> Vec<Candidate> {
 /// What stands in the way and no candidate can be made of, in a line.
 pub(super) fn obstacle(evidence: &Evidence<'_>) -> Option<String> {
     let answer = evidence.answer;
+    let destination = answer.flow.destination;
+    match evidence.decider() {
+        Some((_, Decider::Rule(_, rule))) if evidence.was_stopped() => {
+            let chain = evidence.chain(rule.chain)?;
+            if let Table::Native(table) = &chain.table {
+                return Some(format!(
+                    "a rule of nftables stops it, which `fix` does not edit: `nft insert rule \
+                     {table} {} … accept`",
+                    chain.name
+                ));
+            }
+            if evidence.placement == Placement::DockerUser {
+                return Some(
+                    "DOCKER-USER is not called on its way: leave `--place` out".to_owned(),
+                );
+            }
+        }
+        Some((_, Decider::Policy(_, chain))) if evidence.was_stopped() => {
+            let chain = evidence.chain(chain)?;
+            if let Table::Native(table) = &chain.table {
+                return Some(format!(
+                    "the policy of a chain of nftables stops it, which `fix` does not edit: `nft \
+                     add rule {table} {} … accept`",
+                    chain.name
+                ));
+            }
+        }
+        Some((_, Decider::Route(decision, because))) => {
+            let told = match decision {
+                RouteDecision::NoRoute => {
+                    format!(
+                        "there is no route to {destination}: `ip route add {destination} via …`"
+                    )
+                }
+                RouteDecision::Blackhole | RouteDecision::Unreachable | RouteDecision::Prohibit => {
+                    format!("a route says no: `ip route show match {destination}` names it")
+                }
+                RouteDecision::NoNeighbour => format!("nobody has the address {destination}"),
+                RouteDecision::BridgePort => {
+                    "a port of a bridge does not send back what it got: `bridge link set dev … \
+                     hairpin on`"
+                        .to_owned()
+                }
+                _ => because.map(str::to_owned).or_else(|| answer.because.clone())?,
+            };
+            return Some(told);
+        }
+        _ => {}
+    }
     if let Some(because) = &answer.because {
         return Some(because.clone());
     }

@@ -172,11 +172,10 @@ impl Evidence<'_> {
         }
         if let Some((subnet, bridge)) = self.own_bridge().filter(|_| local) {
             // What containers of the bridge send has to leave the same way.
-            let destination = match self.goes_far(seen) {
-                true => None,
-                false => self.receivers(seen).and_then(is),
+            let (destination, out_interface) = match self.goes_far(seen) {
+                true => (None, is_not(bridge)),
+                false => (self.receivers(seen).and_then(is), None),
             };
-            let out_interface = is_not(bridge);
             let all = Wording { source: is(subnet), out_interface, destination, ..base.clone() };
             worded.push((all, 3));
         }

@@ -282,7 +282,7 @@ pub(super) fn masquerade(evidence: &Evidence<'_>) -> Vec<Candidate> {
     for (wording, breadth) in evidence.leaving(&seen) {
         // Who may go out by one port needs an address for all of them.
         let all = Wording { protocol: None, ports: None, ..wording.clone() };
-        let narrow = (all != wording).then_some((wording, breadth + 4));
+        let narrow = (all != wording).then_some((wording, breadth + 30));
         for (wording, breadth) in [(all, breadth)].into_iter().chain(narrow) {
             let masquerade = wording.to("MASQUERADE");
             found.extend(placed(evidence, &anchor, masquerade, &because, dislike + breadth));

@@ -1,0 +1,86 @@
+//! What a change of rules needs beside the rules, or leaves over.
+
+use std::net::IpAddr;
+
+use nattrace_model::System;
+use nattrace_model::host::inventory::Network;
+use nattrace_model::ruleset::Chain;
+use nattrace_model::target::Target;
+use nattrace_parser::syntax::{Family, TableName};
+use nattrace_verifier::repair::{Edit, Fix, Holder, Op};
+
+use super::commands;
+
+/// What is to be known, a line each.
+pub(super) fn of(found: &Fix) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for edit in &found.edits {
+        told.extend(missing_address(edit, &found.today));
+        told.extend(left_over(edit, found));
+    }
+    told.extend(dockers_rules(&found.today));
+    told.dedup();
+    told
+}
+
+/// A source that the host does not have, to which no answer comes back.
+fn missing_address(edit: &Edit, system: &System) -> Option<String> {
+    let (_, behind) =
+        edit.rule.split_once("--to-source ").or_else(|| edit.rule.split_once("snat to "))?;
+    let word = behind.split([' ', '-']).next()?;
+    let address: IpAddr = word.parse().ok()?;
+    if edit.op == Op::Delete || system.host.owner(address).is_some() {
+        return None;
+    }
+    let length = if address.is_ipv4() { 32 } else { 128 };
+    Some(format!(
+        "this host does not have {address}: answers come back only where a router sends them here, \
+         or with `ip addr add {address}/{length} dev …`"
+    ))
+}
+
+/// A rule that says the same behind the new one, and so has nothing left to do.
+fn left_over(edit: &Edit, found: &Fix) -> Option<String> {
+    let Holder::Iptables(backend, table) = edit.place.holder else { return None };
+    if edit.op == Op::Delete {
+        return None;
+    }
+    let rules = &found.system.rules;
+    let id = rules.find_chain(backend, edit.place.family, table, &edit.place.chain)?;
+    let chain: &Chain = rules.chain(id)?;
+    let behind = chain.rules.iter().enumerate().skip(usize::try_from(edit.position).ok()?);
+    let same = behind.into_iter().find(|(_, rule)| rules.text(rule) == edit.rule)?;
+    let program = commands::program(edit)?;
+    Some(format!(
+        "the same rule further down has nothing left to do; afterwards `{program} -w -t {} -D {} {}` \
+         changes nothing",
+        edit.place.holder.table(),
+        edit.place.chain,
+        same.0 + 1
+    ))
+}
+
+/// Docker's networks without Docker's rules.
+fn dockers_rules(system: &System) -> Option<String> {
+    let rules = &system.rules;
+    let mut filter = rules
+        .chains
+        .iter()
+        .filter(|chain| chain.family == Family::Ipv4 && chain.table == TableName::Filter);
+    let keeps = filter.any(|chain| &*chain.name == "DOCKER");
+    let translated = |network: &Network| {
+        let nat = rules.chains.iter().filter(|chain| chain.table == TableName::Nat);
+        nat.flat_map(|chain| &chain.rules).any(|rule| {
+            let text = rules.text(rule);
+            let own = network.subnets.iter().any(|subnet| text.contains(&subnet.to_string()));
+            own && matches!(rule.target, Target::Masquerade(..) | Target::Snat(..))
+        })
+    };
+    let networks = system.host.inventory.networks.iter();
+    let mut bridged = networks.filter(|n| n.driver == "bridge" && !n.internal).peekable();
+    (keeps && bridged.peek().is_some() && !bridged.any(translated)).then(|| {
+        "Docker's own rules in nat are gone: `systemctl restart docker` writes them anew, published \
+         ports included"
+            .to_owned()
+    })
+}
