@@ -12,6 +12,7 @@ mod case;
 mod change;
 mod edited;
 mod evidence;
+mod frontier;
 mod minimal;
 mod owner;
 mod probes;

@@ -122,7 +122,7 @@ impl<'a> Evidence<'a> {
     /// The step at which a table let the packet pass a hook.
     pub(super) fn passed(&self, hook: Hook, table: TableName) -> Option<(usize, Decider<'a>)> {
         let here = |id: ChainId| self.chain(id).is_some_and(|chain| chain.table == table);
-        let found = self.steps().iter().enumerate().filter_map(|(index, step)| match step {
+        let mut found = self.steps().iter().enumerate().filter_map(|(index, step)| match step {
             Step::Rule { hook: at, rule, effect: Effect::Accept, .. }
                 if *at == hook && here(rule.chain) =>
             {
@@ -133,7 +133,7 @@ impl<'a> Evidence<'a> {
             }
             _ => None,
         });
-        found.last()
+        found.next_back()
     }
 
     /// A chain of people's own that the packet was led to at a hook, and by which step.

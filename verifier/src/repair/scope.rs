@@ -114,7 +114,7 @@ impl Evidence<'_> {
     }
 
     /// A bridge of containers by which the packet came in, where it did.
-    pub(super) fn from_bridge(&self) -> Option<&str> {
+    pub(super) fn bridge_behind(&self) -> Option<&str> {
         let name = self.answer.flow.in_interface.as_deref()?;
         self.is_bridge(name).then_some(name)
     }
@@ -152,7 +152,7 @@ impl Evidence<'_> {
         let base = Wording { source: source.and_then(is), protocol, ports, ..Wording::default() };
         let mut worded = Vec::new();
         let by = |base: &Wording| Wording { out_interface: is(out.clone()), ..base.clone() };
-        match (self.goes_far(seen), self.from_bridge()) {
+        match (self.goes_far(seen), self.bridge_behind()) {
             (true, Some(bridge)) if bridge != out => {
                 let beyond = Wording { out_interface: is_not(bridge.to_owned()), ..base.clone() };
                 worded.push((beyond, 0));

@@ -1,7 +1,6 @@
 //! The search: sets of changes, the fewest and least disliked first, until one is proved.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nattrace_model::System;
@@ -14,6 +13,7 @@ use super::case::{Case, Fate, Questions, given_of};
 use super::change::{Change, Setting};
 use super::edited::{Edited, edits};
 use super::evidence::Evidence;
+use super::frontier::{Frontier, State};
 use super::probes::Probes;
 use super::{Fix, Miss, Repair, Request, minimal};
 use crate::check::{Disagreement, Finding, Reason, Status, check};
@@ -25,13 +25,6 @@ const MOST_TRIED: usize = 4_000;
 
 /// How many sets of changes are proved or refuted at most.
 const MOST_PROVED: usize = 200;
-
-/// What one more edit weighs: more than any dislike of one.
-const EDIT: u32 = 100;
-
-/// What each usual packet weighs that fares differently, and how many of them count.
-const CHANGED: u32 = 2;
-const MOST_CHANGED: usize = 60;
 
 /// Runs the search.
 pub(super) fn run(request: &Request<'_>) -> Result<Repair, Disagreement> {
@@ -60,17 +53,8 @@ pub(super) fn run(request: &Request<'_>) -> Result<Repair, Disagreement> {
     }
 }
 
-/// A set of changes that was tried.
-struct State {
-    changes: Vec<Change>,
-    dislike: u32,
-    /// How many usual packets fare differently.
-    changed: usize,
-    /// The known packets that still break the policy.
-    broken: Vec<usize>,
-    /// How many packets were known when it was tried.
-    known: usize,
-}
+/// Changes with which everything holds, and what was found.
+type Proved = (Vec<Change>, Vec<Finding>);
 
 /// What has been found out so far.
 pub(super) struct Search<'a> {
@@ -191,28 +175,14 @@ impl<'a> Search<'a> {
     }
 
     /// The best set of changes that is proved, with what was found.
-    fn find(&mut self) -> Result<Option<(Vec<Change>, Vec<Finding>)>, Disagreement> {
-        let mut queue: BinaryHeap<Reverse<(u32, usize)>> = BinaryHeap::new();
-        let mut states: Vec<Option<State>> = Vec::new();
-        let mut seen: HashSet<String> = HashSet::new();
-        let push = |state: State,
-                    states: &mut Vec<Option<State>>,
-                    queue: &mut BinaryHeap<Reverse<(u32, usize)>>| {
-            let weight = weight(&state);
-            queue.push(Reverse((weight, states.len())));
-            states.push(Some(state));
-        };
-        if let Some(start) = self.tried(Vec::new(), 0) {
-            push(start, &mut states, &mut queue);
-        }
-        while let Some(Reverse((_, number))) = queue.pop() {
-            let Some(state) = states.get_mut(number).and_then(Option::take) else { continue };
+    fn find(&mut self) -> Result<Option<Proved>, Disagreement> {
+        let mut frontier = Frontier::default();
+        frontier.extend(self.tried(Vec::new(), 0));
+        while let Some(state) = frontier.next() {
             if state.known < self.cases.len() {
                 // Other packets have become known since: it may weigh more than it did.
                 let State { changes, dislike, .. } = state;
-                if let Some(state) = self.tried(changes, dislike) {
-                    push(state, &mut states, &mut queue);
-                }
+                frontier.extend(self.tried(changes, dislike));
                 continue;
             }
             self.note(&state);
@@ -222,16 +192,13 @@ impl<'a> Search<'a> {
                     return Ok(Some((state.changes, findings)));
                 }
                 if state.known < self.cases.len() && self.proved < MOST_PROVED {
-                    push(state, &mut states, &mut queue);
+                    frontier.extend(Some(state));
                 }
-                continue;
-            }
-            if state.changes.len() >= self.request.most_edits {
-                continue;
-            }
-            for child in self.children(&state) {
-                if self.tried < MOST_TRIED && seen.insert(format!("{:?}", keys(&child.changes))) {
-                    push(child, &mut states, &mut queue);
+            } else if state.changes.len() < self.request.most_edits {
+                for child in self.children(&state) {
+                    if self.tried < MOST_TRIED && frontier.is_new(&child) {
+                        frontier.extend(Some(child));
+                    }
                 }
             }
         }
@@ -358,17 +325,6 @@ impl<'a> Search<'a> {
             tried: self.tried,
         }))
     }
-}
-
-/// The order in which sets of changes are looked at: few, mending much, little disliked.
-fn weight(state: &State) -> u32 {
-    let count = u32::try_from(state.changes.len() + state.broken.len()).unwrap_or(u32::MAX);
-    let changed = u32::try_from(state.changed.min(MOST_CHANGED)).unwrap_or(u32::MAX);
-    count.saturating_mul(EDIT).saturating_add(state.dislike).saturating_add(changed * CHANGED)
-}
-
-fn keys(changes: &[Change]) -> Vec<impl std::fmt::Debug + '_> {
-    changes.iter().map(Change::key).collect()
 }
 
 /// Whether two changes are about the same rule, or are the same.

@@ -158,7 +158,7 @@ fn with_senders(evidence: &Evidence<'_>, seen: &Seen, worded: Vec<Worded>) -> Ve
                 all.push((Wording { source, ..wording.clone() }, breadth));
                 all.push((wording, breadth + 8));
             }
-            (None, Some(lan)) if evidence.from_bridge().is_none() => {
+            (None, Some(lan)) if evidence.bridge_behind().is_none() => {
                 let source = is_not(lan.clone());
                 all.push((Wording { source, ..wording.clone() }, breadth));
                 all.push((wording, breadth + 3));

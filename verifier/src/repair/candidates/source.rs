@@ -137,7 +137,7 @@ fn kept(evidence: &Evidence<'_>, rule: RuleId, seen: &Seen) -> Vec<(String, u32)
     let text = evidence.system.rules.text(known).to_owned();
     let names_exit = known.conditions.iter().any(|c| matches!(c, Condition::OutInterface(..)));
     let bridge =
-        evidence.from_bridge().filter(|bridge| Some(*bridge) != seen.out_interface.as_deref());
+        evidence.bridge_behind().filter(|bridge| Some(*bridge) != seen.out_interface.as_deref());
     let mut found = Vec::new();
     if let Some(bridge) = bridge.filter(|_| !names_exit) {
         let restored = reworded(&text, evidence.family(), TableName::Nat, |rule| {
