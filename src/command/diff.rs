@@ -18,7 +18,7 @@ use crate::output::screen::Screen;
 /// Compares two hosts, or two texts of rules on one host.
 pub(crate) fn run(global: &Global, arguments: &Diff) -> Result<Status> {
     let format = global.format().unwrap_or(Format::Pretty);
-    if format.is_drawing() || format.is_report() {
+    if format.is_drawing() || format.is_report() || format.is_change() {
         return Err(Failure::input("`diff` prints pretty, concise, json or jsonl"));
     }
     let (before, after) = systems(global, arguments)?;
@@ -94,7 +94,7 @@ fn tell_hosts(comparison: &Comparison) -> Result<()> {
     Ok(())
 }
 
-fn at_odds(found: diff::Disagreement) -> Failure {
+pub(super) fn at_odds(found: diff::Disagreement) -> Failure {
     Failure::Fault(found.to_string())
 }
 

@@ -9,10 +9,14 @@ use std::path::{Path, PathBuf};
 use nattrace_model::System;
 use nattrace_parser::policy::{self, Given, Policy};
 use nattrace_verifier::check::{Finding, Status as Held};
+use nattrace_verifier::diff::Comparison;
 use nattrace_verifier::policy::unknown_names;
-use nattrace_verifier::repair::{Fix as Found, Miss, Placement, Repair, Request, repair};
+use nattrace_verifier::repair::{
+    Fix as Found, Miss, Placement, Repair, Request, repair, side_effects,
+};
 
 use super::check::{self, DEFAULT};
+use super::diff;
 use crate::args::{Fix, FixPlace, Format, Global};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Input, system};
@@ -130,12 +134,12 @@ fn holds(question: &Question<'_>, findings: &[Finding], format: Format) -> Resul
 fn fixed(question: &Question<'_>, found: &Found, format: Format) -> Result<Reply> {
     let written = Written::of(&question.input, question.global, &found.edits)?;
     let plan = plan::of(question, found, &written);
-    let shown = Shown {
-        found,
-        plan: &plan,
-        policy: &question.name,
-        side_effects: &shown::side_effects(found),
+    // What is loaded or applied tells no side effects, and need not wait for them.
+    let effects = match format.is_change() {
+        true => Comparison::default(),
+        false => side_effects(found, &question.policy, &question.given).map_err(diff::at_odds)?,
     };
+    let shown = Shown { found, plan: &plan, policy: &question.name, effects: &effects };
     let text = match format {
         Format::Commands => shown::commands::script(&found.edits, &found.settings, &found.system),
         Format::Restore => {

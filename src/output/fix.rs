@@ -11,11 +11,12 @@ use anstyle::{AnsiColor, Style};
 use nattrace_apply::Plan;
 use nattrace_model::System;
 use nattrace_verifier::check::{Finding, Status};
+use nattrace_verifier::diff::Comparison;
 use nattrace_verifier::repair::{Edit, Fix, Holder, Miss, Op, Setting};
-use serde::Serialize;
-use serde_json::Value;
+use serde::ser::{Serialize, Serializer};
 
 use super::check::{reason_words, status_name};
+use super::diff::{self, Compared};
 use super::words;
 
 const BOLD: Style = Style::new().bold();
@@ -35,12 +36,6 @@ pub(crate) enum Lines {
     One,
 }
 
-/// Something else that a change does: in a line, and as JSON.
-pub(crate) struct SideEffect {
-    line: String,
-    value: Value,
-}
-
 /// A change that was found.
 pub(crate) struct Shown<'a> {
     /// The change.
@@ -49,13 +44,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) plan: &'a Plan,
     /// The name of the policy's file.
     pub(crate) policy: &'a str,
-    /// What else it does.
-    pub(crate) side_effects: &'a [SideEffect],
-}
-
-/// What a change does beside what it is for.
-pub(crate) fn side_effects(_found: &Fix) -> Vec<SideEffect> {
-    Vec::new()
+    /// What else it does; nothing is said of it where it is not asked for.
+    pub(crate) effects: &'a Comparison,
 }
 
 impl Shown<'_> {
@@ -73,7 +63,7 @@ impl Shown<'_> {
             edits: &self.plan.edits,
             settings: settings(&found.settings),
             repairs: &found.repairs,
-            side_effects: self.side_effects.iter().map(|effect| &effect.value).collect(),
+            side_effects: &Effects(Some(self)),
             verified: self.is_verified(),
             notes: Some(besides::of(found)),
             lasting: Some(lasting::of(&found.edits, &found.today)),
@@ -92,11 +82,31 @@ impl Shown<'_> {
         for setting in &self.found.settings {
             let _ = writeln!(text, "sysctl -w {}={}", setting.name, setting.value);
         }
-        for effect in self.side_effects {
-            let _ = writeln!(text, "side effect: {}", effect.line);
+        for line in self.effect_lines() {
+            let _ = writeln!(text, "side effect: {line}");
         }
         let _ = writeln!(text, "{}", self.summary());
         text
+    }
+
+    fn compared(&self) -> Compared<'_> {
+        let Fix { today, system, .. } = self.found;
+        Compared { before: today, after: system, comparison: self.effects }
+    }
+
+    /// A line for each thing that changes beside what is to be changed.
+    fn effect_lines(&self) -> Vec<String> {
+        let open = !self.effects.left.is_empty();
+        if self.effects.changes.is_empty() && !open {
+            return Vec::new();
+        }
+        let text = diff::concise(&self.compared(), false);
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        // The summary counts what is told anyway.
+        if !open {
+            lines.pop();
+        }
+        lines
     }
 
     fn summary(&self) -> String {
@@ -143,11 +153,12 @@ impl Shown<'_> {
             let _ = writeln!(text, "       {DIM}{}{DIM:#}", words::visible(because));
         }
         text.push_str("\nWhat else changes\n");
-        if self.side_effects.is_empty() {
+        let lines = self.effect_lines();
+        if lines.is_empty() {
             text.push_str("  nothing\n");
         }
-        for effect in self.side_effects {
-            let _ = writeln!(text, "  {}", effect.line);
+        for line in lines {
+            let _ = writeln!(text, "  {line}");
         }
         let besides = besides::of(found);
         if !besides.is_empty() {
@@ -220,15 +231,27 @@ fn wrapped(text: &str, width: usize) -> String {
     out
 }
 
+/// What else a change does, as `diff` tells it.
+struct Effects<'a>(Option<&'a Shown<'a>>);
+
+impl Serialize for Effects<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Some(shown) => diff::Changes(&shown.compared()).serialize(serializer),
+            None => serializer.collect_seq(std::iter::empty::<()>()),
+        }
+    }
+}
+
 /// Everything, in the order of CLI.md.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Whole<'a> {
     schema: &'static str,
     plan: Option<&'a str>,
     edits: &'a [nattrace_apply::Edit],
     settings: Vec<SettingEntry<'a>>,
     repairs: &'a [String],
-    side_effects: Vec<&'a Value>,
+    side_effects: &'a Effects<'a>,
     verified: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     notes: Option<Vec<String>>,
@@ -248,7 +271,7 @@ impl Whole<'_> {
         edits: &[],
         settings: Vec::new(),
         repairs: &[],
-        side_effects: Vec::new(),
+        side_effects: &Effects(None),
         verified: false,
         notes: None,
         lasting: None,
@@ -258,7 +281,7 @@ impl Whole<'_> {
 }
 
 /// A setting of the kernel.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct SettingEntry<'a> {
     name: &'a str,
     value: i64,
@@ -278,7 +301,7 @@ fn settings(settings: &[Setting]) -> Vec<SettingEntry<'_>> {
 }
 
 /// What mends the most.
-#[derive(Serialize)]
+#[derive(serde::Serialize)]
 struct Nearest<'a> {
     edits: Vec<nattrace_apply::Edit>,
     settings: Vec<SettingEntry<'a>>,

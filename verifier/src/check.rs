@@ -33,10 +33,8 @@ use crate::header::Header;
 use crate::policy::{self, Property, Question};
 use crate::space::Space;
 use crate::walk::{self, walk};
-use demand::Effects;
-pub(crate) use demand::arrives;
-pub(crate) use judgement::undetermined;
-pub(crate) use judgement::{Judgement, judge, lands};
+pub(crate) use demand::{Effects, arrives};
+pub(crate) use judgement::{Judgement, judge, lands, undetermined};
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -12,6 +12,7 @@ mod case;
 mod change;
 mod edited;
 mod evidence;
+mod framing;
 mod frontier;
 mod minimal;
 mod owner;
@@ -28,6 +29,7 @@ use nattrace_parser::policy::{Given, Policy};
 use crate::check::{Disagreement, Finding};
 
 pub use change::{Edit, Holder, OWN_CHAIN, OWN_PRIORITY, OWN_TABLE, Op, Place, Setting};
+pub use framing::side_effects;
 
 /// Where edits go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,15 +13,15 @@ use crate::policy::{AddressSet, Demand, Landing, Question, Service, Spot, Unchan
 use crate::space::Space;
 
 /// What a class means for a demand.
-pub(super) struct Found {
+pub(crate) struct Found {
     /// The packets that the demand is about.
-    pub(super) concerned: PacketSet,
+    pub(crate) concerned: PacketSet,
     /// Those that break it on all of their ways.
-    pub(super) broken_always: PacketSet,
+    pub(crate) broken_always: PacketSet,
     /// Those that break it on some way, but not on all.
-    pub(super) broken_sometimes: PacketSet,
+    pub(crate) broken_sometimes: PacketSet,
     /// What is to blame where nobody knows a way.
-    pub(super) unknown: Option<String>,
+    pub(crate) unknown: Option<String>,
 }
 
 /// What one way of a class means for a demand.
@@ -32,7 +32,7 @@ struct OnWay {
 }
 
 /// Weighs classes against a demand.
-pub(super) struct Effects<'q> {
+pub(crate) struct Effects<'q> {
     question: &'q Question,
     space: &'q Space,
     /// Sets of packets to and from the addresses of zones, which many classes are held against.
@@ -46,11 +46,11 @@ enum End {
 }
 
 impl<'q> Effects<'q> {
-    pub(super) fn new(question: &'q Question, space: &'q Space) -> Self {
+    pub(crate) fn new(question: &'q Question, space: &'q Space) -> Self {
         Self { question, space, known: RefCell::new(HashMap::new()) }
     }
 
-    pub(super) fn of(&self, class: &Class) -> Found {
+    pub(crate) fn of(&self, class: &Class) -> Found {
         let none = || self.space.none();
         let mut found = Found {
             concerned: none(),
