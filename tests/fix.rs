@@ -218,7 +218,7 @@ fn a_change_is_printed_in_every_form() {
     let text = "version = 1\n[[deny]]\nname = \"8080 is closed\"\nfrom = \"internet\"\n\
                 lands = \"container:web:80\"\n";
     fs::write(&policy, text).unwrap();
-    for format in ["commands", "restore", "diff", "plan", "ansible", "concise"] {
+    for format in ["commands", "restore", "diff", "plan", "ansible"] {
         let mut program = nattrace();
         let host = "corpus/cases/14a-docker-user-wrong-port";
         let program = program.arg("fix").arg(&policy).args(["-s", host, "--format", format]);
