@@ -19,7 +19,7 @@ use crate::output::screen::Screen;
 /// Prints the whole matrix, or the cells that were asked for.
 pub(crate) fn run(global: &Global, arguments: &args::Matrix) -> Result<Status> {
     let format = global.format().unwrap_or(Format::Pretty);
-    if format.is_report() || format == Format::Mermaid {
+    if format.is_report() || format.is_change() || format == Format::Mermaid {
         return Err(Failure::input(
             "`matrix` prints pretty, concise, json, jsonl, csv, dot, svg or html",
         ));
