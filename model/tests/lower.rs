@@ -333,7 +333,7 @@ fn a_user_chain_is_held_to_the_hooks_that_lead_there() {
                 -A A -j DNAT --to-destination 10.0.0.1\n-A B -j MASQUERADE\nCOMMIT\n";
     assert_eq!(
         complaints(text, &ipv4(text).1),
-        ["warning refused-by-kernel at `-A A -j DNAT --to-destination 10.0.0.1`: \
+        ["error refused-by-kernel at `-A A -j DNAT --to-destination 10.0.0.1`: \
          the kernel takes no target `DNAT` in POSTROUTING"]
     );
 }

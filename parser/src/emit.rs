@@ -99,14 +99,28 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
 #[must_use]
 pub fn emit_rules(rules: &Rules<'_>, options: EmitOptions) -> String {
     let mut out = String::new();
+    let backend = rules.backend.unwrap_or(Backend::Nft);
     for (index, table) in rules.tables.iter().enumerate() {
-        // Of two blocks of a dump for one table the second replaces the first (kernel-facts I4).
-        let behind = rules.tables.get(index + 1..).unwrap_or_default();
-        let replaced = behind.iter().any(|other| other.name == table.name);
-        if rules.format == RulesFormat::Save && replaced {
-            continue;
+        let (before, behind) = rules.tables.split_at(index);
+        let same = |other: &&Table<'_>| other.name == table.name;
+        let more: Vec<&Table<'_>> = behind.iter().skip(1).filter(same).collect();
+        match rules.format {
+            // Of two blocks of a dump for one table the second replaces the first
+            // (kernel-facts I4).
+            RulesFormat::Save if !more.is_empty() => {}
+            // Blocks of commands and listings add up.
+            RulesFormat::Commands | RulesFormat::Listing { .. }
+                if before.iter().any(|t| same(&t)) => {}
+            RulesFormat::Commands | RulesFormat::Listing { .. } if !more.is_empty() => {
+                let mut whole = table.clone();
+                for other in more {
+                    whole.chains.extend(other.chains.iter().cloned());
+                    whole.rules.extend(other.rules.iter().cloned());
+                }
+                emit_table(&whole, backend, options, &mut out);
+            }
+            _ => emit_table(table, backend, options, &mut out),
         }
-        emit_table(table, rules.backend.unwrap_or(Backend::Nft), options, &mut out);
     }
     out
 }

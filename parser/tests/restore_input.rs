@@ -90,3 +90,14 @@ fn a_dump_stays_a_dump() {
     let text = "*filter\n-A INPUT -j ACCEPT\n-D INPUT 1\nCOMMIT\n";
     assert_eq!(recognize::recognize(text), RulesFormat::Script);
 }
+
+// What is pasted twice adds up, and is printed once.
+#[test]
+fn blocks_of_commands_are_printed_as_one() {
+    let text = "# iptables -S\n-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-A INPUT -j ACCEPT\n\
+                # iptables -S\n-P INPUT DROP\n-P FORWARD DROP\n-P OUTPUT ACCEPT\n-A INPUT -j DROP\n";
+    let (rules, _) = parse_rules_of(text, Origin::default());
+    let printed = emit_rules(&rules, EmitOptions::default());
+    assert_eq!(printed.matches("*filter").count(), 1, "{printed}");
+    assert!(printed.contains("-A INPUT -j ACCEPT\n-A INPUT -j DROP\n"), "{printed}");
+}

@@ -104,7 +104,7 @@ fn check_depth(
     }
 }
 
-/// Warns of rules in user chains that the kernel refuses because of the hooks that lead there
+/// Refuses rules in user chains that the kernel does not take because of the hooks that lead there
 /// (kernel-facts B18, G17). In a built-in chain the parser refuses them itself.
 fn check_placement(
     lowered: &Lowered,
@@ -125,7 +125,7 @@ fn check_placement(
                 let allowed: Vec<&str> = hooks.iter().map(|hook| hook.as_str()).collect();
                 diagnostics.push((
                     usize::from(rule.origin.source),
-                    Diagnostic::warning("refused-by-kernel", message, rule.origin.span)
+                    Diagnostic::error("refused-by-kernel", message, rule.origin.span)
                         .help(format!("allowed in {}", allowed.join(", "))),
                 ));
             }
