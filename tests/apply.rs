@@ -120,8 +120,9 @@ fn a_dead_watchdog_is_replaced() {
     host::kill(host.watchdogs()[0], "KILL");
     applied.kill().unwrap();
     applied.wait().unwrap();
-    let said = host.run("status", 0);
-    assert!(said.contains("has a watchdog again"), "{said}");
+    let again = host.run(&format!("apply {}", host.write(&plan).display()), 5);
+    assert!(again.contains("has a watchdog again"), "{again}");
+    assert!(again.contains("is pending"), "{again}");
     assert!(host.wait(10, || !host.is_pending()));
     assert_eq!(host.rules(), old);
     // By the next command, after its time.
@@ -426,6 +427,53 @@ fn a_folder_that_can_not_be_written_is_a_refusal() {
     }
 }
 
+#[test]
+fn a_disk_that_fills_up_while_rules_are_loaded_is_no_trap() {
+    let Some(host) = Host::new(Backend::Nft) else { return };
+    let old = host.rules();
+    let path = host.write(&host.plan());
+    let fill = "head -c 4M /dev/zero > small/fill 2>/dev/null";
+    let test = "case \"$*\" in *--test*) exec REAL \"$@\";; esac";
+    wrap(&host, "ip6tables-nft-restore", &format!("{test}\n{fill}\nexec REAL \"$@\""));
+    let program = env!("CARGO_BIN_EXE_nattrace");
+    let script = format!(
+        "mkdir -p small && mount -t tmpfs -o size=256k none small && {program} apply {} \
+         --state-dir small/state --confirm 60; status=$?; ls small/state; exit $status",
+        path.display()
+    );
+    let mut command = host.command("unshare");
+    let output = command.args(["--mount", "sh", "-c", &script]).output().unwrap();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(said.contains("no space left"), "{said}");
+    assert!(!said.lines().any(|line| line == "pending.json"), "{said}");
+    assert_eq!(host.rules(), old);
+}
+
+#[test]
+fn only_root_changes_rules() {
+    let Some(host) = Host::new(Backend::Nft) else { return };
+    host.write(&host.plan());
+    let program = host.path("nattrace");
+    fs::copy(env!("CARGO_BIN_EXE_nattrace"), &program).unwrap();
+    fs::set_permissions(host.path("."), fs::Permissions::from_mode(0o755)).unwrap();
+    let plan = host.path(&format!("{}.json", host.plan().id));
+    for (words, status) in [
+        (vec!["apply", plan.to_str().unwrap()], 5),
+        (vec!["confirm", "a"], 5),
+        (vec!["rollback", "a"], 5),
+        (vec!["uninstall"], 5),
+        (vec!["status"], 2),
+    ] {
+        let mut command = host.command("setpriv");
+        command.args(["--reuid", "65534", "--clear-groups"]).arg(&program).args(&words);
+        let said = command.output().unwrap();
+        let shown = text(&said.stdout) + &text(&said.stderr);
+        assert_eq!(said.status.code(), Some(status), "{words:?}: {shown}");
+        assert!(shown.contains("needs root"), "{words:?}: {shown}");
+    }
+}
+
 /// A program in front of the real one, which fails where a test wants it to.
 fn wrap(host: &Host, program: &str, script: &str) {
     let path = host.path("bin").join(program);
@@ -669,4 +717,31 @@ fn open_connections_are_told_and_forgotten_on_demand() {
     assert_eq!(count(), 2, "nothing is forgotten unasked");
     host.run(&format!("apply {} --confirm 0 --flush-flows", path.display()), 0);
     assert_eq!(count(), 1);
+}
+
+/// The whole way: the policy fails, a plan is found, loaded and confirmed, and the policy holds.
+#[test]
+fn from_a_policy_that_fails_to_one_that_holds() {
+    for backend in BACKENDS {
+        for place in ["", " --place nft"] {
+            let Some(host) = Host::new(backend) else { return };
+            // Two rules for one network are too many here.
+            host.sh("iptables -t nat -D POSTROUTING 4");
+            let old = host.rules();
+            let policy = "version = 1\n[[egress]]\nname = \"containers wear .11\"\n\
+                from = \"172.18.0.0/16\"\nto = \"internet\"\nsource = \"203.0.113.11\"\n";
+            fs::write(host.path("nattrace.toml"), policy).unwrap();
+            host.run("check", 1);
+            host.run(&format!("fix{place} --format plan -o plan.json"), 0);
+            let plan = fs::read_to_string(host.path("plan.json")).unwrap();
+            let plan = nattrace_apply::read_plan(&plan).unwrap();
+            let applied = host.apply(&plan, "--confirm 60");
+            host.run(&format!("confirm {}", plan.id), 0);
+            assert_eq!(applied.wait_with_output().unwrap().status.code(), Some(0));
+            host.run("check", 0);
+            host.run(&format!("rollback {}", plan.id), 0);
+            assert_eq!(host.rules(), old);
+            host.run("check", 1);
+        }
+    }
 }

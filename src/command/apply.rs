@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nattrace_apply::{
     Conntrack, Decision, Loaded, Override, Persist, Plan, Preparation, Refusal, Session, State,
-    Terms, TransactionError, Turn, prepare, read_plan, take_turn,
+    Terms, TransactionError, Turn, prepare, read_plan, recover, take_turn,
 };
 
 use crate::args::{Apply, Force, Format, Global};
@@ -162,6 +162,10 @@ impl Transaction<'_> {
     }
 
     fn turn(&self) -> std::result::Result<Turn, Stop> {
+        // What hinders this hinders the turn too, which says so.
+        if let Ok(Some(recovered)) = recover(&self.state) {
+            print_note(recovered);
+        }
         let turn = take_turn(&self.state)?;
         for recovered in &turn.recovered {
             print_note(recovered);

@@ -5,6 +5,7 @@ use nattrace_apply::{has_unit, in_place, recover};
 use crate::args::{Global, StatusOf};
 use crate::command::state;
 use crate::exit::{Failure, Result, Status};
+use crate::input;
 use crate::output::diagnostic::print_note;
 use crate::output::screen::Screen;
 use crate::output::transaction::{Kept, Overview, Pending};
@@ -12,7 +13,7 @@ use crate::output::transaction::{Kept, Overview, Pending};
 /// Finishes what a dead process left, and shows the rest.
 pub(crate) fn run(global: &Global, arguments: &StatusOf) -> Result<Status> {
     let format = state::format(global, "status")?;
-    state::require_root()?;
+    input::require_root()?;
     let state = state::folder(arguments.state.state_dir.as_deref());
     if let Some(recovered) = recover(&state).map_err(|error| state::failure(&error))? {
         print_note(recovered);

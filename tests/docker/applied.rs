@@ -6,7 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nattrace_apply::{
-    Analysed, Edit, Holder, OWN_CHAIN, Op, Plan, PolicyText, Store, backend_name, digest,
+    Analysed, Edit, Holder, OWN_CHAIN, Op, Plan, PolicyText, Store, backend_name, digest, read_plan,
 };
 use nattrace_corpus::case::{ProbeProtocol, Sender};
 use nattrace_parser::syntax::{Backend, Family, TableName};
@@ -184,6 +184,22 @@ pub(crate) fn survives_the_daemon(world: &World, seen: &Sightings) {
     assert_eq!((trial.egress(), trial.published().as_str()), (second.clone(), "timeout"));
     trial.nattrace(&format!("rollback {}", plan.id));
     assert_eq!((trial.egress(), trial.published().as_str()), (first.clone(), "connects"));
+
+    // The same, found by nattrace itself.
+    let folder = world.path("policy.toml");
+    std::fs::write(&folder, POLICY).unwrap();
+    let policy = folder.display();
+    assert!(!run(&mut trial.command(&format!("check {policy}"))).succeeded);
+    let path = world.path("found.json");
+    trial.nattrace(&format!("fix {policy} --place nft --format plan -o {}", path.display()));
+    let plan = read_plan(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    trial.keep(&plan, "--confirm 120");
+    assert_eq!(trial.egress(), second);
+    trial.restart();
+    assert_eq!(trial.egress(), second);
+    trial.nattrace(&format!("check {policy}"));
+    trial.nattrace(&format!("rollback {}", plan.id));
+    assert_eq!(trial.egress(), first);
 
     let nat = Holder::Iptables(backend, TableName::Nat);
     let rule =
