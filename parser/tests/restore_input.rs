@@ -101,3 +101,13 @@ fn blocks_of_commands_are_printed_as_one() {
     assert_eq!(printed.matches("*filter").count(), 1, "{printed}");
     assert!(printed.contains("-A INPUT -j ACCEPT\n-A INPUT -j DROP\n"), "{printed}");
 }
+
+// kernel-facts G7
+#[test]
+fn a_chain_in_a_list_of_commands_has_a_name_that_chains_have() {
+    for (text, valid) in [("-A ACCEPT -j DROP\n", false), ("-A WEB -j DROP\n", true)] {
+        let (_, diagnostics) = parse_rules_of(text, Origin::default());
+        let refused = diagnostics.iter().any(|one| one.code == "invalid-chain-name");
+        assert_eq!(refused, !valid, "{text}");
+    }
+}

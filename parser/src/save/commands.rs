@@ -237,6 +237,13 @@ impl<'a> Scan<'_, 'a> {
                 return;
             }
         };
+        if kind == Kind::Rule
+            && let Some(chain) = words.get(1)
+            && !chain.text.starts_with(['-', '!'])
+        {
+            // Nothing declares it here.
+            crate::rule::check_chain_name(&chain.text, chain.span, self.diagnostics);
+        }
         let chain = match words.get(1) {
             Some(chain) => chain.text.clone().into_owned(),
             None => option.get(2..).unwrap_or_default().to_owned(),
