@@ -98,16 +98,21 @@ fn bench_dump(dump: &Path) -> usize {
     let mut missed = goal("parse + lower against restore --test", ratio(whole), "x", 10.0);
 
     let binary = env!("CARGO_BIN_EXE_nattrace");
-    let process = fastest(|| {
-        let status = Command::new(binary)
-            .args(["why", "10.244.0.5", "10.96.0.9:80", "--in", "cni0", "--exit-zero", "--rules"])
-            .arg(dump)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        assert!(status.is_ok_and(|status| status.success()), "nattrace why");
-    });
-    missed += goal("why as a whole process against restore --test", ratio(process), "x", 4.0);
+    let process = |arguments: &[&str]| {
+        fastest(|| {
+            let status = Command::new(binary)
+                .args(arguments)
+                .arg(dump)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            assert!(status.is_ok_and(|status| status.success()), "nattrace {arguments:?}");
+        })
+    };
+    let why = ["why", "10.244.0.5", "10.96.0.9:80", "--in", "cni0", "--exit-zero", "--rules"];
+    missed += goal("why as a whole process against restore --test", ratio(process(&why)), "x", 4.0);
+    let fmt = process(&["fmt"]);
+    missed += goal("fmt as a whole process against restore --test", ratio(fmt), "x", 4.0);
     missed + bench_memory(binary, dump, size)
 }
 
