@@ -8,13 +8,14 @@
 mod demand;
 mod judgement;
 pub(crate) mod packets;
+mod reach;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Outcome};
@@ -30,11 +31,13 @@ use rayon::prelude::*;
 use crate::class::Class;
 use crate::given;
 use crate::header::Header;
-use crate::policy::{self, Property, Question};
+use crate::packets::PacketSet;
+use crate::policy::{self, Demand, Property, Question};
 use crate::space::Space;
 use crate::walk::{self, walk};
 pub(crate) use demand::{Effects, arrives};
 pub(crate) use judgement::{Judgement, judge, lands, undetermined};
+use reach::Redirections;
 
 /// Whether something holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -188,7 +191,7 @@ pub(crate) fn check_some(
     system: &System,
     given: &Given,
 ) -> Result<Vec<Finding>, Disagreement> {
-    let base = Arc::new(policy::with_zones(system, policy));
+    let base = Premises::of(policy::with_zones(system, policy));
     let mut known = policy.clone();
     known.entries.extend_from_slice(referred);
     let known = &known;
@@ -198,25 +201,46 @@ pub(crate) fn check_some(
         .map(|entry| {
             let mut all = given.clone();
             all.extend(entry.given.clone());
-            let system = match all.is_empty() {
-                true => Arc::clone(&base),
-                false => Arc::new(given::apply(&base, &all)),
-            };
-            check_entry(known, entry, &system)
+            if all.is_empty() {
+                return check_entry(known, entry, &base);
+            }
+            check_entry(known, entry, &Premises::of(given::apply(&base.system, &all)))
         })
         .collect();
     Ok(each?.into_iter().flatten().collect())
+}
+
+/// A host that questions are about, with what is found out about it once.
+struct Premises {
+    system: Arc<System>,
+    redirections: [OnceLock<Redirections>; 2],
+}
+
+impl Premises {
+    fn of(system: System) -> Self {
+        Self { system: Arc::new(system), redirections: Default::default() }
+    }
+
+    /// What gives packets of a family another destination.
+    fn redirections(&self, family: Family) -> &Redirections {
+        let [ipv4, ipv6] = &self.redirections;
+        let known = match family {
+            Family::Ipv4 => ipv4,
+            Family::Ipv6 => ipv6,
+        };
+        known.get_or_init(|| Redirections::of(&self.system, family))
+    }
 }
 
 /// The findings of one entry: one where its families fare alike, else one for each.
 fn check_entry(
     policy: &Policy,
     entry: &Entry,
-    system: &Arc<System>,
+    premises: &Premises,
 ) -> Result<Vec<Finding>, Disagreement> {
     let mut findings: Vec<Finding> = Vec::new();
-    for property in policy::resolve(policy, entry, system) {
-        let finding = check_property(entry, &property, system)?;
+    for property in policy::resolve(policy, entry, &premises.system) {
+        let finding = check_property(entry, &property, premises)?;
         match findings.first_mut().filter(|first| first.status == finding.status) {
             Some(first) => first.join(finding),
             None => findings.push(finding),
@@ -240,10 +264,13 @@ impl Finding {
 
 /// How many classes are looked at for what an answer rests on.
 const MOST_SAMPLES: usize = 64;
+/// How many are of each question, however many questions there are.
+const LEAST_SAMPLES: usize = 4;
 
 /// What is found out about a property while its questions are asked.
 struct Inquiry<'a> {
     name: String,
+    premises: &'a Premises,
     system: &'a Arc<System>,
     assumptions: BTreeSet<Assumption>,
     counterexample: Option<Counterexample>,
@@ -256,32 +283,64 @@ struct Inquiry<'a> {
 fn check_property(
     entry: &Entry,
     property: &Property,
-    system: &Arc<System>,
+    premises: &Premises,
 ) -> Result<Finding, Disagreement> {
-    let mut inquiry = Inquiry {
+    let inquiry = |samples| Inquiry {
         name: policy::title(entry),
-        system,
+        premises,
+        system: &premises.system,
         assumptions: BTreeSet::new(),
         counterexample: None,
         unknown: None,
         concerned: false,
         asked: 0,
-        samples: 0,
+        samples,
     };
-    for question in &property.questions {
-        if inquiry.counterexample.is_none() {
+    let each = MOST_SAMPLES / property.questions.len().max(1);
+    let answered: Vec<Result<Inquiry<'_>, Disagreement>> = property
+        .questions
+        .par_iter()
+        .map(|question| {
+            let mut inquiry = inquiry(each.max(LEAST_SAMPLES));
             inquiry.ask(question, property.family)?;
+            Ok(inquiry)
+        })
+        .collect();
+    let mut all = inquiry(0);
+    for one in answered {
+        // The first packet that breaks the entry settles it.
+        if all.counterexample.is_none() {
+            all.join(one?);
         }
     }
-    Ok(inquiry.finding(entry, property))
+    Ok(all.finding(entry, property))
 }
 
 impl Inquiry<'_> {
+    /// Takes what another question has shown.
+    fn join(&mut self, other: Self) {
+        self.assumptions.extend(other.assumptions);
+        self.counterexample = self.counterexample.take().or(other.counterexample);
+        self.unknown = self.unknown.take().or(other.unknown);
+        self.concerned |= other.concerned;
+        self.asked += other.asked;
+    }
+
     fn ask(&mut self, question: &Question, family: Family) -> Result<(), Disagreement> {
         let space = Space::new(family);
-        let packets = packets::of(question, &space);
+        let mut packets = packets::of(question, &space);
         if packets.is_empty() {
             return Ok(());
+        }
+        if let Demand::Leaves { landing, .. } | Demand::NeverLands(landing) = &question.demand {
+            // None of the others gets there, so they keep to the entry.
+            self.concerned |= matches!(question.demand, Demand::NeverLands(_));
+            let redirections = self.premises.redirections(family);
+            if let Some(reaching) = redirections.into(self.system, &space, landing) {
+                let others = packets.difference(&reaching);
+                self.expect_kept(question, &others)?;
+                packets = packets.intersection(&reaching);
+            }
         }
         let asked = walk::Question::new(packets, packets::entry(question));
         let classes = walk(self.system, &asked);
@@ -354,11 +413,11 @@ impl Inquiry<'_> {
     ) -> Result<(), Disagreement> {
         let broken = found.broken_always.union(&found.broken_sometimes);
         let sound = class.set.difference(&broken);
-        if self.samples == MOST_SAMPLES || found.unknown.is_some() {
+        if self.samples == 0 || found.unknown.is_some() {
             return Ok(());
         }
         let Some(header) = sound.sample(&[]) else { return Ok(()) };
-        self.samples += 1;
+        self.samples -= 1;
         let flow = flow_of(asked, &header);
         let answer = why(self.system, &flow);
         match judge(question, self.system, &answer) {
@@ -368,6 +427,23 @@ impl Inquiry<'_> {
             }
             other => Err(self.disagreement(flow, "keeps to the entry", &other)),
         }
+    }
+
+    /// Asks the simulator about one of the packets that can't get where the entry is about; and it
+    /// has to agree, unless nobody knows.
+    fn expect_kept(&mut self, question: &Question, others: &PacketSet) -> Result<(), Disagreement> {
+        let Some(header) = others.example() else { return Ok(()) };
+        let asked = walk::Question::new(others.clone(), packets::entry(question));
+        let flow = flow_of(&asked, &header);
+        let answer = why(self.system, &flow);
+        match judge(question, self.system, &answer) {
+            Judgement::Kept => self.assumptions.extend(answer.assumptions),
+            Judgement::Open(_) => {}
+            broken @ Judgement::Broken(_) => {
+                return Err(self.disagreement(flow, "gets nowhere near", &broken));
+            }
+        }
+        Ok(())
     }
 
     /// What is to blame for a class whose fate nobody knows.
