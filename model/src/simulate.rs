@@ -43,7 +43,7 @@ use crate::flow::Flow;
 pub use expectation::{Expected, expected, kernel_source};
 pub use matching::View;
 use oracle::Oracle;
-pub use witness::{Foresight, Mapped, MappedEnd, Place, Witness};
+pub use witness::{Foresight, Mapped, MappedEnd, Place, Stand, Witness};
 
 /// How many combinations of decisions are looked at before the answer is undetermined.
 const MOST_BRANCHES: usize = 64;

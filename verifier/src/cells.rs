@@ -6,9 +6,13 @@
 //! tell them apart, except by comparing them with one another.
 
 mod address;
+mod gateway;
+mod port;
 mod special;
 
 pub(crate) use address::AddressCells;
+pub(crate) use gateway::alike;
+pub(crate) use port::{PortCell, PortCells};
 
 use std::collections::BTreeSet;
 
@@ -47,16 +51,10 @@ fn cut(starts: &mut BTreeSet<u32>, first: u32, last: u32) {
     starts.insert(last + 1);
 }
 
-/// The ports that sockets, published ports and policy rules tell apart.
-pub(crate) fn ports(system: &System, family: Family) -> Division {
-    let host = &system.host;
+/// The ports that policy rules tell apart.
+pub(crate) fn routed_ports(system: &System, family: Family) -> Division {
     let mut starts = BTreeSet::new();
-    let listeners = host.listeners.iter().flatten().map(|listener| listener.port);
-    let published = host.inventory.containers.iter().flat_map(|c| &c.published);
-    for port in listeners.chain(published.map(|published| published.host_port)) {
-        cut(&mut starts, port.into(), port.into());
-    }
-    for rule in host.routing.rules(family) {
+    for rule in system.host.routing.rules(family) {
         for (first, last) in rule.source_port.into_iter().chain(rule.destination_port) {
             cut(&mut starts, first.into(), last.into());
         }

@@ -4,6 +4,7 @@
 //! more variables stand before them for what bits in this order can't say in little space: whether
 //! source and destination are the same address, and whether both ports are the same.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -87,6 +88,17 @@ pub(crate) enum Relation {
     SameAddress,
     /// Both ports are the same.
     SamePort,
+}
+
+/// Where a function begins, in the order of the variables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Tier {
+    /// With a relation or the source.
+    Source,
+    /// With the destination.
+    Destination,
+    /// Behind the addresses.
+    Rest,
 }
 
 /// How many variables stand before the bits of the header.
@@ -365,6 +377,39 @@ impl Space {
             all = pairs.collect();
         }
         all.pop().unwrap_or_else(|| self.nothing())
+    }
+
+    /// Where the first thing stands that a function asks: it has nothing to do with what stands
+    /// before.
+    pub(crate) fn tier(&self, function: &BDDFunction) -> Tier {
+        let level = function.with_manager_shared(|manager, edge| match manager.get_node(edge) {
+            Node::Inner(node) => Some(node.level()),
+            Node::Terminal(_) => None,
+        });
+        let Some(level) = level else { return Tier::Rest };
+        if level < Field::Destination.first(self.family()) {
+            Tier::Source
+        } else if level < Field::Protocol.first(self.family()) {
+            Tier::Destination
+        } else {
+            Tier::Rest
+        }
+    }
+
+    /// A function of these fields alone: it holds where others can be chosen so that the whole
+    /// one does.
+    pub(crate) fn only_of(&self, function: &BDDFunction, fields: &BTreeSet<Field>) -> BDDFunction {
+        let mut others = self.anything();
+        for field in Field::ALL.into_iter().rev().filter(|field| !fields.contains(field)) {
+            let first = field.first(self.family());
+            for variable in (first..first + field.width(self.family())).rev() {
+                others = self.and(&self.literal(variable, true), &others);
+            }
+        }
+        for variable in (0..FLAGS).rev() {
+            others = self.and(&self.literal(variable, true), &others);
+        }
+        self.kept(function.exists(&others))
     }
 
     fn literal(&self, variable: u32, holds: bool) -> BDDFunction {

@@ -5,7 +5,10 @@
 //! Classes with the same fate are merged.
 
 mod conditions;
+mod context;
 mod fold;
+mod ground;
+mod index;
 mod membership;
 mod region;
 mod values;
@@ -24,8 +27,9 @@ use nattrace_model::simulate::{Witness, witnessed};
 use crate::class::{Class, EgressAfter, PortAfter, Way, blame};
 use crate::header::{Header, has_ports, is_icmp};
 use crate::packets::PacketSet;
+use ground::Ground;
 pub(crate) use region::Region;
-use region::{Ground, Testimony};
+use region::Testimony;
 
 /// Where packets begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -146,11 +150,12 @@ pub(crate) fn divide<F: Clone + Eq + Hash>(
             break;
         }
         asked += 1;
-        let region = Rc::new(RefCell::new(Region::new(&ground, header)));
+        let region =
+            Rc::new(RefCell::new(Region::new(&ground, header, ground.answering(system, &header))));
         let witness: Box<dyn Witness> = Box::new(Testimony(Rc::clone(&region)));
         let (answer, _) = witnessed(system, &question.flow(&header), witness);
         let region = region.borrow();
-        let set = rest.intersection(&space.set(region.function().clone()));
+        let set = rest.intersection(&space.set(region.function()));
         rest = rest.difference(&set);
         if !set.contains(&header) {
             // Nothing may be lost, whatever went wrong: the packet stands for itself.

@@ -25,16 +25,22 @@ impl Trip<'_, '_, '_> {
     pub(crate) fn chain(&mut self, hook: Hook, base: ChainId) -> Result<(), Stop> {
         let rules = &self.run.system.rules;
         let Some(policy) = rules.chain(base).and_then(|chain| chain.base) else { return Ok(()) };
-        let foresight = self.foresee(base);
-        if let Foresight::Ends(by) = foresight {
-            let rule = by.and_then(|id| Some((id, rules.rule(id)?)));
-            return match rule {
-                Some((id, rule)) => self.target(hook, id, &rule.target).map(|_| ()),
-                None => self.policy(hook, base, policy.policy),
-            };
-        }
         let mut callers: Vec<(ChainId, u32)> = Vec::new();
         let (mut current, mut index) = (base, 0u32);
+        match self.foresee(base) {
+            Foresight::None => {}
+            Foresight::Ends(by) => {
+                let rule = by.and_then(|id| Some((id, rules.rule(id)?)));
+                return match rule {
+                    Some((id, rule)) => self.target(hook, id, &rule.target).map(|_| ()),
+                    None => self.policy(hook, base, policy.policy),
+                };
+            }
+            Foresight::From(stand) => {
+                callers = stand.callers;
+                (current, index) = (stand.next.chain, stand.next.index);
+            }
+        }
         loop {
             let Some(rule) = rules.rule(RuleId { chain: current, index }) else {
                 // The end of the chain: back to the caller, or to the policy.
@@ -44,21 +50,16 @@ impl Trip<'_, '_, '_> {
                         (current, index) = (caller, next);
                         continue;
                     }
-                    None => {
-                        self.ended(foresight, None);
-                        return self.policy(hook, base, policy.policy);
-                    }
+                    None => return self.policy(hook, base, policy.policy),
                 }
             };
             let id = RuleId { chain: current, index };
-            if foresight == Foresight::None && self.run.oracle.witness.is_some() {
+            if self.run.oracle.witness.is_some() {
                 self.testify(id);
             }
             let view = self.view();
             let (may_drop, holds) = (view.may_drop(&rule.conditions), view.all(&rule.conditions));
             let matches = match holds {
-                // Whether it matches does not matter, or the witness would not know the end.
-                Ternary::May(_) if foresight == Foresight::Walk => false,
                 Ternary::May(why) => {
                     let position =
                         Position { base, policy: policy.policy, callers: &callers, next: id };
@@ -75,7 +76,6 @@ impl Trip<'_, '_, '_> {
             if !matches && may_drop && self.drops_by_count(id) {
                 let step =
                     Step::Rule { hook, rule: id, effect: Effect::Drop, rewrites: Vec::new() };
-                self.ended(foresight, Some(id));
                 return self.refuse(step, Stop::Dropped);
             }
             if !matches {
@@ -89,9 +89,6 @@ impl Trip<'_, '_, '_> {
                 self.stop_here(Stop::Unknown)?;
                 return Err(Stop::Unknown);
             }
-            if rule.target.ends() {
-                self.ended(foresight, Some(id));
-            }
             match self.target(hook, id, &rule.target)? {
                 Next::Rule | Next::Break => {}
                 Next::Accept => return Ok(()),
@@ -104,10 +101,7 @@ impl Trip<'_, '_, '_> {
                 // kernel-facts G1
                 Next::Return => match callers.pop() {
                     Some((caller, next)) => (current, index) = (caller, next),
-                    None => {
-                        self.ended(foresight, None);
-                        return self.policy(hook, base, policy.policy);
-                    }
+                    None => return self.policy(hook, base, policy.policy),
                 },
             }
         }
@@ -119,12 +113,6 @@ impl Trip<'_, '_, '_> {
         let foresight = witness.foresee(&self.view(), &self.run.system.rules, base);
         self.run.oracle.witness = Some(witness);
         foresight
-    }
-
-    fn ended(&mut self, foresight: Foresight, by: Option<RuleId>) {
-        if let (Foresight::Walk, Some(witness)) = (foresight, &mut self.run.oracle.witness) {
-            witness.ended(&self.run.system.rules, by);
-        }
     }
 
     /// Tells the witness of a rule that is about to be weighed. Behind one that hides its

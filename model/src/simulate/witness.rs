@@ -23,23 +23,30 @@ use crate::simulate::values;
 use crate::target::{NatOptions, TargetMap};
 
 /// What a witness knows of a base chain before a packet walks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Foresight {
     /// Nothing: it wants to hear of every rule.
     None,
-    /// All that matters once it is told how the chain ended: no rule that goes on does anything.
-    Walk,
     /// How the chain ends: by a rule, or by the policy.
     Ends(Option<RuleId>),
+    /// Where the first rule stands that may do something: it wants to hear of that one and all
+    /// that come.
+    From(Stand),
+}
+
+/// A place among the rules of a base chain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Stand {
+    /// The chains that were left for others, each with the rule that comes on the way back.
+    pub callers: Vec<(ChainId, u32)>,
+    /// The rule that comes.
+    pub next: RuleId,
 }
 
 /// Somebody who watches a packet under way.
 pub trait Witness: Debug {
     /// A packet is about to walk a base chain.
     fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight;
-
-    /// A base chain that was foreseen ended, by a rule or by the policy.
-    fn ended(&mut self, rules: &Ruleset, by: Option<RuleId>);
 
     /// A rule's conditions were weighed.
     fn weighed(&mut self, view: &View<'_>, conditions: &[Condition]);

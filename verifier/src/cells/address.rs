@@ -17,7 +17,18 @@ use crate::header::bits;
 use crate::space::{Field, Space};
 
 /// A range of addresses with what it means; equal meanings are one.
-type Label = ((u128, u128), u32);
+type Label = ((u128, u128), Meaning);
+
+/// What an address means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Meaning {
+    /// Where it is: routes, subnets, whose own it is.
+    Place(u32),
+    /// Something that is asked of addresses wherever they are.
+    Name(u32),
+    /// It is one of those whose place does not matter.
+    Anywhere,
+}
 
 /// The first address of each interval, with its cell.
 type Starts = Vec<(u128, usize)>;
@@ -37,12 +48,13 @@ pub(crate) struct AddressCells {
 }
 
 impl AddressCells {
-    pub(crate) fn of(system: &System, family: Family) -> Self {
+    /// As a host divides them; of those of `alike` it does not matter where they are.
+    pub(crate) fn of(system: &System, family: Family, alike: &BTreeSet<u128>) -> Self {
         let most = match family {
             Family::Ipv4 => u128::from(u32::MAX),
             Family::Ipv6 => u128::MAX,
         };
-        let (starts, cells) = divide(&labels(system, family), most);
+        let (starts, cells) = divide(&labels(system, family), alike, most);
         let mut containers: BTreeMap<usize, Vec<(u128, usize)>> = BTreeMap::new();
         let mut divided = Self {
             starts,
@@ -150,18 +162,25 @@ fn labels(system: &System, family: Family) -> Vec<Label> {
     let host = &system.host;
     let mut labels: Vec<Label> = Vec::new();
     let mut next = 1_000_000u32;
-    let mut plain: BTreeSet<(u128, u128)> = BTreeSet::new();
+    let mut places: BTreeSet<(u128, u128)> = BTreeSet::new();
+    let mut named: BTreeSet<(u128, u128)> = BTreeSet::new();
     {
-        let mut add = |prefix: &Prefix| plain.extend(range(prefix, family));
+        let mut add = |prefix: &Prefix| places.extend(range(prefix, family));
         for table in host.routing.tables(family).values() {
             table.routes().iter().for_each(|route| add(&route.destination));
-        }
-        for rule in host.routing.rules(family) {
-            rule.source.iter().chain(&rule.destination).for_each(&mut add);
         }
         for own in host.interfaces.iter().flat_map(|interface| &interface.addresses) {
             add(&Prefix::new(own.local, 128));
             add(&own.subnet);
+        }
+        for container in &host.inventory.containers {
+            for (own, length) in container.endpoints.iter().flat_map(|e| &e.addresses) {
+                add(&Prefix::new(*own, *length));
+            }
+        }
+        let mut add = |prefix: &Prefix| named.extend(range(prefix, family));
+        for rule in host.routing.rules(family) {
+            rule.source.iter().chain(&rule.destination).for_each(&mut add);
         }
         for zone in host.zones.values() {
             zone.nets.iter().chain(&zone.routes).for_each(&mut add);
@@ -169,21 +188,20 @@ fn labels(system: &System, family: Family) -> Vec<Label> {
         for bound in host.listeners.iter().flatten().filter_map(|listener| listener.address) {
             add(&Prefix::new(bound, 128));
         }
-        for container in &host.inventory.containers {
-            for (own, length) in container.endpoints.iter().flat_map(|e| &e.addresses) {
-                add(&Prefix::new(*own, *length));
-            }
-            for bound in container.published.iter().filter_map(|p| p.host_address) {
-                add(&Prefix::new(bound, 128));
-            }
+        let published = host.inventory.containers.iter().flat_map(|c| &c.published);
+        for bound in published.filter_map(|published| published.host_address) {
+            add(&Prefix::new(bound, 128));
         }
     }
-    for range in plain {
-        labels.push((range, next));
+    labels.extend(places.into_iter().zip(0u32..).map(|(range, at)| (range, Meaning::Place(at))));
+    for range in named {
+        labels.push((range, Meaning::Name(next)));
         next += 1;
     }
     let special = special::ranges(host, family);
-    labels.extend(special.iter().filter_map(|(p, name)| Some((range(p, family)?, *name))));
+    labels.extend(
+        special.iter().filter_map(|(p, name)| Some((range(p, family)?, Meaning::Name(*name)))),
+    );
     // Containers that are attached alike are treated alike.
     let mut profiles: BTreeMap<String, u32> = BTreeMap::new();
     let with_mac = asks_mac(system);
@@ -198,7 +216,7 @@ fn labels(system: &System, family: Family) -> Vec<Label> {
                 next += 1;
                 next
             });
-            labels.push(((bits(own), bits(own)), name));
+            labels.push(((bits(own), bits(own)), Meaning::Name(name)));
         }
     }
     labels
@@ -235,9 +253,9 @@ fn asks_mac(system: &System) -> bool {
 }
 
 /// Divides the numbers up to `most` by ranges; intervals that are covered by the same meanings are
-/// one cell.
-fn divide(labels: &[Label], most: u128) -> (Starts, Intervals) {
-    let mut events: BTreeMap<u128, (Vec<u32>, Vec<u32>)> = BTreeMap::new();
+/// one cell. Of those that are `alike` the place does not count.
+fn divide(labels: &[Label], alike: &BTreeSet<u128>, most: u128) -> (Starts, Intervals) {
+    let mut events: BTreeMap<u128, (Vec<Meaning>, Vec<Meaning>)> = BTreeMap::new();
     events.entry(0).or_default();
     for ((first, last), name) in labels {
         events.entry(*first).or_default().0.push(*name);
@@ -245,8 +263,8 @@ fn divide(labels: &[Label], most: u128) -> (Starts, Intervals) {
             events.entry(last + 1).or_default().1.push(*name);
         }
     }
-    let mut active: BTreeMap<u32, usize> = BTreeMap::new();
-    let mut known: HashMap<Vec<u32>, usize> = HashMap::new();
+    let mut active: BTreeMap<Meaning, usize> = BTreeMap::new();
+    let mut known: HashMap<Vec<Meaning>, usize> = HashMap::new();
     let (mut starts, mut cells): (Starts, Intervals) = (Vec::new(), Vec::new());
     let ends: Vec<u128> = events.keys().skip(1).map(|next| next - 1).chain([most]).collect();
     for ((start, (begins, stops)), end) in events.into_iter().zip(ends) {
@@ -261,7 +279,12 @@ fn divide(labels: &[Label], most: u128) -> (Starts, Intervals) {
         for name in begins {
             *active.entry(name).or_default() += 1;
         }
-        let key: Vec<u32> = active.keys().copied().collect();
+        let key: Vec<Meaning> = if start == end && alike.contains(&start) {
+            let elsewhere = active.keys().filter(|meaning| !matches!(meaning, Meaning::Place(_)));
+            elsewhere.copied().chain([Meaning::Anywhere]).collect()
+        } else {
+            active.keys().copied().collect()
+        };
         let cell = *known.entry(key).or_insert_with(|| {
             cells.push(Vec::new());
             cells.len() - 1

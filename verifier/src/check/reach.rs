@@ -305,9 +305,9 @@ impl Search<'_> {
                     (Sense::Is, space.ports(Field::DestinationPort, *first, *last))
                 }
                 Condition::Ports(Sense::Is, PortSide::Destination, ranges) => {
-                    let each = ranges.iter().map(|(first, last)| {
-                        space.ports(Field::DestinationPort, *first, *last)
-                    });
+                    let each = ranges
+                        .iter()
+                        .map(|(first, last)| space.ports(Field::DestinationPort, *first, *last));
                     (Sense::Is, space.union(each.collect()))
                 }
                 _ => continue,

@@ -1,50 +1,31 @@
 //! A base chain folded: which packets it ends in which way, for all of them at once.
 //!
 //! Rules are first divided into pieces, each with the packets that it decides about; neighbours are
-//! then put together by pairs, the first one going before the second.
+//! then put together by pairs, the first one going before the second. Where a rule does more than
+//! to end the chain, or nobody can say whether it matches, the fold is open: there the packet walks
+//! on by itself.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::rc::Rc;
 
-use nattrace_model::condition::{
-    Condition, ConnectionCondition, InterfacePattern, Sense, TupleField,
-};
-use nattrace_model::packet::Transport;
 use nattrace_model::ruleset::{ChainId, Rule, RuleId, Ruleset};
-use nattrace_model::simulate::{Foresight, Place, View};
+use nattrace_model::simulate::{Foresight, Stand, View};
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::Policy;
 use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
 
-use crate::space::{Field, Space};
+use crate::space::{Field, Space, Tier};
 use crate::walk::conditions::Extent;
-use crate::walk::region::{Provenance, Region};
+use crate::walk::context::Context;
+use crate::walk::ground::Ground;
+use crate::walk::index::Known;
+use crate::walk::region::Region;
 
-/// With at most so many ends the packet's own is sought among them; else the packet walks.
+/// With at most so many parts the packet's own is sought among them; else among the rules.
 const FEW: usize = 12;
-
-/// Everything that the way of a packet through a base chain depends on, besides the fields that
-/// vary.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Context {
-    base: ChainId,
-    place: Place,
-    values: Vec<Value>,
-    /// The cells of addresses that were sent, where rules ask what these mean to the host.
-    cells: Vec<(Field, usize)>,
-}
-
-/// Where a value comes from, or the value that all packets have.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Value {
-    Sent(Field),
-    Mapped(Field, String),
-    Address(IpAddr),
-    Number(u16),
-    None,
-}
+/// Chains with at most so many rules are walked as a whole where they are open.
+const SHORT: usize = 16;
 
 /// How a base chain ends.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,11 +34,22 @@ enum End {
     By(Target),
 }
 
+/// What becomes of the packets of a part.
+#[derive(Clone, Debug)]
+enum Fate {
+    /// The chain ends, by a rule or by the policy.
+    Ends(Option<RuleId>),
+    /// From there on they walk.
+    Walks(Stand),
+}
+
 /// A base chain folded.
 #[derive(Default)]
 pub(crate) struct Fold {
-    parts: Vec<(Option<RuleId>, BDDFunction)>,
-    known: HashMap<End, usize>,
+    parts: Vec<(Fate, BDDFunction)>,
+    ends: HashMap<End, usize>,
+    /// The parts that are open, by the rule.
+    open: HashMap<RuleId, Vec<usize>>,
 }
 
 /// What is known of a context.
@@ -65,33 +57,19 @@ pub(crate) struct Fold {
 pub(crate) enum Folded {
     /// It was met once.
     Once,
-    /// The chain does more than to end.
+    /// It can't be folded for other packets.
     Never,
     Done(Rc<Fold>),
 }
 
-/// What the rules that a base chain leads to ask about.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Traits {
-    source: bool,
-    destination: bool,
-    /// Ports, and type and code of ICMP.
-    transport: bool,
-    flags: bool,
-    /// What the source means to the host: its type, or the way back to it.
-    source_meaning: bool,
-    /// What the destination means to the host.
-    destination_meaning: bool,
-    /// Addresses and ports of connections.
-    tuples: bool,
-    /// Hardware addresses.
-    mac: bool,
-}
-
-/// How a packet leaves a piece of a chain: by an end, or back to where the chain was called.
+/// How a packet leaves a piece of a chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Exit {
+    /// By an end of the base chain.
     End(usize),
+    /// It has to walk.
+    Open(usize),
+    /// Back to where the chain was called.
     Return,
 }
 
@@ -101,69 +79,50 @@ struct Piece {
     any: BDDFunction,
 }
 
-/// The ends that were met, each with a rule that brings it about.
+impl Piece {
+    fn of(exit: Exit, function: &BDDFunction) -> Self {
+        Self { exits: vec![(exit, function.clone())], any: function.clone() }
+    }
+
+    fn is_open(&self) -> bool {
+        self.exits.iter().any(|(exit, _)| matches!(exit, Exit::Open(_)))
+    }
+}
+
+/// The ways in which packets leave that were met.
 #[derive(Default)]
-struct Ends {
-    rules: Vec<RuleId>,
+struct Exits {
+    /// A rule for each end.
+    ends: Vec<RuleId>,
     known: HashMap<Target, usize>,
+    open: Vec<Stand>,
 }
 
-/// The rules of a chain by the interface that they want packets to leave by.
-#[derive(Default)]
-pub(crate) struct ByInterface {
-    named: HashMap<Box<str>, Vec<u32>>,
-    /// Those that name none.
-    others: Vec<u32>,
-}
-
-impl ByInterface {
-    fn of(rules: &[Rule]) -> Self {
-        let mut all = Self::default();
-        for (index, rule) in (0u32..).zip(rules) {
-            let named = rule.conditions.iter().find_map(|condition| match condition {
-                Condition::OutInterface(Sense::Is, InterfacePattern::Name(name)) => Some(name),
-                _ => None,
-            });
-            match named {
-                Some(name) => all.named.entry(name.clone()).or_default().push(index),
-                None => all.others.push(index),
-            }
-        }
-        all
-    }
-
-    /// The rules that may match what leaves by an interface, in order.
-    fn candidates(&self, interface: &str) -> Vec<u32> {
-        let named = self.named.get(interface).map_or(&[] as &[u32], Vec::as_slice);
-        let mut all = [named, self.others.as_slice()].concat();
-        all.sort_unstable();
-        all
-    }
+/// What a fold is made of.
+struct Matter<'v, 'p, 'r> {
+    view: &'v View<'p>,
+    rules: &'r Ruleset,
+    known: Known,
+    /// The chains that were left for others.
+    callers: Vec<(ChainId, u32)>,
+    exits: Exits,
 }
 
 impl Region {
     /// What is known of a base chain that the packet is about to walk.
     pub(crate) fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight {
-        self.expected = None;
         let Some(context) = self.context(view, rules, base) else { return Foresight::None };
         let ground = Rc::clone(&self.ground);
         let known = ground.folds.borrow().get(&context).cloned();
         let whole = match known {
             Some(Folded::Never) => return Foresight::None,
-            Some(Folded::Done(fold)) => return self.expect(base, fold),
+            Some(Folded::Done(fold)) => return self.expect(view, rules, base, &fold),
             Some(Folded::Once) => true,
             None => false,
         };
         // A context that comes again is folded for all packets that are asked about.
-        let mut care = ground.asked.clone();
-        if whole {
-            for (field, cell) in &context.cells {
-                care = ground.space.and(&care, &self.cell(*field, *cell));
-            }
-        } else {
-            care = ground.space.and(&care, self.function());
-        }
-        let before = self.function().clone();
+        let care = self.care(&context, whole);
+        let before = self.parts();
         self.touched = false;
         let fold = self.fold(view, rules, base, &care);
         let sound = !self.touched;
@@ -175,138 +134,98 @@ impl Region {
         let fold = Rc::new(fold);
         let known = if whole { Folded::Done(Rc::clone(&fold)) } else { Folded::Once };
         ground.folds.borrow_mut().insert(context, known);
-        self.expect(base, fold)
+        self.expect(view, rules, base, &fold)
     }
 
-    fn expect(&mut self, base: ChainId, fold: Rc<Fold>) -> Foresight {
-        if fold.parts.len() > FEW {
-            self.expected = Some((base, fold));
-            return Foresight::Walk;
-        }
-        let mut own = fold.parts.iter().filter(|(_, part)| self.holds_here(part));
-        let Some((by, part)) = own.next() else { return Foresight::None };
-        self.restrict(&part.clone());
-        Foresight::Ends(*by)
-    }
-
-    /// The chain that was foreseen ended.
-    pub(crate) fn ended(&mut self, rules: &Ruleset, by: Option<RuleId>) {
-        let Some((base, fold)) = self.expected.take() else { return };
-        let end = end_of(rules, base, by);
-        let part = fold.known.get(&end).and_then(|at| fold.parts.get(*at));
-        match part {
-            Some((_, part)) => self.restrict(&part.clone()),
-            // Not to be: then nothing but this packet is known to go this way.
-            None => Field::ALL.into_iter().for_each(|field| self.pin(field)),
-        }
-    }
-
-    fn context(&self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Option<Context> {
-        let ground = Rc::clone(&self.ground);
-        let traits = *ground
-            .traits
-            .borrow_mut()
-            .entry(base)
-            .or_insert_with(|| Traits::of(rules, base, ground.macs_in_sets));
-        if traits.mac {
-            return None;
-        }
-        let packet = view.packet();
-        let mut values = Vec::with_capacity(8);
-        let mut cells = Vec::new();
-        for (address, asked, meaning) in [
-            (packet.source, traits.source, traits.source_meaning),
-            (packet.destination, traits.destination, traits.destination_meaning),
-        ] {
-            if !(asked || meaning) {
-                values.push(Value::None);
-                continue;
-            }
-            let value = self.address_value(address)?;
-            if let (true, Value::Sent(field) | Value::Mapped(field, _)) = (meaning, &value) {
-                if matches!(value, Value::Mapped(..)) {
-                    return None;
+    /// The packets that a chain is folded for, as far as its rules can tell them apart.
+    fn care(&self, context: &Context, whole: bool) -> BDDFunction {
+        let ground = &self.ground;
+        let fields = context.fields();
+        let mut care = ground.asked_of(&fields);
+        if whole {
+            for (field, cell) in context.cells() {
+                if fields.contains(field) {
+                    care = ground.space.and(&care, &self.cell(*field, *cell));
                 }
-                cells.push((*field, self.cell_of(*field)));
             }
-            values.push(value);
+            return care;
         }
-        if traits.transport {
-            self.transport_values(packet.transport, &mut values)?;
+        ground.space.and(&care, &self.roughly(&fields))
+    }
+
+    fn expect(
+        &mut self,
+        view: &View<'_>,
+        rules: &Ruleset,
+        base: ChainId,
+        fold: &Fold,
+    ) -> Foresight {
+        let few = fold.parts.len() <= FEW;
+        let sought = if few { None } else { self.locate(view, rules, base, fold) };
+        let own = sought.and_then(|at| fold.parts.get(at)).filter(|own| self.holds_here(&own.1));
+        let own = own.or_else(|| fold.parts.iter().find(|(_, part)| self.holds_here(part)));
+        let Some((fate, part)) = own else { return Foresight::None };
+        self.restrict(part);
+        match fate {
+            Fate::Ends(by) => Foresight::Ends(*by),
+            Fate::Walks(stand) => Foresight::From(stand.clone()),
         }
-        let sent = self.header();
-        let number = |now: u8, own: u8, field| {
-            if now == own { Value::Sent(field) } else { Value::Number(now.into()) }
-        };
-        values.push(number(packet.protocol, sent.protocol, Field::Protocol));
-        values.push(Value::Number(sent.protocol.into()));
-        if traits.flags {
-            values.push(number(packet.tcp_flags, sent.tcp_flags, Field::TcpFlags));
-        }
-        if traits.tuples {
-            values
-                .push(view.connection_protocol().map_or(Value::None, |p| Value::Number(p.into())));
-            for field in [
-                TupleField::OriginalSource,
-                TupleField::OriginalDestination,
-                TupleField::ReplySource,
-                TupleField::ReplyDestination,
-            ] {
-                values.push(match view.connection_address(field) {
-                    Some(address) => self.address_value(address)?,
-                    None => Value::None,
+    }
+
+    /// The part of a fold that the packet is in, as the rules tell that may match it.
+    fn locate(
+        &self,
+        view: &View<'_>,
+        rules: &Ruleset,
+        base: ChainId,
+        fold: &Fold,
+    ) -> Option<usize> {
+        let known = Known::all(view);
+        let mut callers: Vec<(ChainId, u32)> = Vec::new();
+        let (mut chain, mut from) = (base, 0u32);
+        loop {
+            let all = &rules.chain(chain)?.rules;
+            let candidates = self.ground.index(chain, all).candidates(view, &known);
+            let mut next = None;
+            for index in candidates.into_iter().filter(|index| *index >= from) {
+                let rule = all.get(index as usize)?;
+                if rule.target.does_nothing() {
+                    continue;
+                }
+                let mut says = rule.conditions.iter().map(|condition| view.says(condition));
+                if says.any(|says| says == Some(false)) {
+                    continue;
+                }
+                let id = RuleId { chain, index };
+                let open = fold.open.get(&id).into_iter().flatten().find(|at| {
+                    let part = fold.parts.get(**at);
+                    matches!(part, Some((Fate::Walks(stand), _)) if stand.callers == callers)
                 });
-                for port in view
-                    .connection_ports(field)
-                    .map_or([None; 2], |(source, destination)| [Some(source), Some(destination)])
-                {
-                    values.push(self.port_value(port)?);
+                if open.is_some() {
+                    return open.copied();
                 }
+                match &rule.target {
+                    Target::Return => {}
+                    Target::Jump(to) => {
+                        callers.push((chain, index + 1));
+                        next = Some(*to);
+                    }
+                    Target::Goto(to) => next = Some(*to),
+                    target => return fold.ends.get(&End::By(target.clone())).copied(),
+                }
+                break;
             }
-        }
-        Some(Context { base, place: view.place(), values, cells })
-    }
-
-    fn transport_values(&self, transport: Transport, values: &mut Vec<Value>) -> Option<()> {
-        let sent = self.header();
-        match transport {
-            Transport::Ports { source, destination } => {
-                values.push(self.port_value(Some(source))?);
-                values.push(self.port_value(Some(destination))?);
-            }
-            Transport::Icmp { kind, code, .. } => {
-                let own = crate::header::is_icmp(sent.protocol);
-                let part = |now: u8, was: u8, field| {
-                    if own && now == was { Value::Sent(field) } else { Value::Number(now.into()) }
-                };
-                values.push(part(kind, sent.icmp.0, Field::IcmpType));
-                values.push(part(code, sent.icmp.1, Field::IcmpCode));
-            }
-            Transport::Opaque => values.push(Value::None),
-        }
-        Some(())
-    }
-
-    /// Where an address comes from; `None` where it may come from several fields.
-    fn address_value(&self, address: IpAddr) -> Option<Value> {
-        match self.address_from(address).as_slice() {
-            [] => Some(Value::Address(address)),
-            [Provenance::Sent(field)] => Some(Value::Sent(*field)),
-            [Provenance::Mapped(field, prefix)] => Some(Value::Mapped(*field, prefix.to_string())),
-            _ => None,
+            (chain, from) = match next {
+                Some(to) => (to, 0),
+                None => match callers.pop() {
+                    Some(caller) => caller,
+                    None => return fold.ends.get(&end_of(rules, base, None)).copied(),
+                },
+            };
         }
     }
 
-    fn port_value(&self, port: Option<u16>) -> Option<Value> {
-        let Some(port) = port else { return Some(Value::None) };
-        match self.port_from(port).as_slice() {
-            [] => Some(Value::Number(port)),
-            [field] => Some(Value::Sent(*field)),
-            _ => None,
-        }
-    }
-
-    /// Folds a base chain; `None` where it does more than to end.
+    /// Folds a base chain.
     fn fold(
         &mut self,
         view: &View<'_>,
@@ -315,55 +234,72 @@ impl Region {
         care: &BDDFunction,
     ) -> Option<Fold> {
         let space = self.ground.space.clone();
-        let mut ends = Ends::default();
-        let piece = self.piece(view, rules, base, care, &mut ends)?;
-        let mut fold = Fold::default();
-        let falls = space.minus(care, &piece.any);
-        let mut policy = vec![falls];
-        let mut decided: Vec<Vec<BDDFunction>> = vec![Vec::new(); ends.rules.len()];
+        let mut matter = Matter {
+            view,
+            rules,
+            known: self.known(view),
+            callers: Vec::new(),
+            exits: Exits::default(),
+        };
+        let piece = self.piece(&mut matter, base, care)?;
+        let exits = matter.exits;
+        let mut policy = vec![space.minus(care, &piece.any)];
+        let mut decided: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.ends.len()];
+        let mut open: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.open.len()];
         for (exit, function) in piece.exits {
             match exit {
                 Exit::Return => policy.push(function),
                 Exit::End(at) => decided.get_mut(at)?.push(function),
+                Exit::Open(at) => open.get_mut(at)?.push(function),
             }
         }
-        let all = ends.rules.iter().copied().map(Some).zip(decided);
+        let mut fold = Fold::default();
+        let all = exits.ends.into_iter().map(Some).zip(decided);
         for (by, functions) in all.chain([(None, policy)]) {
             let part = space.union(functions);
-            match fold.known.get(&end_of(rules, base, by)) {
+            let end = end_of(rules, base, by);
+            match fold.ends.get(&end) {
                 Some(at) => {
                     let (_, known) = fold.parts.get_mut(*at)?;
                     *known = space.or(known, &part);
                 }
                 None => {
-                    fold.known.insert(end_of(rules, base, by), fold.parts.len());
-                    fold.parts.push((by, part));
+                    fold.ends.insert(end, fold.parts.len());
+                    fold.parts.push((Fate::Ends(by), part));
                 }
             }
         }
+        for (stand, functions) in exits.open.into_iter().zip(open) {
+            fold.open.entry(stand.next).or_default().push(fold.parts.len());
+            fold.parts.push((Fate::Walks(stand), space.union(functions)));
+        }
         Some(fold)
+    }
+
+    /// What is the same for all packets of a region when a rule asks it.
+    fn known(&self, view: &View<'_>) -> Known {
+        let (packet, all) = (view.packet(), Known::all(view));
+        let same = |address: &std::net::IpAddr| self.address_from(*address).is_empty();
+        Known {
+            source: Some(packet.source).filter(same),
+            destination: Some(packet.destination).filter(same),
+            destination_port: all.destination_port.filter(|port| self.port_from(*port).is_empty()),
+        }
     }
 
     /// The packets that a chain decides about.
     fn piece(
         &mut self,
-        view: &View<'_>,
-        rules: &Ruleset,
+        matter: &mut Matter<'_, '_, '_>,
         chain: ChainId,
         care: &BDDFunction,
-        ends: &mut Ends,
     ) -> Option<Piece> {
-        let space = self.ground.space.clone();
+        let ground = Rc::clone(&self.ground);
+        let space = &ground.space;
+        let all = &matter.rules.chain(chain)?.rules;
+        let candidates = ground.index(chain, all).candidates(matter.view, &matter.known);
+        let filter = Filter::of(&ground, care, candidates.len());
         let mut pieces = Vec::new();
-        let all = &rules.chain(chain)?.rules;
-        let candidates = {
-            let ground = Rc::clone(&self.ground);
-            let mut known = ground.by_interface.borrow_mut();
-            known
-                .entry(chain)
-                .or_insert_with(|| ByInterface::of(all))
-                .candidates(view.out_interface())
-        };
         for index in candidates {
             let Some(rule) = all.get(index as usize) else { continue };
             if view.may_drop(&rule.conditions) {
@@ -372,38 +308,65 @@ impl Region {
             if rule.target.does_nothing() {
                 continue;
             }
-            let Some((sure, perhaps)) = self.matches(view, rule, care) else { continue };
-            if perhaps.is_some_and(|perhaps| perhaps != sure) {
+            let Some((sure, perhaps)) = self.matches(matter.view, rule, &filter) else { continue };
+            let id = RuleId { chain, index };
+            let piece = match perhaps.filter(|perhaps| *perhaps != sure) {
                 // Chance, or something unknown, decides.
-                return None;
-            }
-            let one = |exit, function: &BDDFunction| Piece {
-                exits: vec![(exit, function.clone())],
-                any: function.clone(),
+                Some(perhaps) => matter.open(id, &perhaps),
+                None => self.carried_out(matter, id, &rule.target, &sure)?,
             };
-            pieces.push(match &rule.target {
-                Target::Return => one(Exit::Return, &sure),
-                Target::Jump(to) => {
-                    let mut called = self.piece(view, rules, *to, &sure, ends)?;
-                    called.exits.retain(|(exit, _)| *exit != Exit::Return);
-                    let each = called.exits.iter().map(|(_, function)| function.clone());
-                    called.any = space.union(each.collect());
-                    called
-                }
-                Target::Goto(to) => {
-                    let mut called = self.piece(view, rules, *to, &sure, ends)?;
-                    let falls = space.minus(&sure, &called.any);
-                    called.exits.push((Exit::Return, falls));
-                    Piece { exits: called.exits, any: sure }
-                }
-                target if target.ends() => {
-                    let at = ends.of(target, RuleId { chain, index });
-                    one(Exit::End(at), &sure)
-                }
-                _ => return None,
-            });
+            // What comes behind a rule that all packets leave by is met by none.
+            let last = piece.any == *care;
+            pieces.push(piece);
+            if last {
+                break;
+            }
         }
-        Some(together(&space, pieces))
+        Some(together(space, pieces))
+    }
+
+    /// What the target of a rule does with the packets that match it.
+    fn carried_out(
+        &mut self,
+        matter: &mut Matter<'_, '_, '_>,
+        id: RuleId,
+        target: &Target,
+        sure: &BDDFunction,
+    ) -> Option<Piece> {
+        let space = self.ground.space.clone();
+        let (to, returns) = match target {
+            Target::Return => return Some(Piece::of(Exit::Return, sure)),
+            Target::Jump(to) => (*to, true),
+            Target::Goto(to) => (*to, false),
+            target if target.ends() => {
+                let at = matter.exits.end(target, id);
+                return Some(Piece::of(Exit::End(at), sure));
+            }
+            _ => return Some(matter.open(id, sure)),
+        };
+        let opened = matter.exits.open.len();
+        if returns {
+            matter.callers.push((id.chain, id.index + 1));
+        }
+        let called = self.piece(matter, to, sure);
+        if returns {
+            matter.callers.pop();
+        }
+        let mut called = called?;
+        let short = matter.rules.chain(to).is_some_and(|chain| chain.rules.len() <= SHORT);
+        if short && called.is_open() {
+            matter.exits.open.truncate(opened);
+            return Some(matter.open(id, sure));
+        }
+        if returns {
+            called.exits.retain(|(exit, _)| *exit != Exit::Return);
+            let each = called.exits.iter().map(|(_, function)| function.clone());
+            called.any = space.union(each.collect());
+            return Some(called);
+        }
+        let falls = space.minus(sure, &called.any);
+        called.exits.push((Exit::Return, falls));
+        Some(Piece { exits: called.exits, any: sure.clone() })
     }
 
     /// For which of some packets all conditions of a rule hold, surely and, where that differs,
@@ -412,7 +375,7 @@ impl Region {
         &mut self,
         view: &View<'_>,
         rule: &Rule,
-        care: &BDDFunction,
+        filter: &Filter<'_>,
     ) -> Option<(BDDFunction, Option<BDDFunction>)> {
         let space = self.ground.space.clone();
         let mut unsure = false;
@@ -423,7 +386,7 @@ impl Region {
                 None => unsure = true,
             }
         }
-        let (mut sure, mut perhaps) = (care.clone(), None);
+        let mut extents = Vec::new();
         for condition in rule.conditions.iter().filter(|c| super::conditions::varies(c)) {
             match self.extent(view, condition) {
                 Extent::Same => match view.says(condition) {
@@ -432,16 +395,24 @@ impl Region {
                     None => unsure = true,
                 },
                 Extent::Of(holds, may) => {
-                    if perhaps.is_some() || may.is_some() {
-                        let either =
-                            may.map_or_else(|| holds.clone(), |may| space.or(&holds, &may));
-                        perhaps = Some(space.and(perhaps.as_ref().unwrap_or(&sure), &either));
-                    }
-                    sure = space.and(&sure, &holds);
+                    let either = may.map(|may| space.or(&holds, &may));
+                    let tier = space.tier(either.as_ref().unwrap_or(&holds));
+                    extents.push((tier, holds, either));
                 }
             }
-            let some = perhaps.as_ref().unwrap_or(&sure);
-            if !some.satisfiable() {
+        }
+        if !filter.may_match(space.clone(), &extents) {
+            return None;
+        }
+        extents.sort_by_key(|(tier, ..)| *tier);
+        let (mut sure, mut perhaps) = (filter.care.clone(), None);
+        for (_, holds, either) in extents {
+            if perhaps.is_some() || either.is_some() {
+                let either = either.as_ref().unwrap_or(&holds);
+                perhaps = Some(space.and(perhaps.as_ref().unwrap_or(&sure), either));
+            }
+            sure = space.and(&sure, &holds);
+            if !perhaps.as_ref().unwrap_or(&sure).satisfiable() {
                 return None;
             }
         }
@@ -450,6 +421,61 @@ impl Region {
             sure = space.nothing();
         }
         Some((sure, perhaps))
+    }
+}
+
+/// The packets that a chain is folded for, with what of them is quickly asked.
+struct Filter<'c> {
+    care: &'c BDDFunction,
+    /// The same without their sources: what rules ask of other things is not asked of each source.
+    unsourced: Option<BDDFunction>,
+}
+
+impl<'c> Filter<'c> {
+    fn of(ground: &Ground, care: &'c BDDFunction, rules: usize) -> Self {
+        let space = &ground.space;
+        let wanted = rules > SHORT && space.tier(care) == Tier::Source;
+        let unsourced = wanted.then(|| {
+            let others = Field::ALL.into_iter().filter(|field| *field != Field::Source);
+            space.only_of(care, &others.collect())
+        });
+        Self { care, unsourced }
+    }
+
+    /// Whether a rule may match any of the packets.
+    fn may_match(
+        &self,
+        space: Space,
+        extents: &[(Tier, BDDFunction, Option<BDDFunction>)],
+    ) -> bool {
+        let Some(unsourced) = &self.unsourced else { return true };
+        let mut left = unsourced.clone();
+        for (tier, holds, either) in extents {
+            if *tier != Tier::Source {
+                left = space.and(&left, either.as_ref().unwrap_or(holds));
+            }
+        }
+        left.satisfiable()
+    }
+}
+
+impl Matter<'_, '_, '_> {
+    /// Packets that walk from a rule on.
+    fn open(&mut self, rule: RuleId, packets: &BDDFunction) -> Piece {
+        let stand = Stand { callers: self.callers.clone(), next: rule };
+        self.exits.open.push(stand);
+        Piece::of(Exit::Open(self.exits.open.len() - 1), packets)
+    }
+}
+
+impl Exits {
+    fn end(&mut self, target: &Target, rule: RuleId) -> usize {
+        if let Some(known) = self.known.get(target) {
+            return *known;
+        }
+        self.known.insert(target.clone(), self.ends.len());
+        self.ends.push(rule);
+        self.ends.len() - 1
     }
 }
 
@@ -487,74 +513,4 @@ fn together(space: &Space, mut pieces: Vec<Piece>) -> Piece {
         pieces = paired;
     }
     pieces.pop().unwrap_or_else(|| Piece { exits: Vec::new(), any: space.nothing() })
-}
-
-impl Ends {
-    fn of(&mut self, target: &Target, rule: RuleId) -> usize {
-        if let Some(known) = self.known.get(target) {
-            return *known;
-        }
-        self.known.insert(target.clone(), self.rules.len());
-        self.rules.push(rule);
-        self.rules.len() - 1
-    }
-}
-
-impl Traits {
-    /// Of all rules that a base chain may lead to; `in_sets` tells whether entries of ipsets hold
-    /// hardware addresses.
-    fn of(rules: &Ruleset, base: ChainId, in_sets: bool) -> Self {
-        let mut traits = Self::default();
-        let mut open = vec![base];
-        let mut seen = vec![base];
-        while let Some(chain) = open.pop().and_then(|id| rules.chain(id)) {
-            for rule in &chain.rules {
-                rule.conditions.iter().for_each(|condition| traits.add(condition, in_sets));
-                rule.target.calls(&mut |called, _| {
-                    if !seen.contains(&called) {
-                        seen.push(called);
-                        open.push(called);
-                    }
-                });
-            }
-        }
-        traits
-    }
-
-    fn add(&mut self, condition: &Condition, in_sets: bool) {
-        match condition {
-            Condition::Source(..) | Condition::SourceRange(..) => self.source = true,
-            Condition::Destination(..) | Condition::DestinationRange(..) => self.destination = true,
-            Condition::SourceType(..) => self.source_meaning = true,
-            Condition::DestinationType(..) => self.destination_meaning = true,
-            Condition::ReversePath { .. } => {
-                (self.source_meaning, self.destination_meaning) = (true, true);
-            }
-            Condition::Port(..) | Condition::Ports(..) | Condition::Icmp { .. } => {
-                self.transport = true;
-            }
-            Condition::TcpFlags { .. } => self.flags = true,
-            Condition::Mac(..) => self.mac = true,
-            Condition::Set(..) => {
-                (self.source, self.destination, self.transport) = (true, true, true);
-                self.mac |= in_sets;
-            }
-            Condition::Connection(_, asked) => self.tuples |= asks_tuples(asked),
-            Condition::Value(..) => {
-                (self.source, self.destination, self.transport) = (true, true, true);
-                (self.flags, self.tuples) = (true, true);
-            }
-            _ => {}
-        }
-    }
-}
-
-fn asks_tuples(asked: &ConnectionCondition) -> bool {
-    match asked {
-        ConnectionCondition::OrUntracked(_, inner) => asks_tuples(inner),
-        ConnectionCondition::Address(..)
-        | ConnectionCondition::Port(..)
-        | ConnectionCondition::Protocol(_) => true,
-        _ => false,
-    }
 }

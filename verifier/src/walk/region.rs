@@ -1,124 +1,23 @@
 //! The packets that go the same way as one packet, narrowed down while that one is simulated.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use nattrace_model::System;
 use nattrace_model::address::Prefix;
 use nattrace_model::condition::Condition;
-use nattrace_model::host::set::{Dimension, IpSet};
 use nattrace_model::packet::{Packet, protocol};
-use nattrace_model::ruleset::{ChainId, RuleId, Ruleset};
+use nattrace_model::ruleset::{ChainId, Ruleset};
 use nattrace_model::simulate::{Foresight, Mapped, MappedEnd, View, Witness};
 use nattrace_model::target::TargetMap;
-use nattrace_parser::syntax::Family;
 use oxidd::bdd::BDDFunction;
 
-use crate::cells::{self, AddressCells, Division, Protocols};
 use crate::class::{AddressAfter, exchanged, mapped_within};
 use crate::header::{Header, bits, has_ports, is_icmp};
-use crate::space::{Field, Relation, Space};
-use crate::walk::fold::{ByInterface, Context, Fold, Folded, Traits};
-use crate::walk::{Entry, Question};
-
-/// What all regions of a question share.
-pub(crate) struct Ground {
-    /// The ipsets.
-    pub(crate) sets: BTreeMap<String, IpSet>,
-    /// Addresses of containers, each with all that its container has.
-    siblings: HashMap<IpAddr, Vec<IpAddr>>,
-    pub(crate) space: Space,
-    addresses: AddressCells,
-    ports: Division,
-    protocols: Protocols,
-    icmp_types: HashMap<u8, Division>,
-    routes_by_port: bool,
-    sees_congestion: bool,
-    /// Whether the source of the set means something.
-    sourced: bool,
-    /// The functions of conditions that were asked before.
-    pub(crate) known: RefCell<HashMap<(Field, Prefix), BDDFunction>>,
-    /// Whether entries of ipsets hold hardware addresses.
-    pub(crate) macs_in_sets: bool,
-    /// The packets that are asked about.
-    pub(crate) asked: BDDFunction,
-    /// The base chains that were folded.
-    pub(crate) folds: RefCell<HashMap<Context, Folded>>,
-    pub(crate) by_interface: RefCell<HashMap<ChainId, ByInterface>>,
-    pub(crate) traits: RefCell<HashMap<ChainId, Traits>>,
-    pub(crate) known_ranges: RefCell<HashMap<(Field, u128, u128), BDDFunction>>,
-}
-
-impl Ground {
-    pub(crate) fn new(system: &System, space: &Space, question: &Question) -> Self {
-        let family = space.family();
-        let types = [protocol::ICMP, protocol::ICMPV6];
-        Self {
-            sets: system.host.sets.clone(),
-            siblings: siblings(system, family),
-            space: space.clone(),
-            addresses: AddressCells::of(system, family),
-            ports: cells::ports(system, family),
-            protocols: Protocols::of(system, family),
-            icmp_types: types
-                .into_iter()
-                .map(|number| (number, cells::icmp_types(number)))
-                .collect(),
-            routes_by_port: cells::routes_by_port(system, family),
-            sees_congestion: cells::sees_congestion(system, family),
-            sourced: question.entry != Entry::LocalAnySource,
-            known: RefCell::default(),
-            macs_in_sets: system.host.sets.values().any(|set| match set {
-                IpSet::Entries { dimensions, .. } => dimensions.contains(&Dimension::Mac),
-                IpSet::List(_) => false,
-            }),
-            asked: question.packets.function().clone(),
-            folds: RefCell::default(),
-            by_interface: RefCell::default(),
-            traits: RefCell::default(),
-            known_ranges: RefCell::default(),
-        }
-    }
-
-    pub(crate) fn range(&self, field: Field, low: u128, high: u128) -> BDDFunction {
-        let key = (field, low, high);
-        if let Some(known) = self.known_ranges.borrow().get(&key) {
-            return known.clone();
-        }
-        let function = self.space.range(field, low, high);
-        self.known_ranges.borrow_mut().insert(key, function.clone());
-        function
-    }
-
-    pub(crate) fn prefix(&self, field: Field, prefix: &Prefix) -> BDDFunction {
-        let key = (field, prefix.clone());
-        if let Some(known) = self.known.borrow().get(&key) {
-            return known.clone();
-        }
-        let function = self.space.prefix(field, prefix);
-        self.known.borrow_mut().insert(key, function.clone());
-        function
-    }
-}
-
-/// The addresses of running containers, each with all that its container has of the family.
-fn siblings(system: &System, family: Family) -> HashMap<IpAddr, Vec<IpAddr>> {
-    let mut all = HashMap::new();
-    for container in system.host.inventory.containers.iter().filter(|c| c.running) {
-        let own = container.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-        let mut own: Vec<IpAddr> =
-            own.map(|(own, _)| *own).filter(|own| Family::of(*own) == family).collect();
-        own.sort();
-        own.dedup();
-        for address in own.clone() {
-            all.entry(address).or_insert_with(Vec::new).extend(own.iter().copied());
-        }
-    }
-    all
-}
+use crate::space::{Field, Relation, Tier};
+use crate::walk::ground::Ground;
 
 /// Where an address of a packet under way comes from.
 #[derive(Clone, Debug)]
@@ -133,11 +32,10 @@ pub(crate) enum Provenance {
 pub(crate) struct Region {
     pub(crate) ground: Rc<Ground>,
     header: Header,
-    function: BDDFunction,
+    /// What they have in common, by where it begins: kept apart, small things stay small.
+    parts: [BDDFunction; 3],
     /// Addresses whose network part was exchanged.
     mapped: Vec<(IpAddr, Field, Prefix)>,
-    /// The base chain that the packet walks, where it is folded.
-    pub(crate) expected: Option<(ChainId, Rc<Fold>)>,
     /// Whether the function was restricted.
     pub(crate) touched: bool,
     /// Why other packets of the region may end otherwise than the one, where they may.
@@ -157,10 +55,6 @@ pub(crate) struct Testimony(pub(crate) Rc<RefCell<Region>>);
 impl Witness for Testimony {
     fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight {
         self.0.borrow_mut().foresee(view, rules, base)
-    }
-
-    fn ended(&mut self, rules: &Ruleset, by: Option<RuleId>) {
-        self.0.borrow_mut().ended(rules, by);
     }
 
     fn weighed(&mut self, view: &View<'_>, conditions: &[Condition]) {
@@ -190,17 +84,16 @@ impl Witness for Testimony {
 
 impl Region {
     /// The packets that no decision of the host alone tells apart from one.
-    pub(crate) fn new(ground: &Rc<Ground>, header: Header) -> Self {
+    pub(crate) fn new(ground: &Rc<Ground>, header: Header, answering: Option<IpAddr>) -> Self {
         let mut region = Self {
             ground: Rc::clone(ground),
             header,
-            function: ground.space.anything(),
+            parts: std::array::from_fn(|_| ground.space.anything()),
             mapped: Vec::new(),
-            expected: None,
             touched: false,
             unfollowed: None,
         };
-        region.host_decisions();
+        region.host_decisions(answering);
         region
     }
 
@@ -208,13 +101,44 @@ impl Region {
         &self.header
     }
 
-    pub(crate) fn function(&self) -> &BDDFunction {
-        &self.function
+    /// The packets.
+    pub(crate) fn function(&self) -> BDDFunction {
+        let [source, destination, rest] = &self.parts;
+        let space = &self.ground.space;
+        space.and(source, &space.and(destination, rest))
     }
 
-    /// Forgets what was restricted.
-    pub(crate) fn reset(&mut self, function: BDDFunction) {
-        self.function = function;
+    /// The packets as far as some fields tell; it may be more of them.
+    pub(crate) fn roughly(&self, fields: &BTreeSet<Field>) -> BDDFunction {
+        let [source, destination, rest] = &self.parts;
+        let space = &self.ground.space;
+        let mut all = rest.clone();
+        if fields.contains(&Field::Destination) {
+            all = space.and(destination, &all);
+        }
+        if fields.contains(&Field::Source) {
+            all = space.and(source, &all);
+        }
+        all
+    }
+
+    /// What was restricted so far.
+    pub(crate) fn parts(&self) -> [BDDFunction; 3] {
+        self.parts.clone()
+    }
+
+    /// Forgets what was restricted since.
+    pub(crate) fn reset(&mut self, parts: [BDDFunction; 3]) {
+        self.parts = parts;
+    }
+
+    fn part(&mut self, tier: Tier) -> &mut BDDFunction {
+        let [source, destination, rest] = &mut self.parts;
+        match tier {
+            Tier::Source => source,
+            Tier::Destination => destination,
+            Tier::Rest => rest,
+        }
     }
 
     /// Whether a function holds of the packet itself.
@@ -224,10 +148,10 @@ impl Region {
 
     /// The cell of an address that was sent.
     pub(crate) fn cell_of(&self, field: Field) -> usize {
-        self.ground.addresses.cell(match field {
-            Field::Source => self.header.source,
-            _ => self.header.destination,
-        })
+        match field {
+            Field::Source => self.ground.sources.cell(self.header.source),
+            _ => self.ground.destinations.cell(self.header.destination),
+        }
     }
 
     /// The packets with an address of a cell.
@@ -235,23 +159,26 @@ impl Region {
         if field == Field::Source && !self.ground.sourced {
             return self.ground.space.anything();
         }
-        self.ground.addresses.function(&self.ground.space, field, cell)
+        let cells = match field {
+            Field::Source => &self.ground.sources,
+            _ => &self.ground.destinations,
+        };
+        cells.function(&self.ground.space, field, cell)
     }
 
     /// Only the packets of a function go the same way.
     pub(crate) fn restrict(&mut self, function: &BDDFunction) {
-        self.touched = true;
-        self.function = self.ground.space.and(&self.function, function);
+        self.agree(true, function);
     }
 
     /// Only the packets of which a function says what it says of this one.
     pub(crate) fn agree(&mut self, holds: bool, function: &BDDFunction) {
         self.touched = true;
         let ground = Rc::clone(&self.ground);
-        self.function = if holds {
-            ground.space.and(&self.function, function)
-        } else {
-            ground.space.minus(&self.function, function)
+        let part = self.part(ground.space.tier(function));
+        *part = match holds {
+            true => ground.space.and(part, function),
+            false => ground.space.minus(part, function),
         };
     }
 
@@ -262,7 +189,7 @@ impl Region {
         self.restrict(&function);
     }
 
-    fn host_decisions(&mut self) {
+    fn host_decisions(&mut self, answering: Option<IpAddr>) {
         let ground = Rc::clone(&self.ground);
         let (space, header) = (&ground.space, self.header);
         let number = header.protocol;
@@ -289,25 +216,31 @@ impl Region {
             }
         }
         if ground.routes_by_port && has_ports(number) {
-            self.same_port_cell(Field::SourcePort);
-            self.same_port_cell(Field::DestinationPort);
+            self.same_routed_port(Field::SourcePort);
+            self.same_routed_port(Field::DestinationPort);
         }
-        let destination = ground.addresses.cell(header.destination);
-        self.restrict(&ground.addresses.function(space, Field::Destination, destination));
+        let destination = ground.destinations.cell(header.destination);
+        self.restrict(&ground.destinations.function(space, Field::Destination, destination));
         if !ground.sourced {
             return;
         }
-        let source = ground.addresses.cell(header.source);
-        self.restrict(&ground.addresses.function(space, Field::Source, source));
+        let source = ground.sources.cell(header.source);
+        self.restrict(&ground.sources.function(space, Field::Source, source));
+        if let Some(own) = answering {
+            // A datagram socket may answer from the address that routing chooses.
+            self.compare(Field::Destination, bits(own));
+        }
         let same = header.source == header.destination;
-        if source == destination && !ground.addresses.is_single(source) {
+        let may_be_same = ground.destinations.cell(header.source) == destination;
+        if may_be_same && !ground.destinations.is_single(destination) {
             self.restrict(&space.relation(Relation::SameAddress, same));
         }
         if same {
             self.same_ports();
         }
-        if ground.addresses.may_share_container(source, destination) && !same {
-            let shared = ground.addresses.same_container(space, source, destination);
+        let destination = ground.sources.cell(header.destination);
+        if ground.sources.may_share_container(source, destination) && !same {
+            let shared = ground.sources.same_container(space, source, destination);
             let own = space.only(&header);
             let shares = !own.intersection(&space.set(shared.clone())).is_empty();
             self.agree(shares, &shared);
@@ -324,9 +257,9 @@ impl Region {
         self.restrict(&relation);
     }
 
-    fn same_port_cell(&mut self, field: Field) {
+    fn same_routed_port(&mut self, field: Field) {
         let value = u32::try_from(field.of(&self.header)).unwrap_or(0);
-        let (first, last) = self.ground.ports.cell(value, u16::MAX.into());
+        let (first, last) = self.ground.routed_ports.cell(value, u16::MAX.into());
         let function = self.ground.range(field, first.into(), last.into());
         self.restrict(&function);
     }
@@ -404,7 +337,8 @@ impl Region {
     fn receive(&mut self, packet: &Packet) {
         let Some(port) = packet.destination_port() else { return };
         for field in self.port_from(port) {
-            self.same_port_cell(field);
+            let function = self.ground.waiting(field, packet.protocol, port);
+            self.restrict(&function);
         }
     }
 
@@ -514,13 +448,14 @@ impl Region {
         let field = *field;
         let stays = ground.prefix(field, prefix);
         self.agree(prefix.contains(own), &stays);
-        let cell = ground.addresses.cell(now);
+        let cell = ground.sources.cell(now);
         let other = match field {
             Field::Source => self.header.destination,
             _ => self.header.source,
         };
-        let shared = ground.addresses.may_share_container(cell, ground.addresses.cell(other))
-            || (ground.addresses.cell(other) == cell && !ground.addresses.is_single(cell));
+        let wide = ground.destinations.cell(now);
+        let shared = ground.sources.may_share_container(cell, ground.sources.cell(other))
+            || (ground.destinations.cell(other) == wide && !ground.destinations.is_single(wide));
         let kept = match prefix {
             Prefix::V4(_, mask) => u128::from(!mask),
             Prefix::V6(prefix) => !prefix.1,
@@ -534,7 +469,7 @@ impl Region {
         }
         let (low, high) = (bits(now) & !kept, bits(now) | kept);
         let mut parts = Vec::new();
-        for (first, last) in ground.addresses.intervals(cell) {
+        for (first, last) in ground.sources.intervals(cell) {
             let (first, last) = ((*first).max(low), (*last).min(high));
             if first <= last {
                 parts.push(ground.space.low_range(
