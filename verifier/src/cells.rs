@@ -11,7 +11,7 @@ mod port;
 mod special;
 
 pub(crate) use address::AddressCells;
-pub(crate) use gateway::alike;
+pub(crate) use gateway::{Alike, alike};
 pub(crate) use port::{PortCell, PortCells};
 
 use std::collections::BTreeSet;

@@ -300,11 +300,17 @@ fn check_property(
     let answered: Vec<Result<Inquiry<'_>, Disagreement>> = property
         .questions
         .par_iter()
-        .map(|question| {
-            let mut inquiry = inquiry(each.max(LEAST_SAMPLES));
-            inquiry.ask(question, property.family)?;
-            Ok(inquiry)
-        })
+        .map_init(
+            || Space::new(property.family),
+            |space, question| {
+                if space.is_exhausted() {
+                    *space = Space::new(property.family);
+                }
+                let mut inquiry = inquiry(each.max(LEAST_SAMPLES));
+                inquiry.ask(question, space)?;
+                Ok(inquiry)
+            },
+        )
         .collect();
     let mut all = inquiry(0);
     for one in answered {
@@ -326,17 +332,16 @@ impl Inquiry<'_> {
         self.asked += other.asked;
     }
 
-    fn ask(&mut self, question: &Question, family: Family) -> Result<(), Disagreement> {
-        let space = Space::new(family);
-        let mut packets = packets::of(question, &space);
+    fn ask(&mut self, question: &Question, space: &Space) -> Result<(), Disagreement> {
+        let mut packets = packets::of(question, space);
         if packets.is_empty() {
             return Ok(());
         }
         if let Demand::Leaves { landing, .. } | Demand::NeverLands(landing) = &question.demand {
             // None of the others gets there, so they keep to the entry.
             self.concerned |= matches!(question.demand, Demand::NeverLands(_));
-            let redirections = self.premises.redirections(family);
-            if let Some(reaching) = redirections.into(self.system, &space, landing) {
+            let redirections = self.premises.redirections(space.family());
+            if let Some(reaching) = redirections.into(self.system, space, landing) {
                 let others = packets.difference(&reaching);
                 self.expect_kept(question, &others)?;
                 packets = packets.intersection(&reaching);
@@ -345,7 +350,7 @@ impl Inquiry<'_> {
         let asked = walk::Question::new(packets, packets::entry(question));
         let classes = walk(self.system, &asked);
         self.asked += classes.asked;
-        let effects = Effects::new(question, &space);
+        let effects = Effects::new(question, space);
         // Packets that break the demand on every way, on some way, and on a way that nobody knows.
         let (mut surely, mut perhaps, mut open) = (space.none(), space.none(), Vec::new());
         for class in &classes.classes {
@@ -362,7 +367,10 @@ impl Inquiry<'_> {
             self.unknown = Some("the sets of packets grew too large to be looked at".to_owned());
             return Ok(());
         }
-        let preferred = packets::telling(question, self.system, &space);
+        let preferred = match surely.is_empty() && perhaps.is_empty() {
+            true => Vec::new(),
+            false => packets::telling(question, self.system, space),
+        };
         if let Some(header) = surely.sample(&preferred) {
             return self.confirm(question, flow_of(&asked, &header), Expected::Broken);
         }

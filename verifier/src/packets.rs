@@ -146,6 +146,24 @@ impl PacketSet {
             .map(Header::normal)
     }
 
+    /// A packet of the set. What was found not to be a packet at all, because it says of its
+    /// addresses what is not so, is left out from then on.
+    pub(crate) fn next(&mut self) -> Option<Header> {
+        for _ in 0..MOST_TRIES {
+            let (header, same_address, _) = self.pick(&self.function)?;
+            if self.contains(&header) {
+                return Some(header.normal());
+            }
+            if same_address != Some(false) || header.source != header.destination {
+                break;
+            }
+            let different = self.space.relation(Relation::SameAddress, false);
+            let impossible = self.space.and(&different, &self.both_addresses(header.source));
+            self.function = self.space.minus(&self.function, &impossible);
+        }
+        self.sample(&[])
+    }
+
     /// A packet of the set that a person would take as an example: plain addresses and ports.
     #[must_use]
     pub fn example(&self) -> Option<Header> {

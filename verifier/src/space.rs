@@ -4,11 +4,11 @@
 //! more variables stand before them for what bits in this order can't say in little space: whether
 //! source and destination are the same address, and whether both ports are the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nattrace_model::address::Prefix;
 use nattrace_model::packet::protocol;
@@ -119,6 +119,13 @@ pub struct Space {
     inner: Arc<Inner>,
 }
 
+/// A function that is asked for often.
+#[derive(PartialEq, Eq, Hash)]
+enum Known {
+    Range(Field, u128, u128),
+    Masked(Field, u128, u128),
+}
+
 struct Inner {
     family: Family,
     /// The variable, and its negation.
@@ -127,6 +134,8 @@ struct Inner {
     none: BDDFunction,
     whole: BDDFunction,
     exhausted: AtomicBool,
+    /// Functions that are asked for often.
+    known: Mutex<HashMap<Known, BDDFunction>>,
     /// Kept alive as long as its functions.
     _manager: BDDManagerRef,
 }
@@ -166,6 +175,7 @@ impl Space {
             none,
             whole,
             exhausted: AtomicBool::new(failed),
+            known: Mutex::default(),
             _manager: manager,
         };
         let mut space = Self { inner: Arc::new(inner) };
@@ -412,6 +422,12 @@ impl Space {
         self.kept(function.exists(&others))
     }
 
+    /// Whether a function of one field alone holds of a value.
+    pub(crate) fn holds_of(&self, function: &BDDFunction, field: Field, value: u128) -> bool {
+        let (first, width) = (field.first(self.family()), field.width(self.family()));
+        function.eval((0..width).map(|bit| (first + bit, value >> (width - 1 - bit) & 1 == 1)))
+    }
+
     fn literal(&self, variable: u32, holds: bool) -> BDDFunction {
         let literal = self.inner.literals.get(variable as usize);
         let chosen = literal.map(|(yes, no)| if holds { yes } else { no });
@@ -420,6 +436,17 @@ impl Space {
 
     pub(crate) fn relation(&self, relation: Relation, holds: bool) -> BDDFunction {
         self.literal(relation.variable(), holds)
+    }
+
+    /// A function that was made before, or now is.
+    fn remembered(&self, key: Known, make: impl FnOnce() -> BDDFunction) -> BDDFunction {
+        let known = || self.inner.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = known().get(&key) {
+            return function.clone();
+        }
+        let function = make();
+        known().insert(key, function.clone());
+        function
     }
 
     pub(crate) fn equals(&self, field: Field, value: u128) -> BDDFunction {
@@ -441,13 +468,13 @@ impl Space {
 
     /// A field lies in a range, both ends inclusive.
     pub(crate) fn range(&self, field: Field, low: u128, high: u128) -> BDDFunction {
-        if low == high {
-            return self.equals(field, low);
-        }
         if low > high {
             return self.nothing();
         }
-        self.low_range(field, low, high, field.width(self.family()))
+        self.remembered(Known::Range(field, low, high), || match low == high {
+            true => self.equals(field, low),
+            false => self.low_range(field, low, high, field.width(self.family())),
+        })
     }
 
     /// The last bits of a field, so many of them, lie in a range, both ends inclusive.
@@ -523,9 +550,10 @@ impl Space {
         if prefix.family() != self.family() {
             return self.nothing();
         }
-        match prefix {
-            Prefix::V4(network, mask) => self.masked(field, (*network).into(), (*mask).into()),
-            Prefix::V6(prefix) => self.masked(field, prefix.0, prefix.1),
-        }
+        let (network, mask) = match prefix {
+            Prefix::V4(network, mask) => ((*network).into(), (*mask).into()),
+            Prefix::V6(prefix) => **prefix,
+        };
+        self.remembered(Known::Masked(field, network, mask), || self.masked(field, network, mask))
     }
 }

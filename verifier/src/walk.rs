@@ -145,7 +145,7 @@ pub(crate) fn divide<F: Clone + Eq + Hash>(
     let mut found = Found { classes: Vec::new(), known: HashMap::new() };
     let mut rest = question.packets.clone();
     let mut asked = 0;
-    while let Some(header) = rest.sample(&[]) {
+    while let Some(header) = rest.next() {
         if asked == question.most || space.is_exhausted() {
             break;
         }

@@ -12,7 +12,7 @@ use nattrace_model::host::set::{Dimension, IpSet};
 use nattrace_parser::syntax::Family;
 use oxidd::bdd::BDDFunction;
 
-use super::special;
+use super::{Alike, special};
 use crate::header::bits;
 use crate::space::{Field, Space};
 
@@ -27,7 +27,7 @@ enum Meaning {
     /// Something that is asked of addresses wherever they are.
     Name(u32),
     /// It is one of those whose place does not matter.
-    Anywhere,
+    Anywhere(Alike),
 }
 
 /// The first address of each interval, with its cell.
@@ -49,7 +49,7 @@ pub(crate) struct AddressCells {
 
 impl AddressCells {
     /// As a host divides them; of those of `alike` it does not matter where they are.
-    pub(crate) fn of(system: &System, family: Family, alike: &BTreeSet<u128>) -> Self {
+    pub(crate) fn of(system: &System, family: Family, alike: &BTreeMap<u128, Alike>) -> Self {
         let most = match family {
             Family::Ipv4 => u128::from(u32::MAX),
             Family::Ipv6 => u128::MAX,
@@ -254,7 +254,7 @@ fn asks_mac(system: &System) -> bool {
 
 /// Divides the numbers up to `most` by ranges; intervals that are covered by the same meanings are
 /// one cell. Of those that are `alike` the place does not count.
-fn divide(labels: &[Label], alike: &BTreeSet<u128>, most: u128) -> (Starts, Intervals) {
+fn divide(labels: &[Label], alike: &BTreeMap<u128, Alike>, most: u128) -> (Starts, Intervals) {
     let mut events: BTreeMap<u128, (Vec<Meaning>, Vec<Meaning>)> = BTreeMap::new();
     events.entry(0).or_default();
     for ((first, last), name) in labels {
@@ -279,11 +279,12 @@ fn divide(labels: &[Label], alike: &BTreeSet<u128>, most: u128) -> (Starts, Inte
         for name in begins {
             *active.entry(name).or_default() += 1;
         }
-        let key: Vec<Meaning> = if start == end && alike.contains(&start) {
-            let elsewhere = active.keys().filter(|meaning| !matches!(meaning, Meaning::Place(_)));
-            elsewhere.copied().chain([Meaning::Anywhere]).collect()
-        } else {
-            active.keys().copied().collect()
+        let key: Vec<Meaning> = match alike.get(&start).filter(|_| start == end) {
+            Some(kind) => {
+                let named = active.keys().filter(|meaning| !matches!(meaning, Meaning::Place(_)));
+                named.copied().chain([Meaning::Anywhere(*kind)]).collect()
+            }
+            None => active.keys().copied().collect(),
         };
         let cell = *known.entry(key).or_insert_with(|| {
             cells.push(Vec::new());

@@ -1,10 +1,11 @@
-//! Own addresses that the host treats alike as destinations: those of bridges of containers.
+//! Addresses that the host treats alike as destinations: its own ones of bridges of containers, and
+//! the broadcast addresses there.
 //!
 //! A packet that comes in for one of them is for the host, by whichever bridge it has the address;
-//! what tells them apart are rules, sockets, zones and published ports that name one of them. The
-//! address of the interface by which packets come in is left out: its subnet is the senders' own.
+//! what tells them apart are rules, sockets, zones and published ports that name one of them. Those
+//! of the interface by which packets come in are left out: its subnet is the senders' own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nattrace_model::System;
@@ -18,25 +19,50 @@ use nattrace_parser::syntax::Family;
 use crate::header::bits;
 use crate::walk::Entry;
 
+/// What addresses that are treated alike are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Alike {
+    /// The host's own.
+    Own,
+    /// Those of all hosts of a subnet.
+    Broadcast,
+}
+
 /// The addresses that are treated alike by packets that begin somewhere.
-pub(crate) fn alike(system: &System, family: Family, entry: &Entry) -> BTreeSet<u128> {
+pub(crate) fn alike(system: &System, family: Family, entry: &Entry) -> BTreeMap<u128, Alike> {
     let host = &system.host;
     // A local process has its packets' source from their destination.
-    let Entry::Interface(came_by) = entry else { return BTreeSet::new() };
-    if !host.has(Part::Addresses) || !local_first(host, family) || !gateways_are_own(host, family) {
-        return BTreeSet::new();
+    let Entry::Interface(came_by) = entry else { return BTreeMap::new() };
+    let apart = !host.has(Part::Addresses)
+        || !local_first(host, family)
+        || !gateways_are_own(host, family)
+        || tells_interfaces_apart(system, family);
+    if apart {
+        return BTreeMap::new();
     }
-    let bridges = host.interfaces.iter().filter(|interface| {
-        interface.up && interface.name != *came_by && host.is_container_bridge(&interface.name)
-    });
-    let own = bridges.flat_map(|bridge| &bridge.addresses);
-    let all: BTreeSet<u128> = own
-        .filter(|own| Family::of(own.local) == family && own.scope == Scope::Global)
-        .filter(|own| !is_internet(own.local) && is_delivered(host, own.local))
-        .map(|own| bits(own.local))
+    let bridges: BTreeSet<&str> = host
+        .interfaces
+        .iter()
+        .filter(|own| own.up && own.name != *came_by && host.is_container_bridge(&own.name))
+        .map(|own| own.name.as_str())
         .collect();
-    if all.len() < 2 || tells_interfaces_apart(system, family) {
-        return BTreeSet::new();
+    let local = host.routing.tables(family).get(&LOCAL);
+    let full = if family == Family::Ipv4 { 32 } else { 128 };
+    let mut all = BTreeMap::new();
+    for route in local.into_iter().flat_map(|table| table.routes()) {
+        let there = route.next_hops.iter().all(|hop| bridges.contains(hop.interface.as_str()));
+        let address = route.destination.network();
+        if route.destination.length() != full || !there || is_internet(address) {
+            continue;
+        }
+        let known = match route.kind {
+            RouteKind::Local if is_global(host, address) => Alike::Own,
+            RouteKind::Broadcast => Alike::Broadcast,
+            _ => continue,
+        };
+        if route.tos == 0 && is_first(host, address, route.kind) {
+            all.insert(bits(address), known);
+        }
     }
     all
 }
@@ -71,14 +97,17 @@ fn gateways_are_own(host: &Host, family: Family) -> bool {
     gateways.all(|gateway| Family::of(*gateway) != family || own.contains(gateway))
 }
 
-/// Whether table local has a route of its own that delivers an address.
-fn is_delivered(host: &Host, address: IpAddr) -> bool {
+/// Whether an own address is one for everywhere.
+fn is_global(host: &Host, address: IpAddr) -> bool {
+    let mut own = host.interfaces.iter().flat_map(|interface| &interface.addresses);
+    own.any(|own| own.local == address && own.scope == Scope::Global)
+}
+
+/// Whether the route that table local has for an address is of a kind.
+fn is_first(host: &Host, address: IpAddr, kind: RouteKind) -> bool {
     let local = host.routing.tables(Family::of(address)).get(&LOCAL);
     let mut routes = local.into_iter().flat_map(|table| table.routes());
-    let full = if address.is_ipv4() { 32 } else { 128 };
-    routes.find(|route| route.destination.contains(address)).is_some_and(|route| {
-        route.kind == RouteKind::Local && route.destination.length() == full && route.tos == 0
-    })
+    routes.find(|route| route.destination.contains(address)).is_some_and(|route| route.kind == kind)
 }
 
 /// Whether rules may ask which interface has an address.

@@ -76,7 +76,7 @@ pub(crate) fn destinations(space: &Space, addresses: &AddressSet) -> PacketSet {
 }
 
 fn union(space: &Space, sets: impl Iterator<Item = PacketSet>) -> PacketSet {
-    sets.fold(space.none(), |all, set| all.union(&set))
+    space.set(space.union(sets.map(|set| set.function().clone()).collect()))
 }
 
 /// The packets that a service means.
@@ -110,9 +110,7 @@ pub(crate) fn telling(question: &Question, system: &System, space: &Space) -> Ve
     let containers = system.host.inventory.containers.iter().filter(|container| container.running);
     let addresses =
         containers.flat_map(|container| &container.endpoints).flat_map(|e| &e.addresses);
-    let running = addresses
-        .filter(|(address, _)| Family::of(*address) == family)
-        .fold(AddressSet::none(family), |all, (address, _)| all.union(&AddressSet::one(*address)));
+    let running = AddressSet::of(family, addresses.map(|(address, _)| *address));
     let mut preferred = vec![space.protocol(protocol::TCP), space.protocol(protocol::UDP)];
     if !running.is_empty() {
         preferred.push(sources(space, &running));

@@ -9,8 +9,10 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nattrace_model::System;
-use nattrace_model::condition::{Condition, PortSide, Sense};
+use nattrace_model::address::Prefix;
+use nattrace_model::condition::{Condition, PortSide, Sense, TypeLimit, address_type};
 use nattrace_model::host::Part;
+use nattrace_model::host::route::RouteKind;
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{ChainId, Rule, RuleId};
 use nattrace_model::target::{Action, Target};
@@ -31,6 +33,8 @@ pub(super) struct Redirections {
     rules: Vec<RuleId>,
     /// The rules that lead into a chain.
     callers: HashMap<ChainId, Vec<RuleId>>,
+    /// The addresses that may be delivered here.
+    delivered: AddressSet,
     /// Whether something may do so that can't be read from the rules.
     unreadable: bool,
 }
@@ -106,6 +110,7 @@ impl Redirections {
             family,
             rules: Vec::new(),
             callers: HashMap::new(),
+            delivered: delivered(system, family),
             unreadable: !host.foreign_chains.is_empty()
                 || !parts.into_iter().any(|part| host.has(part)),
         };
@@ -151,8 +156,14 @@ impl Redirections {
             })
             .collect();
         goals.extend(self.proxied(system, &goals));
-        let mut search =
-            Search { redirections: self, system, space, entries: HashMap::new(), goals: &goals };
+        let mut search = Search {
+            redirections: self,
+            system,
+            space,
+            entries: HashMap::new(),
+            goals: &goals,
+            delivered: packets::destinations(space, &self.delivered).function().clone(),
+        };
         let direct = goals.iter().map(|(addresses, service)| {
             packets::destinations(space, addresses).intersection(&packets::service(space, service))
         });
@@ -215,9 +226,34 @@ impl Redirections {
             protocols: protocols.into_iter().map(Protocol::Number).collect(),
             ports: ports.into_iter().map(|port| (port, port)).collect(),
         };
-        // Which addresses are delivered here is not asked.
-        vec![(AddressSet::all(self.family), service)]
+        vec![(self.delivered.clone(), service)]
     }
+}
+
+/// The addresses that may be delivered here: those of interfaces, those that routes say so of, and
+/// those of groups.
+fn delivered(system: &System, family: Family) -> AddressSet {
+    let host = &system.host;
+    if !host.has(Part::Addresses) {
+        return AddressSet::all(family);
+    }
+    let special: [&str; 4] = match family {
+        Family::Ipv4 => ["0.0.0.0/32", "127.0.0.0/8", "224.0.0.0/4", "255.255.255.255/32"],
+        Family::Ipv6 => ["::/128", "::1/128", "ff00::/8", "fe80::/10"],
+    };
+    let special = special.into_iter().filter_map(|net| {
+        let (address, length) = net.split_once('/')?;
+        Some(Prefix::new(address.parse().ok()?, length.parse().ok()?))
+    });
+    let own = host.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let own = own.map(|own| Prefix::new(own.local, 128));
+    let routes = host.routing.tables(family).values().flat_map(|table| table.routes());
+    let routes = routes
+        .filter(|route| route.kind != RouteKind::Unicast)
+        .map(|route| route.destination.clone());
+    let all: Vec<Prefix> = special.chain(own).chain(routes).collect();
+    let all = all.iter().map(AddressSet::prefix).filter(|one| one.family() == family);
+    all.fold(AddressSet::none(family), |all, one| all.union(&one))
 }
 
 /// Whether a service has a port of a range; of all, where none is given.
@@ -235,6 +271,8 @@ struct Search<'a> {
     goals: &'a [(AddressSet, Service)],
     /// The packets that may get into a chain.
     entries: HashMap<ChainId, BDDFunction>,
+    /// The packets to addresses that may be delivered here.
+    delivered: BDDFunction,
 }
 
 impl Search<'_> {
@@ -297,6 +335,9 @@ impl Search<'_> {
             let (sense, holds) = match condition {
                 Condition::Destination(sense, prefix) => {
                     (*sense, space.prefix(Field::Destination, prefix))
+                }
+                Condition::DestinationType(Sense::Is, address_type::LOCAL, TypeLimit::None) => {
+                    (Sense::Is, self.delivered.clone())
                 }
                 Condition::Protocol(sense, number) => {
                     (*sense, space.equals(Field::Protocol, (*number).into()))

@@ -34,6 +34,13 @@ impl AddressSet {
         Self { family: Family::of(address), ranges: vec![(bits, bits)] }
     }
 
+    /// Those of some addresses that are of a family.
+    #[must_use]
+    pub fn of(family: Family, addresses: impl Iterator<Item = IpAddr>) -> Self {
+        let own = addresses.filter(|address| Family::of(*address) == family).map(bits);
+        Self { family, ranges: merged(own.map(|bits| (bits, bits)).collect()) }
+    }
+
     /// The addresses from one to another, both inclusive; none where they are of two families or
     /// in the wrong order.
     #[must_use]

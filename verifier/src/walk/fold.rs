@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use nattrace_model::condition::{Condition, Sense};
 use nattrace_model::ruleset::{ChainId, Rule, RuleId, Ruleset};
 use nattrace_model::simulate::{Foresight, Stand, View};
 use nattrace_model::target::Target;
@@ -15,12 +16,13 @@ use nattrace_parser::syntax::Policy;
 use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
 
+use crate::header::bits;
 use crate::space::{Field, Space, Tier};
 use crate::walk::conditions::Extent;
 use crate::walk::context::Context;
 use crate::walk::ground::Ground;
 use crate::walk::index::Known;
-use crate::walk::region::Region;
+use crate::walk::region::{Provenance, Region};
 
 /// With at most so many parts the packet's own is sought among them; else among the rules.
 const FEW: usize = 12;
@@ -378,6 +380,9 @@ impl Region {
         filter: &Filter<'_>,
     ) -> Option<(BDDFunction, Option<BDDFunction>)> {
         let space = self.ground.space.clone();
+        if rule.conditions.iter().any(|condition| filter.rules_out(self, view, condition)) {
+            return None;
+        }
         let mut unsure = false;
         for condition in rule.conditions.iter().filter(|c| !super::conditions::varies(c)) {
             match view.says(condition) {
@@ -429,6 +434,8 @@ struct Filter<'c> {
     care: &'c BDDFunction,
     /// The same without their sources: what rules ask of other things is not asked of each source.
     unsourced: Option<BDDFunction>,
+    /// The addresses that they have, of each end.
+    addresses: Option<[BDDFunction; 2]>,
 }
 
 impl<'c> Filter<'c> {
@@ -439,7 +446,30 @@ impl<'c> Filter<'c> {
             let others = Field::ALL.into_iter().filter(|field| *field != Field::Source);
             space.only_of(care, &others.collect())
         });
-        Self { care, unsourced }
+        let of = |field| space.only_of(care, &[field].into());
+        let many = rules > SHORT;
+        let addresses = many.then(|| [of(Field::Source), of(Field::Destination)]);
+        Self { care, unsourced, addresses }
+    }
+
+    /// Whether none of the packets has the one address that a condition asks for.
+    fn rules_out(&self, region: &Region, view: &View<'_>, condition: &Condition) -> bool {
+        let Some([sources, destinations]) = &self.addresses else { return false };
+        let (prefix, address) = match condition {
+            Condition::Source(Sense::Is, prefix) => (prefix, view.packet().source),
+            Condition::Destination(Sense::Is, prefix) => (prefix, view.packet().destination),
+            _ => return false,
+        };
+        let space = &region.ground.space;
+        if !prefix.is_single() || prefix.family() != space.family() {
+            return false;
+        }
+        let asked = bits(prefix.network());
+        match region.address_from(address).as_slice() {
+            [Provenance::Sent(Field::Source)] => !space.holds_of(sources, Field::Source, asked),
+            [Provenance::Sent(field)] => !space.holds_of(destinations, *field, asked),
+            _ => false,
+        }
     }
 
     /// Whether a rule may match any of the packets.

@@ -14,7 +14,7 @@ use nattrace_model::simulate::kernel_source;
 use nattrace_parser::syntax::Family;
 use oxidd::bdd::BDDFunction;
 
-use crate::cells::{self, AddressCells, Division, PortCell, PortCells, Protocols};
+use crate::cells::{self, AddressCells, Alike, Division, PortCell, PortCells, Protocols};
 use crate::header::{Header, bits};
 use crate::space::{Field, Space};
 use crate::walk::context::{Context, Traits};
@@ -33,8 +33,8 @@ pub(crate) struct Ground {
     pub(crate) sources: AddressCells,
     /// How it divides destinations, which is less finely.
     pub(crate) destinations: AddressCells,
-    /// The own addresses that are treated alike as destinations.
-    alike: BTreeSet<u128>,
+    /// The addresses that are treated alike as destinations.
+    alike: BTreeMap<u128, Alike>,
     ports: PortCells,
     pub(crate) routed_ports: Division,
     pub(crate) protocols: Protocols,
@@ -43,8 +43,6 @@ pub(crate) struct Ground {
     pub(crate) sees_congestion: bool,
     /// Whether the source of the set means something.
     pub(crate) sourced: bool,
-    /// The functions of conditions that were asked before.
-    pub(crate) known: RefCell<HashMap<(Field, Prefix), BDDFunction>>,
     /// Whether entries of ipsets hold hardware addresses.
     pub(crate) macs_in_sets: bool,
     /// The packets that are asked about.
@@ -53,7 +51,6 @@ pub(crate) struct Ground {
     pub(crate) folds: RefCell<HashMap<Context, Folded>>,
     indices: RefCell<HashMap<ChainId, Rc<Index>>>,
     pub(crate) traits: RefCell<HashMap<ChainId, Traits>>,
-    pub(crate) known_ranges: RefCell<HashMap<(Field, u128, u128), BDDFunction>>,
     known_waiting: RefCell<HashMap<(Field, u8, Option<usize>), BDDFunction>>,
     /// What is asked about, by the fields that are left of it.
     asked_of: RefCell<HashMap<BTreeSet<Field>, BDDFunction>>,
@@ -68,7 +65,7 @@ impl Ground {
             sets: system.host.sets.clone(),
             siblings: siblings(system, family),
             space: space.clone(),
-            sources: AddressCells::of(system, family, &BTreeSet::new()),
+            sources: AddressCells::of(system, family, &BTreeMap::new()),
             destinations: AddressCells::of(system, family, &alike),
             alike,
             ports: PortCells::of(system),
@@ -81,7 +78,6 @@ impl Ground {
             routes_by_port: cells::routes_by_port(system, family),
             sees_congestion: cells::sees_congestion(system, family),
             sourced: question.entry != Entry::LocalAnySource,
-            known: RefCell::default(),
             macs_in_sets: system.host.sets.values().any(|set| match set {
                 IpSet::Entries { dimensions, .. } => dimensions.contains(&Dimension::Mac),
                 IpSet::List(_) => false,
@@ -90,7 +86,6 @@ impl Ground {
             folds: RefCell::default(),
             indices: RefCell::default(),
             traits: RefCell::default(),
-            known_ranges: RefCell::default(),
             known_waiting: RefCell::default(),
             asked_of: RefCell::default(),
         }
@@ -99,7 +94,7 @@ impl Ground {
     /// The own address that routing chooses for packets to where one came from, where the one that
     /// it is for is treated like others.
     pub(crate) fn answering(&self, system: &System, header: &Header) -> Option<IpAddr> {
-        let alike = self.alike.contains(&bits(header.destination));
+        let alike = self.alike.contains_key(&bits(header.destination));
         alike.then(|| kernel_source(system, header.source)).flatten()
     }
 
@@ -120,13 +115,7 @@ impl Ground {
     }
 
     pub(crate) fn range(&self, field: Field, low: u128, high: u128) -> BDDFunction {
-        let key = (field, low, high);
-        if let Some(known) = self.known_ranges.borrow().get(&key) {
-            return known.clone();
-        }
-        let function = self.space.range(field, low, high);
-        self.known_ranges.borrow_mut().insert(key, function.clone());
-        function
+        self.space.range(field, low, high)
     }
 
     /// The packets of whose port a field, the same waits as for this one.
@@ -149,13 +138,7 @@ impl Ground {
     }
 
     pub(crate) fn prefix(&self, field: Field, prefix: &Prefix) -> BDDFunction {
-        let key = (field, prefix.clone());
-        if let Some(known) = self.known.borrow().get(&key) {
-            return known.clone();
-        }
-        let function = self.space.prefix(field, prefix);
-        self.known.borrow_mut().insert(key, function.clone());
-        function
+        self.space.prefix(field, prefix)
     }
 }
 

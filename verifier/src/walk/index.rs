@@ -90,11 +90,11 @@ impl Index {
         let (mut from, mut port, mut out) = (None, None, None);
         for condition in &rule.conditions {
             match condition {
-                Condition::Destination(Sense::Is, prefix) if is_host(prefix) => {
+                Condition::Destination(Sense::Is, prefix) if prefix.is_single() => {
                     self.to.add(prefix.network(), index);
                     return;
                 }
-                Condition::Source(Sense::Is, prefix) if is_host(prefix) => {
+                Condition::Source(Sense::Is, prefix) if prefix.is_single() => {
                     from = Some(prefix.network());
                 }
                 Condition::Port(Sense::Is, PortSide::Destination, first, last) if first == last => {
@@ -127,9 +127,4 @@ impl Index {
         all.sort_unstable();
         all
     }
-}
-
-fn is_host(prefix: &nattrace_model::address::Prefix) -> bool {
-    let full = if prefix.network().is_ipv4() { 32 } else { 128 };
-    prefix.length() == full
 }
