@@ -53,7 +53,8 @@ enum Effect {
 fn effect(target: &Target) -> Effect {
     match target {
         Target::Dnat(..) | Target::Redirect(..) | Target::Netmap(_) => Effect::Picked,
-        Target::Tproxy { .. }
+        Target::Dnpt(_)
+        | Target::Tproxy { .. }
         | Target::Socket { .. }
         | Target::Queue { .. }
         | Target::Unsupported(_) => Effect::Anything,
@@ -76,11 +77,12 @@ fn effect(target: &Target) -> Effect {
         | Target::Reject(_)
         | Target::Log
         | Target::Mark { .. }
-        | Target::Connmark(_)
+        | Target::Connmark(..)
         | Target::Notrack
         | Target::Zone(_)
         | Target::ConntrackOptions
         | Target::Snat(..)
+        | Target::Snpt(_)
         | Target::Masquerade(..)
         | Target::Set { .. }
         | Target::Ttl(_)
