@@ -6,6 +6,7 @@
 
 mod conditions;
 mod context;
+mod filter;
 mod fold;
 mod ground;
 mod index;

@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use nattrace_model::condition::{Condition, Sense};
 use nattrace_model::ruleset::{ChainId, Rule, RuleId, Ruleset};
 use nattrace_model::simulate::{Foresight, Stand, View};
 use nattrace_model::target::Target;
@@ -16,13 +15,12 @@ use nattrace_parser::syntax::Policy;
 use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
 
-use crate::header::bits;
-use crate::space::{Field, Space, Tier};
+use crate::space::Space;
 use crate::walk::conditions::Extent;
 use crate::walk::context::Context;
-use crate::walk::ground::Ground;
+use crate::walk::filter::Filter;
 use crate::walk::index::Known;
-use crate::walk::region::{Provenance, Region};
+use crate::walk::region::Region;
 
 /// With at most so many parts the packet's own is sought among them; else among the rules.
 const FEW: usize = 12;
@@ -300,7 +298,7 @@ impl Region {
         let space = &ground.space;
         let all = &matter.rules.chain(chain)?.rules;
         let candidates = ground.index(chain, all).candidates(matter.view, &matter.known);
-        let filter = Filter::of(&ground, care, candidates.len());
+        let filter = Filter::of(space, care, candidates.len());
         let mut pieces = Vec::new();
         for index in candidates {
             let Some(rule) = all.get(index as usize) else { continue };
@@ -406,7 +404,7 @@ impl Region {
                 }
             }
         }
-        if !filter.may_match(space.clone(), &extents) {
+        if !filter.may_match(&space, &extents) {
             return None;
         }
         extents.sort_by_key(|(tier, ..)| *tier);
@@ -426,66 +424,6 @@ impl Region {
             sure = space.nothing();
         }
         Some((sure, perhaps))
-    }
-}
-
-/// The packets that a chain is folded for, with what of them is quickly asked.
-struct Filter<'c> {
-    care: &'c BDDFunction,
-    /// The same without their sources: what rules ask of other things is not asked of each source.
-    unsourced: Option<BDDFunction>,
-    /// The addresses that they have, of each end.
-    addresses: Option<[BDDFunction; 2]>,
-}
-
-impl<'c> Filter<'c> {
-    fn of(ground: &Ground, care: &'c BDDFunction, rules: usize) -> Self {
-        let space = &ground.space;
-        let wanted = rules > SHORT && space.tier(care) == Tier::Source;
-        let unsourced = wanted.then(|| {
-            let others = Field::ALL.into_iter().filter(|field| *field != Field::Source);
-            space.only_of(care, &others.collect())
-        });
-        let of = |field| space.only_of(care, &[field].into());
-        let many = rules > SHORT;
-        let addresses = many.then(|| [of(Field::Source), of(Field::Destination)]);
-        Self { care, unsourced, addresses }
-    }
-
-    /// Whether none of the packets has the one address that a condition asks for.
-    fn rules_out(&self, region: &Region, view: &View<'_>, condition: &Condition) -> bool {
-        let Some([sources, destinations]) = &self.addresses else { return false };
-        let (prefix, address) = match condition {
-            Condition::Source(Sense::Is, prefix) => (prefix, view.packet().source),
-            Condition::Destination(Sense::Is, prefix) => (prefix, view.packet().destination),
-            _ => return false,
-        };
-        let space = &region.ground.space;
-        if !prefix.is_single() || prefix.family() != space.family() {
-            return false;
-        }
-        let asked = bits(prefix.network());
-        match region.address_from(address).as_slice() {
-            [Provenance::Sent(Field::Source)] => !space.holds_of(sources, Field::Source, asked),
-            [Provenance::Sent(field)] => !space.holds_of(destinations, *field, asked),
-            _ => false,
-        }
-    }
-
-    /// Whether a rule may match any of the packets.
-    fn may_match(
-        &self,
-        space: Space,
-        extents: &[(Tier, BDDFunction, Option<BDDFunction>)],
-    ) -> bool {
-        let Some(unsourced) = &self.unsourced else { return true };
-        let mut left = unsourced.clone();
-        for (tier, holds, either) in extents {
-            if *tier != Tier::Source {
-                left = space.and(&left, either.as_ref().unwrap_or(holds));
-            }
-        }
-        left.satisfiable()
     }
 }
 

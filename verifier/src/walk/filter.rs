@@ -1,0 +1,98 @@
+//! What is quickly asked of the packets that a chain is folded for, so that rules which match none
+//! of them cost little.
+
+use nattrace_model::condition::{Condition, PortSide, Sense};
+use nattrace_model::packet::Transport;
+use nattrace_model::simulate::View;
+use oxidd::BooleanFunction;
+use oxidd::bdd::BDDFunction;
+
+use crate::header::bits;
+use crate::space::{Field, Space, Tier};
+use crate::walk::region::{Provenance, Region};
+
+/// From so many rules on it is worth the while.
+const MANY: usize = 16;
+
+/// The fields whose values rules ask for one by one.
+const SOUGHT: [Field; 3] = [Field::Source, Field::Destination, Field::DestinationPort];
+
+/// The packets that a chain is folded for, with what of them is quickly asked.
+pub(crate) struct Filter<'c> {
+    pub(crate) care: &'c BDDFunction,
+    /// The same without their sources: what rules ask of other things is not asked of each source.
+    unsourced: Option<BDDFunction>,
+    /// Their sources, destinations and destination ports.
+    values: Option<[BDDFunction; 3]>,
+}
+
+impl<'c> Filter<'c> {
+    /// For a chain with so many rules.
+    pub(crate) fn of(space: &Space, care: &'c BDDFunction, rules: usize) -> Self {
+        let many = rules > MANY;
+        let wanted = many && space.tier(care) == Tier::Source;
+        let unsourced = wanted.then(|| {
+            let others = Field::ALL.into_iter().filter(|field| *field != Field::Source);
+            space.only_of(care, &others.collect())
+        });
+        let of = |field| space.only_of(care, &[field].into());
+        let values = many.then(|| SOUGHT.map(of));
+        Self { care, unsourced, values }
+    }
+
+    /// Whether none of the packets has the one address or port that a condition asks for.
+    pub(crate) fn rules_out(
+        &self,
+        region: &Region,
+        view: &View<'_>,
+        condition: &Condition,
+    ) -> bool {
+        let Some(values) = &self.values else { return false };
+        let packet = view.packet();
+        let space = &region.ground.space;
+        let (field, asked) = match condition {
+            Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
+                if !prefix.is_single() || prefix.family() != space.family() {
+                    return false;
+                }
+                let address = match condition {
+                    Condition::Source(..) => packet.source,
+                    _ => packet.destination,
+                };
+                match region.address_from(address).as_slice() {
+                    [Provenance::Sent(field)] => (*field, bits(prefix.network())),
+                    _ => return false,
+                }
+            }
+            Condition::Port(Sense::Is, PortSide::Destination, first, last) if first == last => {
+                let Transport::Ports { destination, .. } = packet.transport else { return false };
+                if view.is_drawn(PortSide::Destination) {
+                    return false;
+                }
+                match region.port_from(destination).as_slice() {
+                    [field] => (*field, (*first).into()),
+                    _ => return false,
+                }
+            }
+            _ => return false,
+        };
+        let own = SOUGHT.iter().zip(values).find(|(sought, _)| **sought == field);
+        own.is_some_and(|(_, values)| !space.holds_of(values, field, asked))
+    }
+
+    /// Whether a rule may match any of the packets.
+    pub(crate) fn may_match(
+        &self,
+        space: &Space,
+        extents: &[(Tier, BDDFunction, Option<BDDFunction>)],
+    ) -> bool {
+        let Some(unsourced) = &self.unsourced else { return true };
+        let mut left = unsourced.clone();
+        for (tier, holds, either) in extents {
+            if *tier != Tier::Source {
+                left = space.and(&left, either.as_ref().unwrap_or(holds));
+            }
+        }
+        left.satisfiable()
+    }
+}
