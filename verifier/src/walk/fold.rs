@@ -19,7 +19,7 @@ use crate::space::Space;
 use crate::walk::conditions::Extent;
 use crate::walk::context::Context;
 use crate::walk::filter::Filter;
-use crate::walk::index::Known;
+use crate::walk::index::{Known, is_count};
 use crate::walk::region::Region;
 
 /// With at most so many parts the packet's own is sought among them; else among the rules.
@@ -302,8 +302,10 @@ impl Region {
         let mut pieces = Vec::new();
         for index in candidates {
             let Some(rule) = all.get(index as usize) else { continue };
-            if view.may_drop(&rule.conditions) {
-                return None;
+            if counts(matter.view, rule) {
+                // It may drop what it does not match: from here on everything walks.
+                pieces.push(matter.open(RuleId { chain, index }, care));
+                break;
             }
             if rule.target.does_nothing() {
                 continue;
@@ -445,6 +447,12 @@ impl Exits {
         self.ends.push(rule);
         self.ends.len() - 1
     }
+}
+
+/// Whether a rule may drop packets by its count of connections, where their own began before.
+fn counts(view: &View<'_>, rule: &Rule) -> bool {
+    let mut counting = rule.conditions.iter().filter(|condition| is_count(condition));
+    counting.any(|condition| view.may_drop(std::slice::from_ref(condition)))
 }
 
 /// The end that a rule or the policy brings about.

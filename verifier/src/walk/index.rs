@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use nattrace_model::condition::{Condition, InterfacePattern, PortSide, Sense};
+use nattrace_model::condition::{Condition, InterfacePattern, PortSide, Sense, Undecided};
 use nattrace_model::packet::Transport;
 use nattrace_model::ruleset::Rule;
 use nattrace_model::simulate::View;
@@ -87,6 +87,11 @@ impl Index {
     }
 
     fn add(&mut self, rule: &Rule, index: u32) {
+        if rule.conditions.iter().any(is_count) {
+            // It may drop what it does not match.
+            self.others.push(index);
+            return;
+        }
         let (mut from, mut port, mut out) = (None, None, None);
         for condition in &rule.conditions {
             match condition {
@@ -127,4 +132,9 @@ impl Index {
         all.sort_unstable();
         all
     }
+}
+
+/// Whether a condition counts connections.
+pub(crate) fn is_count(condition: &Condition) -> bool {
+    matches!(condition, Condition::Undecided(Undecided::Count { .. }))
 }
