@@ -477,7 +477,12 @@ fn together(space: &Space, mut pieces: Vec<Piece>) -> Piece {
             if let Some(second) = all.next() {
                 for (exit, function) in second.exits {
                     let left = space.minus(&function, &first.any);
-                    match first.exits.iter_mut().find(|(own, _)| *own == exit) {
+                    // No two rules are open alike.
+                    let known = match exit {
+                        Exit::Open(_) => None,
+                        _ => first.exits.iter_mut().find(|(own, _)| *own == exit),
+                    };
+                    match known {
                         Some((_, own)) => *own = space.or(own, &left),
                         None => first.exits.push((exit, left)),
                     }
