@@ -22,6 +22,9 @@ use crate::walk::fold::Folded;
 use crate::walk::index::Index;
 use crate::walk::{Entry, Question};
 
+/// The port of a packet, a protocol, and what waits there.
+type Waiting = (Field, u8, Option<usize>);
+
 /// What all regions of a question share.
 pub(crate) struct Ground {
     /// The ipsets.
@@ -51,7 +54,7 @@ pub(crate) struct Ground {
     pub(crate) folds: RefCell<HashMap<Context, Folded>>,
     indices: RefCell<HashMap<ChainId, Rc<Index>>>,
     pub(crate) traits: RefCell<HashMap<ChainId, Traits>>,
-    known_waiting: RefCell<HashMap<(Field, u8, Option<usize>), BDDFunction>>,
+    known_waiting: RefCell<HashMap<Waiting, BDDFunction>>,
     /// What is asked about, by the fields that are left of it.
     asked_of: RefCell<HashMap<BTreeSet<Field>, BDDFunction>>,
 }
