@@ -1,11 +1,18 @@
 //! Decisions about a transaction: confirmed, taken back, or found unfinished.
 
+use std::thread;
+use std::time::Duration;
+
 use crate::clock;
 use crate::fault::point;
 use crate::journal::{Journal, Phase};
 use crate::rollback::{RollbackError, mark, take_back, unmark};
 use crate::state::{Event, Lock, State, StateError};
 use crate::watchdog;
+
+/// How often, and in what time, a watchdog is given the chance to do what is due.
+const LOOKS: usize = 40;
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Why something can't be confirmed or taken back.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +161,19 @@ pub fn roll_back(state: &State, id: &str, reason: &str) -> Result<Vec<String>, D
     Ok(take_back(state, &lock, &journal, reason)?)
 }
 
+/// Gives a watchdog the time to do what is due, or to be gone: one that was killed a moment ago may
+/// still look alive.
+fn leave_to_watchdog(state: &State) -> Result<(), StateError> {
+    for _ in 0..LOOKS {
+        let is_due = state.pending()?.is_some_and(|journal| journal.left() == 0);
+        if !is_due || !state.is_watched() {
+            return Ok(());
+        }
+        thread::sleep(LOOK);
+    }
+    Ok(())
+}
+
 /// Finishes what a dead process left: takes back what is due, or watches over what is not.
 ///
 /// # Errors
@@ -163,6 +183,7 @@ pub fn recover(state: &State) -> Result<Option<String>, DecideError> {
     if !state.exists() {
         return Ok(None);
     }
+    leave_to_watchdog(state)?;
     // Somebody who holds the lock is at work, and needs no help.
     let lock = match state.try_lock() {
         Err(StateError::Busy(_)) => return Ok(None),

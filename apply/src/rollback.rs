@@ -68,11 +68,12 @@ pub(crate) fn take_back(
         point("undone-one");
     }
     point("undone-all");
+    // Whoever sees that the journal is gone looks into the log for the reason.
+    state.log(&journal.id, Event::RolledBack, reason);
     match journal.phase {
         Phase::Loading | Phase::Waiting => state.remove_pending()?,
         Phase::Kept => state.remove_kept(&journal.id)?,
     }
-    state.log(&journal.id, Event::RolledBack, reason);
     point("undo-finished");
     Ok(notes)
 }

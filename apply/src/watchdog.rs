@@ -96,7 +96,7 @@ enum Parent {
     Died,
 }
 
-/// Watches over the pending transaction until it is decided. Only [`arm`] starts it.
+/// Watches over the pending transaction until it is decided. Only `nattrace apply` starts it.
 ///
 /// # Errors
 ///

@@ -239,6 +239,15 @@ impl Host {
         numbers.filter(ours).collect()
     }
 
+    /// Ends the one watchdog as `kill -9` does, and waits until it is gone.
+    #[track_caller]
+    pub(crate) fn kill_watchdog(&self) {
+        let watchdogs = self.watchdogs();
+        let [watchdog] = watchdogs.as_slice() else { panic!("one watchdog: {watchdogs:?}") };
+        kill(*watchdog, "KILL");
+        assert!(self.wait(5, || self.watchdogs().is_empty()));
+    }
+
     /// Waits until something holds, and says whether it came to hold.
     pub(crate) fn wait(&self, seconds: u64, holds: impl Fn() -> bool) -> bool {
         let start = Instant::now();
