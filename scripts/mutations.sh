@@ -67,8 +67,8 @@ mutate untracked-nat chain.rs \
     'self.tracking = Tracking::Untracked;' \
     'self.tracking = Tracking::None;'
 mutate connmark-mask rewriting.rs \
-    '^ (connection.mark & ctmask)' \
-    '^ connection.mark'
+    'shift.apply(connection.mark & ctmask);' \
+    'shift.apply(connection.mark);'
 mutate rp-filter-max decisions.rs \
     'host.sysctls.interface_max(Family::Ipv4, name, "rp_filter")' \
     'host.sysctls.interface(Family::Ipv4, name, "rp_filter")'
@@ -78,8 +78,12 @@ mutate redirect-address nat.rs \
 mutate policy-after-return chain.rs \
     'Next::Return => match callers.pop() {
                     Some((caller, next)) => (current, index) = (caller, next),
-                    None => return self.policy(hook, base, policy.policy),' \
+                    None => {
+                        self.ended(foresight, None);
+                        return self.policy(hook, base, policy.policy);' \
     'Next::Return => match callers.pop() {
                     Some((caller, next)) => (current, index) = (caller, next),
-                    None => return Ok(()),'
+                    None => {
+                        self.ended(foresight, None);
+                        return Ok(());'
 exit $failed

@@ -46,6 +46,7 @@ cargo clippy --workspace --all-targets --all-features -- -D warnings \
 code_of_commit() { git rev-parse HEAD:parser HEAD:model HEAD:verifier; }
 code_seed=$((16#$(code_of_commit 2>/dev/null | sha256sum | cut -c1-8)))
 export NATTRACE_LAB_SEED="${NATTRACE_LAB_SEED:-$code_seed}"
+export NATTRACE_NATIVE_SEED="${NATTRACE_NATIVE_SEED:-$code_seed}"
 export NATTRACE_JUDGE_SEED="${NATTRACE_JUDGE_SEED:-$code_seed}"
 export NATTRACE_LAW_SEED="${NATTRACE_LAW_SEED:-$code_seed}"
 export NATTRACE_LAB_PACKETS="${NATTRACE_LAB_PACKETS:-6000}"
