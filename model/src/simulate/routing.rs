@@ -409,6 +409,8 @@ fn scope_rank6(source: Ipv6Addr, destination: Ipv6Addr) -> i32 {
         [first, ..] if address.is_multicast() => i32::from(first & 0xf),
         [first, ..] if first & 0xffc0 == 0xfec0 => 5,
         _ if address.is_unicast_link_local() || address.is_loopback() => 2,
+        // Every scope reaches it (`__ipv6_addr_type`; measured with MASQUERADE).
+        _ if address.is_unspecified() => 0,
         _ => 14,
     };
     let own = scope(source);
