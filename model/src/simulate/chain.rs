@@ -267,11 +267,11 @@ impl Trip<'_, '_, '_> {
                 Next::Rule
             }
             Target::Snpt(prefixes) => {
-                self.exchange_prefix(Manip::Source, prefixes)?;
+                self.exchange_prefix(hook, Manip::Source, prefixes)?;
                 Next::Rule
             }
             Target::Dnpt(prefixes) => {
-                self.exchange_prefix(Manip::Destination, prefixes)?;
+                self.exchange_prefix(hook, Manip::Destination, prefixes)?;
                 Next::Rule
             }
             Target::Notrack => {

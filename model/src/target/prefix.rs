@@ -13,6 +13,14 @@ pub struct PrefixTranslation {
 }
 
 impl PrefixTranslation {
+    /// Whether an address has the prefix that comes in, as far as bits are replaced: no other keeps
+    /// its checksum.
+    #[must_use]
+    pub fn is_from(&self, address: Ipv6Addr) -> bool {
+        let same = (address.to_bits() ^ self.from.0).leading_zeros();
+        same >= self.from.1.max(self.to.1)
+    }
+
     /// The address afterwards; `None` where no word is left that could be changed, and the kernel
     /// drops the packet. The kernel does not ask whether the address has the prefix that comes in.
     #[must_use]

@@ -45,9 +45,7 @@ impl Generator {
             (TableName::Raw, 62..80) => {
                 Drawn::plain(self.pick(&[" -j CT --notrack", " -j NOTRACK", " -j CT --notrack"]))
             }
-            // Nobody listens, so it drops.
-            (_, 94..95) => Drawn::plain(" -j NFQUEUE --queue-num 7"),
-            (TableName::Mangle, 62..94) => Drawn::plain(self.header(place)),
+            (TableName::Mangle, 62..95) => Drawn::plain(self.header(place)),
             (_, _) => Drawn::plain(""),
         }
     }
@@ -134,12 +132,6 @@ impl Generator {
             Family::Ipv4 => ("TTL", "ttl"),
             Family::Ipv6 => ("HL", "hl"),
         };
-        if self.family == Family::Ipv6
-            && self.chance(15)
-            && let Some(exchange) = self.prefix_exchange(place)
-        {
-            return exchange;
-        }
         match self.random.u8(0..6) {
             0..2 => {
                 let forms = ["set 1", "set 64", "inc 1", "dec 1", "set 200", "inc 200", "dec 60"];
@@ -153,22 +145,6 @@ impl Generator {
             _ if place.only(&["POSTROUTING"]) => " -j CLASSIFY --set-class 1:10".to_owned(),
             _ => " -j CHECKSUM --checksum-fill".to_owned(),
         }
-    }
-
-    /// Prefixes that are exchanged without a connection. What they lead to is routed to the
-    /// default gateway: nobody is asked for who has the address that comes of it.
-    fn prefix_exchange(&mut self, place: &Place) -> Option<String> {
-        let prefixes = [
-            "--src-pfx fd01::/64 --dst-pfx 2001:4860:77::/64",
-            "--src-pfx fd17::/48 --dst-pfx 2001:4860:78::/48",
-            "--src-pfx 2001:db8:1::/56 --dst-pfx 2001:4860:79:ff00::/60",
-        ];
-        let target = match place {
-            _ if place.only(&["POSTROUTING", "INPUT"]) => "SNPT",
-            _ if place.only(&["PREROUTING", "OUTPUT"]) => "DNPT",
-            _ => return None,
-        };
-        Some(format!(" -j {target} {}", self.pick(&prefixes)))
     }
 
     fn nat(&mut self, place: &Place) -> Drawn {
