@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nattrace_model::System;
 use nattrace_parser::policy::Families;
-use nattrace_verifier::diff::{self, Comparison, Scope, Side, Status as Sureness};
+use nattrace_verifier::diff::{self, Comparison, Depth, Scope, Side, Status as Sureness};
 
 use crate::args::{Diff, Format, Global};
 use crate::exit::{Failure, Result, Status};
@@ -22,7 +22,11 @@ pub(crate) fn run(global: &Global, arguments: &Diff) -> Result<Status> {
         return Err(Failure::input("`diff` prints pretty, concise, json or jsonl"));
     }
     let (before, after) = systems(global, arguments)?;
-    let scope = Scope { families: global.family().map_or(Families::Both, Families::One) };
+    let scope = Scope {
+        families: global.family().map_or(Families::Both, Families::One),
+        depth: if arguments.all { Depth::Everything } else { Depth::Needed },
+        ..Scope::default()
+    };
     let comparison = diff::compare(&before, &after, scope).map_err(at_odds)?;
     tell_hosts(&comparison)?;
     let compared = Compared { before: &before, after: &after, comparison: &comparison };

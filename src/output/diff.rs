@@ -138,7 +138,10 @@ impl Compared<'_> {
             (sure, open) => format!("{sure} change{}, {open} undetermined", plural(sure)),
         };
         if !self.comparison.left.is_empty() {
-            text.push_str("; not all odd packets were compared");
+            text.push_str(match sure {
+                0 => "; not all odd packets were compared",
+                _ => "; odd packets were not all compared (`--all` tells more)",
+            });
         }
         text.push('\n');
         text

@@ -6,13 +6,16 @@
 //! the simulator was asked about on both hosts.
 
 mod change;
+mod decisions;
 mod edits;
 mod extent;
 mod fate;
 mod found;
 mod identity;
+mod meets;
 mod places;
 mod touched;
+mod translation;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -44,11 +47,25 @@ use crate::walk::{Entry, Question, divide};
 pub struct Scope {
     /// Those of these families.
     pub families: Families,
+    /// How far beyond those that people send.
+    pub depth: Depth,
+    /// How many ways are looked at of the packets that start in one place in one state, and are
+    /// usual; of others it is a part of that.
+    pub ways: usize,
+}
+
+/// How far a comparison goes beyond the packets that people send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Odd packets are compared where the usual ones show no change.
+    Needed,
+    /// Odd packets are compared in any case.
+    Everything,
 }
 
 impl Default for Scope {
     fn default() -> Self {
-        Self { families: Families::Both }
+        Self { families: Families::Both, depth: Depth::Needed, ways: MOST_WAYS }
     }
 }
 
@@ -62,7 +79,8 @@ pub struct Comparison {
     pub hosts: Vec<&'static str>,
     /// Interfaces that only one of the hosts has: what comes in there is not compared.
     pub lone_interfaces: Vec<(Side, String)>,
-    /// Odd packets that were not compared, because there are too many ways that they may go.
+    /// Packets that were not compared: odd ones where usual ones tell enough, or where there are too
+    /// many ways that they may go.
     pub left: Vec<Part>,
 }
 
@@ -97,24 +115,38 @@ pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparis
         return Ok(Comparison { hosts: host_differences(before, after), ..Comparison::default() });
     }
     let maps = (Map::new(before), Map::new(after));
-    let each: Result<Vec<Found>, Disagreement> = tasks
+    let starts: Vec<Start<'_>> = tasks
         .par_iter()
-        .map(|(family, entry)| {
+        .filter_map(|(family, entry)| {
             let space = Space::new(*family);
-            let packets = touched(&hosts, &edits, &maps, &space, entry);
-            if packets.is_empty() {
-                return Ok(Found::default());
-            }
-            compare_entry(&hosts, &identities, &packets, entry)
+            let packets = touched(&hosts, &identities, &edits, &maps, &space, entry);
+            let start = || Start::new(&hosts, entry, packets.clone());
+            (!packets.is_empty()).then(start)
         })
         .collect();
-    let (mut drafts, mut left) = (Vec::new(), Vec::new());
-    for found in each? {
-        drafts.extend(found.drafts);
-        left.extend(found.left);
+    let round = |rarity: Rarity| -> Result<Found, Disagreement> {
+        let each: Result<Vec<Found>, Disagreement> = starts
+            .par_iter()
+            .map(|start| start.compare(&hosts, &identities, (rarity, scope.ways)))
+            .collect();
+        let mut all = Found::default();
+        for found in each? {
+            all.drafts.extend(found.drafts);
+            all.left.extend(found.left);
+        }
+        Ok(all)
+    };
+    let mut found = round(Rarity::Usual)?;
+    let enough = scope.depth == Depth::Needed && found.drafts.iter().any(Draft::is_sure);
+    if enough {
+        found.left.extend(starts.iter().flat_map(Start::odd_parts));
+    } else {
+        let odd = round(Rarity::Odd)?;
+        found.drafts.extend(odd.drafts);
+        found.left.extend(odd.left);
     }
     let hosts = host_differences(before, after);
-    Ok(Comparison { changes: together(drafts), hosts, lone_interfaces, left })
+    Ok(Comparison { changes: together(found.drafts), hosts, lone_interfaces, left: found.left })
 }
 
 /// In what two hosts differ besides their rules.
@@ -160,44 +192,81 @@ struct Found {
     left: Vec<Part>,
 }
 
-/// How many ways of odd packets are looked at for each place where they may start.
-const MOST_ODD_WAYS: usize = 400;
+/// How many ways of usual packets are looked at for each place and state that they start in.
+const MOST_WAYS: usize = 5_000;
+/// For so many ways of usual packets, one of odd ones is looked at.
+const USUAL_FOR_ODD: usize = 50;
 
-/// Compares what starts in one place.
-fn compare_entry(
-    hosts: &Hosts<'_>,
-    identities: &(Identities<'_>, Identities<'_>),
-    touched: &PacketSet,
-    entry: &Entry,
-) -> Result<Found, Disagreement> {
-    let space = touched.space();
-    let places = Places::new(hosts.after, space.family(), entry);
-    let home = places.home(space);
-    let mut packets = touched.clone();
-    if *entry == Entry::Local {
-        // Of other sources are packets that do not start here.
-        packets = packets.intersection(&home);
+/// Packets that start in one place, and may fare differently.
+struct Start<'a> {
+    entry: &'a Entry,
+    places: Places<'a>,
+    packets: PacketSet,
+}
+
+impl<'a> Start<'a> {
+    fn new(hosts: &Hosts<'a>, entry: &'a Entry, mut packets: PacketSet) -> Self {
+        let space = packets.space().clone();
+        let places = Places::new(hosts.after, space.family(), entry);
+        if *entry == Entry::Local {
+            // Of other sources are packets that do not start here.
+            packets = packets.intersection(&places.home(&space));
+        }
+        Self { entry, places, packets }
     }
-    let mut found = Found::default();
-    for state in STATES {
-        let usual = usual(space, &places, state).intersection(&home).intersection(&packets);
-        let odd = packets.difference(&usual);
-        for (packets, most) in [(usual, None), (odd, Some(MOST_ODD_WAYS))] {
+
+    /// The packets in a state that people send from here.
+    fn usual(&self, state: FlowState) -> PacketSet {
+        let space = self.packets.space();
+        // Few processes are bound to an address.
+        if *self.entry == Entry::Local {
+            return space.none();
+        }
+        let here = self.packets.intersection(&self.places.home(space));
+        usual(space, &self.places, state).intersection(&here)
+    }
+
+    /// Those that are not.
+    fn odd_parts(&self) -> Vec<Part> {
+        let part = |state| {
+            let packets = self.packets.difference(&self.usual(state));
+            Part { entry: self.entry.clone(), state, packets }
+        };
+        STATES.into_iter().map(part).filter(|part| !part.packets.is_empty()).collect()
+    }
+
+    fn compare(
+        &self,
+        hosts: &Hosts<'_>,
+        identities: &(Identities<'_>, Identities<'_>),
+        (rarity, ways): (Rarity, usize),
+    ) -> Result<Found, Disagreement> {
+        let space = self.packets.space();
+        let mut found = Found::default();
+        for state in STATES {
+            let usual = self.usual(state);
+            let packets = match rarity {
+                Rarity::Usual => usual,
+                Rarity::Odd => self.packets.difference(&usual),
+            };
             if packets.is_empty() {
                 continue;
             }
-            let mut question = Question { state, ..Question::new(packets, entry.clone()) };
-            question.most = most.unwrap_or(question.most);
+            let mut question = Question { state, ..Question::new(packets, self.entry.clone()) };
+            question.most = match rarity {
+                Rarity::Usual => ways,
+                Rarity::Odd => ways / USUAL_FOR_ODD,
+            };
             let (pieces, left) = differing(hosts, identities, &question);
-            // Few processes are bound to an address.
-            let usual = most.is_none() && state == FlowState::New && *entry != Entry::Local;
-            let teller = Teller { hosts, places: &places, question: &question, space, usual };
+            let usual = rarity == Rarity::Usual && state == FlowState::New;
+            let places = &self.places;
+            let teller = Teller { hosts, places, question: &question, space, usual };
             found.drafts.extend(teller.tell(pieces)?);
-            let part = |packets| Part { entry: entry.clone(), state, packets };
+            let part = |packets| Part { entry: self.entry.clone(), state, packets };
             found.left.extend(left.map(part));
         }
+        Ok(found)
     }
-    Ok(found)
 }
 
 /// The packets of a question that fare differently, and those that were not looked at.

@@ -174,6 +174,14 @@ pub struct Part {
     pub packets: PacketSet,
 }
 
+impl Part {
+    /// Whether a packet is one of these.
+    #[must_use]
+    pub fn covers(&self, header: &Header, entry: &Entry, state: FlowState) -> bool {
+        self.entry == *entry && self.state == state && self.packets.contains(header)
+    }
+}
+
 /// Packets that fare differently on two hosts, as a person would tell them.
 #[derive(Clone, Debug)]
 pub struct Change {
@@ -214,9 +222,7 @@ impl Change {
     /// Whether a packet is one of these.
     #[must_use]
     pub fn covers(&self, header: &Header, entry: &Entry, state: FlowState) -> bool {
-        self.parts.iter().any(|part| {
-            part.entry == *entry && part.state == state && part.packets.contains(header)
-        })
+        self.parts.iter().any(|part| part.covers(header, entry, state))
     }
 }
 
@@ -259,7 +265,7 @@ impl std::fmt::Display for Disagreement {
 impl std::error::Error for Disagreement {}
 
 /// Two hosts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Hosts<'s> {
     pub(super) before: &'s System,
     pub(super) after: &'s System,

@@ -5,19 +5,26 @@ use std::collections::HashMap;
 
 use nattrace_model::System;
 use nattrace_model::hook::Hook;
-use nattrace_model::ruleset::{Base, Chain, ChainId, RuleId};
+use nattrace_model::ruleset::{Base, Chain, ChainId};
 use nattrace_parser::syntax::{Family, Policy};
 
-use super::change::Hosts;
-use super::change::Side;
 use super::identity::{Identities, Meaning, Name, name};
 
 /// What differs between two hosts, as far as it tells which packets may fare differently.
 pub(super) struct Edits {
-    /// The rules that only one of the hosts has, or has at another place.
-    pub(super) rules: Vec<(Side, RuleId)>,
+    /// Chains of which rules are only on one of the hosts, or at another place.
+    pub(super) chains: Vec<Edited>,
     /// The families of which every packet may fare differently.
     pub(super) everything: Vec<Family>,
+}
+
+/// A chain of which rules differ.
+pub(super) struct Edited {
+    pub(super) family: Family,
+    /// The chain on the earlier host, with the rules that the later one has not there.
+    pub(super) before: Option<(ChainId, Vec<u32>)>,
+    /// The chain on the later host, with the rules that the earlier one has not there.
+    pub(super) after: Option<(ChainId, Vec<u32>)>,
 }
 
 impl Edits {
@@ -27,7 +34,7 @@ impl Edits {
         after: &System,
         identities: &(Identities<'_>, Identities<'_>),
     ) -> Self {
-        let mut edits = Self { rules: Vec::new(), everything: Vec::new() };
+        let mut edits = Self { chains: Vec::new(), everything: Vec::new() };
         let same_host =
             before.host == after.host && before.rules.asks_physdev() == after.rules.asks_physdev();
         for family in [Family::Ipv4, Family::Ipv6] {
@@ -39,60 +46,52 @@ impl Edits {
                 edits.everything.push(family);
             }
         }
-        let known: HashMap<Name, &Chain> =
-            before.rules.chains.iter().map(|chain| (name(chain), chain)).collect();
+        let old = by_name(before);
+        let new = by_name(after);
         for (index, chain) in (0u32..).zip(&after.rules.chains) {
-            let Some(old) = known.get(&name(chain)) else {
-                // Only by a rule that calls it does a packet get there, or from a hook.
-                if chain.base.is_some() {
-                    edits.all_of(Side::After, chain, ChainId(index));
-                }
+            let id = ChainId(index);
+            let Some((old_id, old)) = old.get(&name(chain)) else {
+                // Only by a rule that calls it, or from a hook, does a packet get there.
+                let family = chain.family;
+                edits.chains.push(Edited { family, before: None, after: Some(all_of(id, chain)) });
                 continue;
             };
-            let new: Vec<Meaning> =
-                chain.rules.iter().map(|rule| identities.1.meaning(rule)).collect();
-            let old: Vec<Meaning> =
-                old.rules.iter().map(|rule| identities.0.meaning(rule)).collect();
-            let (gone, added) = unmatched(&old, &new);
-            let rules = |side: Side, id: ChainId, all: Vec<u32>| {
-                all.into_iter().map(move |index| (side, RuleId { chain: id, index }))
+            let meanings = |identities: &Identities<'_>, chain: &Chain| -> Vec<Meaning> {
+                chain.rules.iter().map(|rule| identities.meaning(rule)).collect()
             };
-            edits.rules.extend(rules(Side::After, ChainId(index), added));
-            if let Some(at) = before.rules.chains.iter().position(|own| name(own) == name(chain)) {
-                let id = ChainId(u32::try_from(at).unwrap_or(u32::MAX));
-                edits.rules.extend(rules(Side::Before, id, gone));
+            let (gone, added) =
+                unmatched(&meanings(&identities.0, old), &meanings(&identities.1, chain));
+            if !(gone.is_empty() && added.is_empty()) {
+                edits.chains.push(Edited {
+                    family: chain.family,
+                    before: Some((*old_id, gone)),
+                    after: Some((id, added)),
+                });
             }
         }
-        let newer: std::collections::HashSet<Name> = after.rules.chains.iter().map(name).collect();
         for (index, chain) in (0u32..).zip(&before.rules.chains) {
-            if chain.base.is_some() && !newer.contains(&name(chain)) {
-                edits.all_of(Side::Before, chain, ChainId(index));
+            if !new.contains_key(&name(chain)) {
+                let all = Some(all_of(ChainId(index), chain));
+                edits.chains.push(Edited { family: chain.family, before: all, after: None });
             }
         }
         edits
     }
 
-    fn all_of(&mut self, side: Side, chain: &Chain, id: ChainId) {
-        let all = (0u32..).zip(&chain.rules).map(|(index, _)| RuleId { chain: id, index });
-        self.rules.extend(all.map(|rule| (side, rule)));
-    }
-
-    /// Whether packets of a family may fare differently.
-    pub(super) fn concern(&self, hosts: &Hosts<'_>, family: Family) -> bool {
-        let own = |(side, rule): &(Side, RuleId)| {
-            let system = match side {
-                Side::Before => hosts.before,
-                Side::After => hosts.after,
-            };
-            system.rules.chain(rule.chain).is_some_and(|chain| chain.family == family)
-        };
-        self.everything.contains(&family) || self.rules.iter().any(own)
-    }
-
     /// Whether no packet can fare differently.
     pub(super) fn is_empty(&self) -> bool {
-        self.rules.is_empty() && self.everything.is_empty()
+        self.chains.is_empty() && self.everything.is_empty()
     }
+}
+
+fn by_name(system: &System) -> HashMap<Name, (ChainId, &Chain)> {
+    let chains = (0u32..).map(ChainId).zip(&system.rules.chains);
+    chains.map(|(id, chain)| (name(chain), (id, chain))).collect()
+}
+
+/// All rules of a chain.
+fn all_of(id: ChainId, chain: &Chain) -> (ChainId, Vec<u32>) {
+    (id, (0u32..).zip(&chain.rules).map(|(index, _)| index).collect())
 }
 
 /// The base chains of a family that matter, in order; which of them are empty and accept does not.

@@ -124,9 +124,12 @@ pub(super) fn services(set: &PacketSet) -> Services {
     if others {
         found.push((None, Ports::All));
     }
-    let whole = others
-        && found.len() == NAMED.len() + 1
-        && found.iter().all(|(_, ports)| *ports == Ports::All);
+    // Of others there may be none, where just what people send is looked at.
+    let usual = [protocol::TCP, protocol::UDP];
+    let has = |number: &u8| found.iter().any(|(own, _)| *own == Some(*number));
+    let echo = has(&protocol::ICMP) || has(&protocol::ICMPV6);
+    let whole =
+        usual.iter().all(has) && echo && found.iter().all(|(_, ports)| *ports == Ports::All);
     if whole { Services::All } else { Services::Some(found) }
 }
 

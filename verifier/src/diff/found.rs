@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use nattrace_model::answer::Verdict;
 use nattrace_model::flow::FlowState;
-use nattrace_model::packet::tcp_flag;
+use nattrace_model::packet::{protocol, tcp_flag};
 use nattrace_model::simulate::why;
 use nattrace_parser::policy::Families;
 use nattrace_parser::syntax::Family;
@@ -124,6 +124,13 @@ pub(super) struct Draft {
     witness: Witness,
 }
 
+impl Draft {
+    /// Whether it is sure that usual packets fare differently.
+    pub(super) fn is_sure(&self) -> bool {
+        self.kind.status == Status::Changed && self.rarity == Rarity::Usual
+    }
+}
+
 /// Tells the differing packets of one question.
 pub(super) struct Teller<'a> {
     pub(super) hosts: &'a Hosts<'a>,
@@ -137,11 +144,16 @@ pub(super) struct Teller<'a> {
 /// The packets of a space that people send in a state, wherever they start.
 pub(super) fn usual(space: &Space, places: &Places<'_>, state: FlowState) -> PacketSet {
     let oneself = space.set(space.relation(Relation::SameAddress, true));
-    let mut sensible = space.first_packets();
-    if matches!(state, FlowState::Established | FlowState::Invalid) {
-        let tcp = space.protocol(nattrace_model::packet::protocol::TCP);
-        sensible = sensible.difference(&tcp).union(&space.tcp_flags(0xff, tcp_flag::ACK));
-    }
+    let flags = match state {
+        FlowState::New => tcp_flag::SYN,
+        FlowState::Established => tcp_flag::ACK,
+        FlowState::Related | FlowState::Invalid | FlowState::Untracked => return space.none(),
+    };
+    let echo = match space.family() {
+        Family::Ipv4 => space.protocol(protocol::ICMP).intersection(&space.icmp(8, 0, 0)),
+        Family::Ipv6 => space.protocol(protocol::ICMPV6).intersection(&space.icmp(128, 0, 0)),
+    };
+    let sensible = space.tcp_flags(0xff, flags).union(&space.protocol(protocol::UDP)).union(&echo);
     let sensible = sensible.intersection(&real_ports(space)).difference(&oneself);
     sensible.difference(&places.misguided(space))
 }
@@ -259,10 +271,8 @@ impl Teller<'_> {
 
     /// What makes a packet telling.
     fn telling(&self) -> Vec<PacketSet> {
-        let mut preferred = vec![
-            self.space.protocol(nattrace_model::packet::protocol::TCP),
-            self.space.protocol(nattrace_model::packet::protocol::UDP),
-        ];
+        let mut preferred =
+            vec![self.space.protocol(protocol::TCP), self.space.protocol(protocol::UDP)];
         preferred.extend(self.places.running(self.space));
         preferred.extend(plain(self.space));
         preferred

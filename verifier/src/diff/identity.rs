@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use nattrace_model::System;
+use nattrace_model::condition::Condition;
 use nattrace_model::condition::value::{Selector, ValueCondition};
-use nattrace_model::condition::{Condition, Undecided};
 use nattrace_model::ruleset::{Chain, ChainId, Rule, Table};
 use nattrace_model::target::{Action, MapEntry, Target, TargetMap};
 use nattrace_parser::syntax::{Backend, Family};
@@ -67,12 +67,18 @@ impl<'s> Identities<'s> {
     /// What a rule asks and does.
     pub(super) fn meaning(&self, rule: &Rule) -> Meaning {
         let target = self.renumbered(&rule.target);
-        let told = rule.conditions.iter().all(is_told) && target_is_told(&target);
-        let words = (!told).then(|| without_remarks(self.system.rules.text(rule)));
+        let words = self.undecided_words(rule);
         Meaning { conditions: rule.conditions.clone(), target, words }
     }
 
-    fn renumbered(&self, target: &Target) -> Target {
+    /// The words of a rule that say more of what it means than its conditions and target do.
+    pub(super) fn undecided_words(&self, rule: &Rule) -> Option<String> {
+        let told = rule.conditions.iter().all(is_told) && target_is_told(&rule.target);
+        (!told).then(|| without_remarks(self.system.rules.text(rule)))
+    }
+
+    /// A target with the numbers of chains that both hosts share.
+    pub(super) fn renumbered(&self, target: &Target) -> Target {
         match target {
             Target::Jump(to) => Target::Jump(self.number(*to)),
             Target::Goto(to) => Target::Goto(self.number(*to)),
@@ -133,7 +139,7 @@ fn places(system: &System) -> HashMap<(Family, String), Vec<usize>> {
 /// Whether a condition holds all of what its words mean.
 fn is_told(condition: &Condition) -> bool {
     match condition {
-        Condition::Undecided(why) => *why == Undecided::InterfacesNotShown,
+        Condition::Undecided(_) => false,
         Condition::Value(_, value) => value_is_told(value),
         _ => true,
     }

@@ -6,22 +6,26 @@
 //! are no harm, too few would be.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_model::System;
-use nattrace_model::condition::{Condition, PortSide, Sense};
+use nattrace_model::condition::Condition;
 use nattrace_model::hook::Hook;
-use nattrace_model::host::{Part, SocketProtocol};
+use nattrace_model::host::SocketProtocol;
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{Base, ChainId, ChainKind, Rule, RuleId};
-use nattrace_model::target::{Action, NatOptions, Target};
-use nattrace_parser::syntax::{Family, NatRange};
+use nattrace_model::target::{Action, Target};
+use nattrace_parser::syntax::Family;
+use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
-use oxidd::{BooleanFunction, BooleanFunctionQuant};
 
-use super::change::{Hosts, Side};
-use super::edits::Edits;
-use crate::header::{Header, bits};
+use super::change::Hosts;
+use super::decisions::{Version, differing};
+use super::edits::{Edited, Edits};
+use super::identity::Identities;
+use super::meets::{Meets, View, forget, forget_others};
+use super::translation::{Known, given};
+use crate::header::bits;
 use crate::packets::PacketSet;
 use crate::space::{Field, Space};
 use crate::walk::Entry;
@@ -49,6 +53,58 @@ impl<'s> Map<'s> {
         }
         map
     }
+
+    /// Rules of a chain.
+    fn rules<'m>(
+        &'m self,
+        chain: ChainId,
+        indices: &'m [u32],
+    ) -> impl Iterator<Item = (RuleId, &'s Rule)> + 'm {
+        let system = self.system;
+        let ids = indices.iter().map(move |index| RuleId { chain, index: *index });
+        ids.filter_map(move |id| Some((id, system.rules.rule(id)?)))
+    }
+
+    /// The base chains that lead to a chain.
+    fn bases(&self, chain: ChainId) -> Vec<Base> {
+        let mut seen = vec![chain];
+        let mut at = 0;
+        let mut bases = Vec::new();
+        while let Some(id) = seen.get(at).copied() {
+            at += 1;
+            bases.extend(self.system.rules.chain(id).and_then(|chain| chain.base));
+            for caller in self.callers.get(&id).into_iter().flatten() {
+                if !seen.contains(&caller.chain) {
+                    seen.push(caller.chain);
+                }
+            }
+        }
+        bases
+    }
+
+    /// Whether a target leads to rules that change packets in passing.
+    pub(super) fn modifies(&self, target: &Target) -> bool {
+        let mut seen: Vec<ChainId> = Vec::new();
+        target.calls(&mut |called, _| seen.push(called));
+        let mut at = 0;
+        while let Some(id) = seen.get(at).copied() {
+            at += 1;
+            let rules = self.system.rules.chain(id).map_or(&[][..], |chain| &chain.rules);
+            for rule in rules {
+                let calls = matches!(rule.target, Target::Jump(_) | Target::Goto(_));
+                let passes = matches!(rule.target, Target::Return) || calls;
+                if !(passes || rule.target.ends() || rule.target.does_nothing()) {
+                    return true;
+                }
+                rule.target.calls(&mut |called, _| {
+                    if !seen.contains(&called) {
+                        seen.push(called);
+                    }
+                });
+            }
+        }
+        false
+    }
 }
 
 fn may_translate(target: &Target) -> bool {
@@ -70,38 +126,16 @@ fn may_translate(target: &Target) -> bool {
     }
 }
 
-/// What a packet that meets rules is to the one that was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum View {
-    /// The packet, as it was sent.
-    Packet,
-    /// The answer, from where the packet was sent to.
-    Answer,
-    /// The answer, or an error, from whichever address the host chooses.
-    FromHost,
-}
-
-impl View {
-    /// The field as it was sent that a field has its value from.
-    fn origin(self, field: Field) -> Option<Field> {
-        match (self, field) {
-            (Self::Packet, field) => Some(field),
-            (Self::Answer, Field::Source) => Some(Field::Destination),
-            (_, Field::Destination) => Some(Field::Source),
-            (Self::Answer, Field::SourcePort) => Some(Field::DestinationPort),
-            (Self::Answer, Field::DestinationPort) => Some(Field::SourcePort),
-            _ => None,
-        }
-    }
-}
-
-/// Finds the packets of one space that start by one entry.
+/// Packets of one space that start by one entry, as they meet rules of one host.
 struct Search<'a, 's> {
     space: &'a Space,
     entry: &'a Entry,
     map: &'a Map<'s>,
     reached: HashMap<(ChainId, View), BDDFunction>,
 }
+
+/// Those of the earlier and of the later host.
+type Searches<'a, 's> = [Search<'a, 's>; 2];
 
 /// Packets as they may meet rules, by which translations may have changed them before.
 struct Met {
@@ -116,6 +150,7 @@ struct Met {
 /// The packets of an entry that may fare differently.
 pub(super) fn touched(
     hosts: &Hosts<'_>,
+    identities: &(Identities<'_>, Identities<'_>),
     edits: &Edits,
     maps: &(Map<'_>, Map<'_>),
     space: &Space,
@@ -124,7 +159,7 @@ pub(super) fn touched(
     if edits.everything.contains(&space.family()) {
         return space.all();
     }
-    let scene = Scene { hosts, edits, maps, space };
+    let scene = Scene { hosts, identities, edits, maps, space };
     let mut all = scene.met(entry);
     let ports = scene.proxied(entry, &all);
     all = space.or(&all, &scene.untranslated(&ports, &ports));
@@ -134,6 +169,7 @@ pub(super) fn touched(
 /// What is compared.
 struct Scene<'a> {
     hosts: &'a Hosts<'a>,
+    identities: &'a (Identities<'a>, Identities<'a>),
     edits: &'a Edits,
     maps: &'a (Map<'a>, Map<'a>),
     space: &'a Space,
@@ -142,15 +178,105 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// The packets that may meet a rule that differs, docker-proxy's connections aside.
     fn met(&self, entry: &Entry) -> BDDFunction {
-        let mut all = self.space.nothing();
-        for (side, map) in [(Side::Before, &self.maps.0), (Side::After, &self.maps.1)] {
-            let mut search = Search { space: self.space, entry, map, reached: HashMap::new() };
-            let own = self.edits.rules.iter().filter(|(own, _)| *own == side);
-            let met = search.met(own.map(|(_, rule)| *rule));
-            all = self.space.or(&all, &met.plain);
-            all = self.space.or(&all, &self.untranslated(&met.redirected, &met.masked));
+        let space = self.space;
+        let search = |map| Search { space, entry, map, reached: HashMap::new() };
+        let mut searches = [search(&self.maps.0), search(&self.maps.1)];
+        let mut met = Met::none(space);
+        for edited in self.edits.chains.iter().filter(|own| own.family == space.family()) {
+            self.meet(edited, &mut searches, entry, &mut met);
         }
-        all
+        let found = self.untranslated(&met.redirected, &met.masked);
+        space.or(&met.plain, &found)
+    }
+
+    /// Adds the packets that may fare differently because of one chain.
+    fn meet(&self, edited: &Edited, searches: &mut Searches<'_, '_>, entry: &Entry, met: &mut Met) {
+        let space = self.space;
+        let mut bases = Vec::new();
+        for (search, own) in searches.iter().zip([&edited.before, &edited.after]) {
+            bases.extend(own.iter().flat_map(|(id, _)| search.map.bases(*id)));
+        }
+        let is_nat = bases.iter().all(|base| base.kind == ChainKind::Nat);
+        let own = self.in_view(edited, searches, View::Packet);
+        // Answers meet rules of NAT too, where the packet was not tracked.
+        let answer = self.in_view(edited, searches, View::Answer);
+        let mut all = vec![self.told_by_host(&answer), answer];
+        let from_outside = matches!(entry, Entry::Interface(_));
+        let first = |base: &Base| matches!(base.hook, Hook::Prerouting | Hook::Output);
+        if is_nat && from_outside && bases.iter().all(first) {
+            // First packets as they come in.
+            met.plain = space.or(&met.plain, &own);
+        } else {
+            all.push(own);
+        }
+        let all = space.union(all);
+        let to = match bases.iter().any(|base| sees_masked(base, from_outside)) {
+            true => &mut met.masked,
+            false => &mut met.redirected,
+        };
+        *to = space.or(to, &all);
+        // docker-proxy may look a port up in a rule, wherever that stands.
+        for (search, own) in searches.iter().zip([&edited.before, &edited.after]) {
+            for rule in own.iter().flat_map(|(id, rules)| search.map.rules(*id, rules)) {
+                if matches!(rule.1.target, Target::Dnat(..)) {
+                    met.redirected = space.or(&met.redirected, &search.ports_of(rule.1));
+                }
+            }
+        }
+    }
+
+    /// The packets that meet a rule of a chain that differs, and for which the two versions of the
+    /// chain decide differently, as far as that can be told.
+    fn in_view(&self, edited: &Edited, searches: &mut Searches<'_, '_>, view: View) -> BDDFunction {
+        let space = self.space;
+        let mut all = Vec::new();
+        let [before, after] = searches;
+        for (search, own) in [(before, &edited.before), (after, &edited.after)] {
+            for (id, rule) in own.iter().flat_map(|(id, rules)| search.map.rules(*id, rules)) {
+                all.push(search.rule(id, rule, view));
+            }
+        }
+        let care = space.union(all);
+        let (Some((before, _)), Some((after, _))) = (&edited.before, &edited.after) else {
+            return care;
+        };
+        let (Some(old), Some(new)) =
+            (self.hosts.before.rules.chain(*before), self.hosts.after.rules.chain(*after))
+        else {
+            return care;
+        };
+        let meets = Meets { space, view };
+        let old = Version { chain: old, identities: &self.identities.0, map: &self.maps.0 };
+        let new = Version { chain: new, identities: &self.identities.1, map: &self.maps.1 };
+        differing(&meets, &old, &new, &care).unwrap_or(care)
+    }
+
+    /// The packets that are told from an address of the host's own choice: errors of ICMP about
+    /// them, and answers of sockets that are bound to no address.
+    fn told_by_host(&self, answer: &BDDFunction) -> BDDFunction {
+        let space = self.space;
+        let host = |system: &System| -> Vec<IpAddr> {
+            let addresses = system.host.interfaces.iter().flat_map(|own| &own.addresses);
+            addresses.map(|own| own.local).collect()
+        };
+        let unknown: [IpAddr; 4] = [
+            Ipv4Addr::UNSPECIFIED.into(),
+            Ipv4Addr::LOCALHOST.into(),
+            Ipv6Addr::UNSPECIFIED.into(),
+            Ipv6Addr::LOCALHOST.into(),
+        ];
+        let mut own = [host(self.hosts.before), host(self.hosts.after), unknown.to_vec()].concat();
+        own.sort_unstable();
+        own.dedup();
+        let each = own.iter().map(|own| space.addresses(Field::Destination, *own, *own));
+        let from_own = space.and(answer, &space.union(each.collect()));
+        let icmp = [protocol::ICMP, protocol::ICMPV6]
+            .map(|number| space.equals(Field::Protocol, number.into()));
+        let icmp = space.union(icmp.to_vec());
+        let ports = [Field::SourcePort, Field::DestinationPort];
+        let about = [Field::Destination, Field::Protocol, ports[0], ports[1]];
+        let errors = forget(space, &space.and(&from_own, &icmp), &about);
+        space.or(&errors, &forget(space, &from_own, &[Field::Destination]))
     }
 
     /// The packets that are one of these, perhaps after a translation: of the first ones the
@@ -205,6 +331,18 @@ impl Scene<'_> {
         space.union(all)
     }
 
+    /// What the host itself sends of another family that may meet a rule that differs, whatever its
+    /// source is.
+    fn of_family(&self, family: Family) -> (Space, BDDFunction) {
+        let space = Space::new(family);
+        let met = match self.edits.everything.contains(&family) {
+            true => space.anything(),
+            false => Scene { space: &space, ..*self }.met(&Entry::LocalAnySource),
+        };
+        let met = forget(&space, &met, &[Field::Source, Field::SourcePort]);
+        (space, met)
+    }
+
     /// The packets that docker-proxy may take whose own connection may meet a rule that differs, or
     /// that it takes somewhere because of such a rule.
     fn proxied(&self, entry: &Entry, met: &BDDFunction) -> BDDFunction {
@@ -222,19 +360,16 @@ impl Scene<'_> {
             Entry::Interface(_) | Entry::Local => self.met(&Entry::LocalAnySource),
         };
         let known = forget(space, &local, &[Field::Source, Field::SourcePort]);
+        let mut other: Option<(Space, BDDFunction)> = None;
         for Taken { number, port, target } in targets {
             let meets = match target {
                 None => true,
-                Some((address, _)) if Family::of(address) != space.family() => {
-                    self.edits.concern(self.hosts, Family::of(address))
+                Some((address, port)) if Family::of(address) != space.family() => {
+                    // docker-proxy may connect by the other family.
+                    let other = other.get_or_insert_with(|| self.of_family(Family::of(address)));
+                    leads_to(&other.0, &other.1, address, port)
                 }
-                Some((address, port)) => {
-                    let there = space.and(
-                        &space.equals(Field::Destination, bits(address)),
-                        &space.equals(Field::DestinationPort, port.into()),
-                    );
-                    space.and(&known, &there).satisfiable()
-                }
+                Some((address, port)) => leads_to(space, &known, address, port),
             };
             if meets {
                 let taken = space.and(
@@ -246,6 +381,15 @@ impl Scene<'_> {
         }
         all
     }
+}
+
+/// Whether some of these packets go to a socket.
+fn leads_to(space: &Space, packets: &BDDFunction, address: IpAddr, port: u16) -> bool {
+    let there = space.and(
+        &space.equals(Field::Destination, bits(address)),
+        &space.equals(Field::DestinationPort, port.into()),
+    );
+    space.and(packets, &there).satisfiable()
 }
 
 /// A port on which docker-proxy may take connections.
@@ -293,182 +437,33 @@ fn proxy_targets(system: &System, targets: &mut Vec<Taken>) {
     }
 }
 
-/// What a translation makes of an end of a packet.
-struct Given {
-    /// The addresses, both ends inclusive; `None` for any.
-    addresses: Option<(IpAddr, IpAddr)>,
-    ports: Known,
-}
-
-/// What is known of a port after a translation.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Known {
-    /// It is what it was.
-    Same,
-    /// One of these, both ends inclusive.
-    Range(u16, u16),
-    /// Nothing.
-    Nothing,
-}
-
-impl Given {
-    /// Whether one of its addresses is a value that a function of a field allows.
-    fn may_be_in(&self, space: &Space, values: &BDDFunction, field: Field) -> bool {
-        let Some((first, last)) = self.addresses else { return true };
-        if first != last || Family::of(first) != space.family() {
-            return Family::of(first) == space.family();
-        }
-        let header = Header {
-            source: first,
-            destination: first,
-            protocol: 0,
-            source_port: 0,
-            destination_port: 0,
-            icmp: (0, 0),
-            tcp_flags: 0,
-        };
-        debug_assert!(matches!(field, Field::Source | Field::Destination));
-        space.set(values.clone()).contains(&header)
-    }
-
-    fn function(&self, space: &Space, field: Field, port: Field) -> BDDFunction {
-        let addresses = match self.addresses {
-            Some((first, last)) => space.addresses(field, first, last),
-            None => space.anything(),
-        };
-        match self.ports {
-            Known::Range(first, last) => {
-                space.and(&addresses, &space.range(port, first.into(), last.into()))
-            }
-            Known::Same | Known::Nothing => addresses,
-        }
+/// Whether a base chain may see packets whose source was translated, or answers to them.
+fn sees_masked(base: &Base, from_outside: bool) -> bool {
+    match base.hook {
+        Hook::Prerouting | Hook::Output => base.priority <= -100 || !from_outside,
+        Hook::Input => base.priority > 100 || !from_outside,
+        Hook::Postrouting => base.priority > 100,
+        Hook::Forward => false,
     }
 }
 
-/// What a target may make of the source, or the destination.
-fn given(system: &System, target: &Target, field: Field) -> Vec<Given> {
-    let ranged = |range: &NatRange, options: &NatOptions| {
-        let ports = match (range.ports, range.base_port) {
-            (_, Some(_)) => Known::Nothing,
-            (Some((first, last)), None) => Known::Range(first, last),
-            (None, None) if options.random => Known::Nothing,
-            (None, None) => Known::Same,
-        };
-        let ports =
-            if field == Field::Source && ports != Known::Same { Known::Nothing } else { ports };
-        match range.addresses {
-            Some(addresses) => vec![Given { addresses: Some(addresses), ports }],
-            // The address stays, or nobody can say.
-            None => vec![Given { addresses: None, ports }],
-        }
-    };
-    let own = |ports: Option<(u16, u16)>, options: &NatOptions| {
-        let ports = match ports {
-            Some((first, last)) if field == Field::Destination => Known::Range(first, last),
-            Some(_) => Known::Nothing,
-            None if options.random => Known::Nothing,
-            None => Known::Same,
-        };
-        if !system.host.has(Part::Addresses) {
-            return vec![Given { addresses: None, ports }];
-        }
-        let addresses = system.host.interfaces.iter().flat_map(|own| &own.addresses);
-        let loopback = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(std::net::Ipv6Addr::LOCALHOST)];
-        let addresses = addresses.map(|own| own.local).chain(loopback);
-        addresses.map(|own| Given { addresses: Some((own, own)), ports }).collect()
-    };
-    let anything = || vec![Given { addresses: None, ports: Known::Nothing }];
-    match (target, field) {
-        (Target::Snat(range, options), Field::Source)
-        | (Target::Dnat(range, options), Field::Destination) => ranged(range, options),
-        (Target::Masquerade(ports, options), Field::Source)
-        | (Target::Redirect(ports, options), Field::Destination) => own(*ports, options),
-        (Target::Netmap(_) | Target::Unsupported(_) | Target::Map(_) | Target::Sequence(_), _) => {
-            anything()
-        }
-        _ => Vec::new(),
+impl Met {
+    fn none(space: &Space) -> Self {
+        let none = || space.nothing();
+        Self { plain: none(), redirected: none(), masked: none() }
     }
 }
 
 impl Search<'_, '_> {
-    /// The packets that may meet some rules.
-    fn met(&mut self, rules: impl Iterator<Item = RuleId>) -> Met {
-        let nothing = || Vec::new();
-        let (mut plain, mut redirected, mut masked) = (nothing(), nothing(), nothing());
-        for id in rules {
-            let Some(chain) = self.map.system.rules.chain(id.chain) else { continue };
-            let Some(rule) = self.map.system.rules.rule(id) else { continue };
-            if chain.family != self.space.family() {
-                continue;
-            }
-            let bases = self.bases(id.chain);
-            let is_nat = |base: &Base| base.kind == ChainKind::Nat;
-            let early = |base: &Base| base.hook == Hook::Prerouting;
-            let from_outside = matches!(self.entry, Entry::Interface(_));
-            let own = self.rule(id, rule, View::Packet);
-            if from_outside
-                && bases
-                    .iter()
-                    .all(|base| is_nat(base) && (early(base) || base.hook == Hook::Output))
-            {
-                // First packets as they come in.
-                plain.push(own);
-                continue;
-            }
-            let mut all = vec![own];
-            if !bases.iter().all(is_nat) {
-                all.push(self.rule(id, rule, View::Answer));
-                all.push(self.rule(id, rule, View::FromHost));
-            }
-            let all = self.space.union(all);
-            let sees_masked = |base: &Base| match base.hook {
-                Hook::Prerouting | Hook::Output if base.kind != ChainKind::Nat => {
-                    base.priority <= -100 || !from_outside
-                }
-                Hook::Prerouting | Hook::Output => !from_outside,
-                Hook::Input => base.priority > 100 || !from_outside,
-                Hook::Postrouting => base.priority > 100,
-                Hook::Forward => false,
-            };
-            if bases.iter().any(sees_masked) {
-                masked.push(all)
-            } else {
-                redirected.push(all)
-            }
-            if matches!(rule.target, Target::Dnat(..)) {
-                // docker-proxy may look a port up in such a rule.
-                let named = rule.conditions.iter().filter(|condition| {
-                    matches!(condition, Condition::Port(..) | Condition::Protocol(..))
-                });
-                let named = named.fold(self.space.anything(), |all, condition| {
-                    self.space.and(&all, &self.condition(condition, View::Packet))
-                });
-                redirected.push(named);
-            }
-        }
-        let space = self.space;
-        Met {
-            plain: space.union(plain),
-            redirected: space.union(redirected),
-            masked: space.union(masked),
-        }
-    }
-
-    /// The base chains that lead to a chain.
-    fn bases(&self, chain: ChainId) -> Vec<Base> {
-        let mut seen = vec![chain];
-        let mut at = 0;
-        let mut bases = Vec::new();
-        while let Some(id) = seen.get(at).copied() {
-            at += 1;
-            bases.extend(self.map.system.rules.chain(id).and_then(|chain| chain.base));
-            for caller in self.map.callers.get(&id).into_iter().flatten() {
-                if !seen.contains(&caller.chain) {
-                    seen.push(caller.chain);
-                }
-            }
-        }
-        bases
+    /// The packets with the protocol and ports that a rule names.
+    fn ports_of(&self, rule: &Rule) -> BDDFunction {
+        let named = rule
+            .conditions
+            .iter()
+            .filter(|condition| matches!(condition, Condition::Port(..) | Condition::Protocol(..)));
+        let meets = Meets { space: self.space, view: View::Packet };
+        let exactly = named.filter_map(|condition| meets.exactly(condition));
+        exactly.fold(self.space.anything(), |all, one| self.space.and(&all, &one))
     }
 
     /// The packets that may meet and match a rule.
@@ -503,94 +498,33 @@ impl Search<'_, '_> {
 
     /// The packets for which the conditions of a rule may hold.
     fn matching(&self, rule: &Rule, view: View) -> BDDFunction {
-        let conditions = rule.conditions.iter();
-        conditions.fold(self.space.anything(), |all, condition| {
-            if all.satisfiable() {
-                self.space.and(&all, &self.condition(condition, view))
-            } else {
-                all
+        let (space, mut all) = (self.space, self.space.anything());
+        let meets = Meets { space, view };
+        for condition in &rule.conditions {
+            if let Some(function) = meets.exactly(condition) {
+                all = space.and(&all, &function);
+            } else if self.is_elsewhere(condition, view) {
+                return space.nothing();
             }
-        })
-    }
-
-    /// The packets for which a condition may hold.
-    fn condition(&self, condition: &Condition, view: View) -> BDDFunction {
-        let space = self.space;
-        let on = |field: Field, function: &dyn Fn(Field) -> BDDFunction, sense: Sense| match view
-            .origin(field)
-        {
-            Some(field) => space.when(sense == Sense::Is, &function(field)),
-            None => space.anything(),
-        };
-        let ports = |sense: Sense, side: PortSide, ranges: &[(u16, u16)]| {
-            let one = |field: Field| {
-                let range = |field: Field| {
-                    let each = ranges.iter().map(|(first, last)| {
-                        space.range(field, u128::from(*first), u128::from(*last))
-                    });
-                    space.union(each.collect())
-                };
-                on(field, &range, sense)
-            };
-            match (side, sense) {
-                (PortSide::Source, _) => one(Field::SourcePort),
-                (PortSide::Destination, _) => one(Field::DestinationPort),
-                (PortSide::Either, Sense::Is) => {
-                    space.or(&one(Field::SourcePort), &one(Field::DestinationPort))
-                }
-                (PortSide::Either, Sense::IsNot) => space.anything(),
+            if !all.satisfiable() {
+                break;
             }
-        };
-        match condition {
-            Condition::Source(sense, prefix) => {
-                on(Field::Source, &|field| space.prefix(field, prefix), *sense)
-            }
-            Condition::Destination(sense, prefix) => {
-                on(Field::Destination, &|field| space.prefix(field, prefix), *sense)
-            }
-            Condition::SourceRange(sense, ends) => {
-                on(Field::Source, &|field| space.addresses(field, ends.0, ends.1), *sense)
-            }
-            Condition::DestinationRange(sense, ends) => {
-                on(Field::Destination, &|field| space.addresses(field, ends.0, ends.1), *sense)
-            }
-            // An error of ICMP may answer any protocol.
-            Condition::Protocol(..) if view == View::FromHost => space.anything(),
-            Condition::Protocol(sense, number) => {
-                space.when(*sense == Sense::Is, &space.equals(Field::Protocol, (*number).into()))
-            }
-            Condition::Port(sense, side, first, last) => ports(*sense, *side, &[(*first, *last)]),
-            Condition::Ports(sense, side, ranges) => ports(*sense, *side, ranges),
-            Condition::InInterface(sense, pattern) => match (view, self.entry) {
-                (View::Packet, Entry::Interface(name)) => {
-                    let interfaces = self.map.system.host.interfaces.iter();
-                    let ports = interfaces
-                        .filter(|own| own.port.as_ref().is_some_and(|port| port.bridge == *name));
-                    let mut names =
-                        ports.map(|own| own.name.as_str()).chain(std::iter::once(name.as_str()));
-                    match names.any(|name| sense.apply(pattern.matches(name))) {
-                        true => space.anything(),
-                        false => space.nothing(),
-                    }
-                }
-                _ => space.anything(),
-            },
-            Condition::Constant(false) => space.nothing(),
-            _ => space.anything(),
         }
+        all
     }
-}
 
-/// The function whatever some fields are.
-fn forget(space: &Space, function: &BDDFunction, fields: &[Field]) -> BDDFunction {
-    let bits = fields
-        .iter()
-        .fold(space.anything(), |all, field| space.and(&space.equals(*field, u128::MAX), &all));
-    function.exists(&bits).unwrap_or_else(|_| space.anything())
-}
-
-/// The function of a field alone: of the values that it takes whatever the others are.
-fn forget_others(space: &Space, function: &BDDFunction, field: Field) -> BDDFunction {
-    let others: Vec<Field> = Field::ALL.into_iter().filter(|other| *other != field).collect();
-    forget(space, function, &others)
+    /// Whether a condition asks for an interface by which the packet does not come.
+    fn is_elsewhere(&self, condition: &Condition, view: View) -> bool {
+        let (Condition::InInterface(sense, pattern), View::Packet, Entry::Interface(name)) =
+            (condition, view, self.entry)
+        else {
+            return false;
+        };
+        let interfaces = self.map.system.host.interfaces.iter();
+        let ports = interfaces
+            .filter(|own| own.port.as_ref().is_some_and(|port| port.bridge == *name))
+            .map(|own| own.name.as_str());
+        let mut names = ports.chain([name.as_str()]);
+        !names.any(|name| sense.apply(pattern.matches(name)))
+    }
 }

@@ -32,7 +32,7 @@ pub fn side_effects(fix: &Fix, policy: &Policy, given: &Given) -> Result<Compari
         [one] => Families::One(*one),
         _ => Families::Both,
     };
-    let mut comparison = compare(&fix.today, &fix.system, Scope { families })?;
+    let mut comparison = compare(&fix.today, &fix.system, Scope { families, ..Scope::default() })?;
     let intent = Intent::of(fix, policy, given);
     comparison.changes.retain(|change| !intent.covers(change, &fix.today));
     Ok(comparison)

@@ -1,0 +1,180 @@
+//! `nattrace diff` from outside: what it prints, and the status that it ends with.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of a test")]
+
+mod program;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use program::{nattrace, root, show};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn case(name: &str) -> PathBuf {
+    root().join("corpus/cases").join(name)
+}
+
+fn diff(arguments: &[&str], old: &Path, new: &Path) -> Output {
+    nattrace().arg("diff").args(arguments).arg(old).arg(new).output().unwrap()
+}
+
+/// The changes, and the whole document.
+fn changes(arguments: &[&str], old: &Path, new: &Path) -> (Vec<Value>, Value) {
+    let output = diff(&[arguments, &["--json"]].concat(), old, new);
+    let document: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", show(&output)));
+    assert_eq!(document["schema"], "nattrace/diff/1");
+    let changes = document["changes"].as_array().unwrap().clone();
+    (changes, document)
+}
+
+/// The rules of a case, changed, in a file.
+fn edited(folder: &TempDir, case_name: &str, edit: impl Fn(&str) -> String) -> PathBuf {
+    let text = fs::read_to_string(case(case_name).join("iptables-save")).unwrap();
+    let path = folder.path().join("new.rules");
+    fs::write(&path, edit(&text)).unwrap();
+    path
+}
+
+fn is(change: &Value, from: &str, to: &str, what: &str, before: &str, after: &str) -> bool {
+    change["from"] == from
+        && change["to"] == to
+        && change["what"] == what
+        && change["before"] == before
+        && change["after"] == after
+}
+
+/// Story 1: the hand edit leaves as .205, and rewrites what containers send to one another.
+#[test]
+fn the_first_story() {
+    let folder = TempDir::new().unwrap();
+    let host = case("03-snat-hand-edit");
+    let docker = "-A POSTROUTING -s 172.18.0.0/16 ! -o br-17f69efef4eb -j MASQUERADE";
+    let old = edited(&folder, "03-snat-hand-edit", |text| {
+        let rule = text.lines().find(|line| line.contains("--to-source 173.208.194.205"));
+        text.replace(rule.unwrap(), docker)
+    });
+    let (found, document) = changes(&[], &old, &host);
+    assert_eq!(document["equal"], false);
+    let told = |to: &str, before: &str, after: &str| {
+        found.iter().any(|change| is(change, "net:pub", to, "source", before, after))
+    };
+    assert!(told("internet", "173.208.194.202", "173.208.194.205"), "{found:#?}");
+    assert!(told("net:pub", "unchanged", "173.208.194.205"), "{found:#?}");
+    let witness = &found[0]["witness"];
+    assert_eq!(witness["before"]["schema"], "nattrace/why/1");
+    assert_eq!(witness["before"]["flow"], witness["after"]["flow"]);
+    assert_eq!(diff(&[], &old, &host).status.code(), Some(1));
+}
+
+#[test]
+fn what_is_equal_is_equal() {
+    let folder = TempDir::new().unwrap();
+    let host = case("01-default-bridge");
+    for (name, edit) in [
+        ("the same", (|text| text.to_owned()) as fn(&str) -> String),
+        ("counters", |text| text.replace("[0:0]", "[7:77]")),
+        ("a comment", |text| {
+            text.replace(
+                "-A DOCKER-USER -j RETURN",
+                "-A DOCKER-USER -m comment --comment x -j RETURN",
+            )
+        }),
+        ("a rule behind one that ends", |text| {
+            text.replace(
+                "-A DOCKER-USER -j RETURN",
+                "-A DOCKER-USER -j RETURN\n-A DOCKER-USER -p tcp -j DROP",
+            )
+        }),
+        ("a chain that nothing calls", |text| {
+            text.replacen("-A FORWARD", ":lone - [0:0]\n-A lone -j DROP\n-A FORWARD", 1)
+        }),
+        ("a rule that only counts", |text| {
+            text.replacen("-A FORWARD", "-A FORWARD -p tcp\n-A FORWARD", 1)
+        }),
+    ] {
+        let new = edited(&folder, "01-default-bridge", edit);
+        let output = diff(&[], &host, &new);
+        assert_eq!(output.status.code(), Some(0), "{name}: {}", show(&output));
+        let (found, document) = changes(&[], &host, &new);
+        assert!(found.is_empty() && document["equal"] == true, "{name}");
+    }
+}
+
+#[test]
+fn a_port_that_is_closed_is_told_by_the_name_of_its_container() {
+    let folder = TempDir::new().unwrap();
+    let host = case("01-default-bridge");
+    let new = edited(&folder, "01-default-bridge", |text| {
+        text.replace(
+            "-A DOCKER-USER -j RETURN",
+            "-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 80 -j DROP\n-A DOCKER-USER -j RETURN",
+        )
+    });
+    let (found, _) = changes(&[], &host, &new);
+    let web = |change: &Value| is(change, "internet", "web:80", "outcome", "connects", "timeout");
+    assert!(found.iter().any(web), "{found:#?}");
+    let output = diff(&["--format", "concise"], &host, &new);
+    assert!(
+        String::from_utf8_lossy(&output.stdout)
+            .contains("internet -> web:80: was connects, now timeout")
+    );
+    // The other way round.
+    let (found, _) = changes(&[], &new, &host);
+    assert!(found.iter().any(|c| is(c, "internet", "web:80", "outcome", "timeout", "connects")));
+}
+
+#[test]
+fn what_is_not_understood_is_undetermined() {
+    let folder = TempDir::new().unwrap();
+    let host = case("01-default-bridge");
+    let new = edited(&folder, "01-default-bridge", |text| {
+        text.replace(
+            "-A DOCKER-USER -j RETURN",
+            "-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 80 -m bpf --bytecode \"1,6 0 0 0\" -j DROP\n-A DOCKER-USER -j RETURN",
+        )
+    });
+    let (found, document) = changes(&[], &host, &new);
+    assert_eq!(document["equal"], false);
+    assert!(found.iter().all(|change| change["status"] == "undetermined"), "{found:#?}");
+    assert_eq!(diff(&[], &host, &new).status.code(), Some(3));
+    assert_eq!(diff(&["--exit-zero"], &host, &new).status.code(), Some(0));
+}
+
+#[test]
+fn rules_are_about_the_host_that_is_named() {
+    let folder = TempDir::new().unwrap();
+    let host = case("01-default-bridge");
+    let old = host.join("iptables-save");
+    let new = edited(&folder, "01-default-bridge", |text| {
+        text.replacen(":INPUT ACCEPT", ":INPUT DROP", 1)
+    });
+    let snapshot = host.display().to_string();
+    let (found, _) = changes(&["-s", &snapshot], &old, &new);
+    let (same, _) = changes(&[], &host, &new);
+    assert_eq!(found.len(), same.len());
+    assert!(!found.is_empty());
+}
+
+#[test]
+fn what_cannot_be_used_is_told_in_one_line() {
+    let (one, two) = (case("01-default-bridge"), case("04-networks"));
+    let missing = case("01-default-bridg");
+    for (name, output) in [
+        ("diff-missing", diff(&[], &one, &missing)),
+        ("diff-host-twice", diff(&["-s", &one.display().to_string()], &one, &two)),
+        ("diff-format", diff(&["--format", "sarif"], &one, &two)),
+        ("diff-stdin-twice", diff(&[], Path::new("-"), Path::new("-"))),
+    ] {
+        assert_eq!(output.status.code(), Some(2), "{name}");
+        let text = show(&output).replace(&root().display().to_string(), "");
+        insta::assert_snapshot!(name, text);
+    }
+}
+
+#[test]
+fn hosts_that_differ_are_compared_all_the_same() {
+    let output = diff(&["--json"], &case("01-default-bridge"), &case("15a-flushed-nat"));
+    assert_eq!(output.status.code(), Some(1), "{}", show(&output));
+}
