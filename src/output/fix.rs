@@ -154,8 +154,10 @@ impl Shown<'_> {
         }
         text.push_str("\nWhat else changes\n");
         let lines = self.effect_lines();
-        if lines.is_empty() {
-            text.push_str("  nothing\n");
+        match found.settings.is_empty() {
+            true if lines.is_empty() => text.push_str("  nothing\n"),
+            true => {}
+            false => text.push_str("  not compared: see below\n"),
         }
         for line in lines {
             let _ = writeln!(text, "  {line}");
