@@ -63,6 +63,8 @@ pub struct Way {
     pub egress: Option<EgressAfter>,
     /// Whether docker-proxy opens a connection of its own, and to where.
     pub proxied_to: Option<(IpAddr, u16)>,
+    /// The interface by which that connection leaves, where it does.
+    pub proxied_by: Option<String>,
     /// What is to blame where the verdict or outcome is undetermined.
     pub because: Option<String>,
 }

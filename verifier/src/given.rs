@@ -28,7 +28,10 @@ pub fn apply(system: &System, given: &Given) -> System {
         give_address(&mut system, &container.value, address.value);
     }
     if let Some(switch) = &given.ip_forward {
-        forward(&mut system.host, switch.value);
+        forward(&mut system.host, Family::Ipv4, switch.value);
+    }
+    if let Some(switch) = &given.ipv6_forward {
+        forward(&mut system.host, Family::Ipv6, switch.value);
     }
     system
 }
@@ -149,12 +152,19 @@ fn follow(rule: &mut Rule, text: &str, before: IpAddr, after: IpAddr) {
     }
 }
 
-/// `sysctl net.ipv4.ip_forward=…`, which sets it for every interface (`inet_forward_change`).
-pub(crate) fn forward(host: &mut Host, switch: Switch) {
+/// `sysctl net.ipv4.ip_forward=…` or `net.ipv6.conf.all.forwarding=…`, which set it for every
+/// interface (`inet_forward_change`, `addrconf_fixup_forwarding`).
+pub(crate) fn forward(host: &mut Host, family: Family, switch: Switch) {
     let value = i64::from(switch == Switch::On);
     let names: Vec<String> = host.interfaces.iter().map(|own| own.name.clone()).collect();
-    host.sysctls.insert("net.ipv4.ip_forward", value);
+    let version = match family {
+        Family::Ipv4 => {
+            host.sysctls.insert("net.ipv4.ip_forward", value);
+            "ipv4"
+        }
+        Family::Ipv6 => "ipv6",
+    };
     for name in names.iter().map(String::as_str).chain(["all", "default"]) {
-        host.sysctls.insert(format!("net.ipv4.conf.{name}.forwarding"), value);
+        host.sysctls.insert(format!("net.{version}.conf.{name}.forwarding"), value);
     }
 }

@@ -231,6 +231,9 @@ pub(crate) fn way(region: &Region, answer: &Answer) -> Way {
         proxied_to: proxy
             .filter(|_| answer.verdict == Verdict::Proxied)
             .map(|proxy| (proxy.flow.destination, proxy.flow.destination_port.unwrap_or(0))),
+        proxied_by: proxy
+            .filter(|_| answer.verdict == Verdict::Proxied)
+            .and_then(|proxy| proxy.egress.as_ref()?.out_interface.clone()),
         because: blame(answer),
     }
 }

@@ -22,6 +22,8 @@ pub struct Given {
     pub moved: Vec<(Placed<String>, Placed<IpAddr>)>,
     /// `ip_forward`: whether the host forwards IPv4.
     pub ip_forward: Option<Placed<Switch>>,
+    /// `ipv6_forward`: whether the host forwards IPv6.
+    pub ipv6_forward: Option<Placed<Switch>>,
 }
 
 impl Given {
@@ -37,6 +39,7 @@ impl Given {
         self.gone.extend(other.gone);
         self.moved.extend(other.moved);
         self.ip_forward = other.ip_forward.or(self.ip_forward.take());
+        self.ipv6_forward = other.ipv6_forward.or(self.ipv6_forward.take());
     }
 }
 
@@ -58,7 +61,7 @@ pub enum Switch {
 }
 
 /// The keys of `given`.
-const KEYS: [&str; 4] = ["down", "gone", "moved", "ip_forward"];
+const KEYS: [&str; 5] = ["down", "gone", "moved", "ip_forward", "ipv6_forward"];
 
 /// Reads `--given`: the inside of the table `given`, such as `down = ["wg0"]`; or, shorter,
 /// `down=wg0` and `ip_forward=off`.
@@ -102,6 +105,7 @@ fn read_table(table: &DeTable<'_>, text: &str, diagnostics: &mut Vec<Diagnostic>
             "gone" => given.gone = destinations(value, diagnostics),
             "moved" => given.moved = moved(value, diagnostics),
             "ip_forward" => given.ip_forward = switch(value, diagnostics),
+            "ipv6_forward" => given.ipv6_forward = switch(value, diagnostics),
             other => diagnostics.push(unknown_key(other, place(key.span()), &KEYS)),
         }
     }

@@ -162,6 +162,7 @@ fn what_is_given_is_read_in_short_and_in_full() {
     assert_eq!(complaints, []);
     assert_eq!(full.down.len(), 2);
     assert_eq!(parse_given("ip_forward=off").0.ip_forward.unwrap().value, Switch::Off);
+    assert_eq!(parse_given("ipv6_forward=on").0.ipv6_forward.unwrap().value, Switch::On);
     assert_eq!(parse_given("ip_forward=true").0.ip_forward.unwrap().value, Switch::On);
     assert_eq!(parse_given("gone=default").0.gone[0].value, Destination::Default);
     let (moved, complaints) = parse_given("moved = { web = \"172.18.0.9\" }");

@@ -137,7 +137,8 @@ impl<'q> Effects<'q> {
             None => self.space.none(),
         };
         if let Some((address, port)) = way.proxied_to {
-            for landing in landing.iter().filter(|landing| proxied_into(landing, address, port)) {
+            let to = Proxied { address, port, by: way.proxied_by.as_deref() };
+            for landing in landing.iter().filter(|landing| to.is_into(landing)) {
                 let meant = protocols(self.space, &landing.service.protocols);
                 arrived = arrived.union(&class.set.intersection(&meant));
             }
@@ -229,16 +230,29 @@ impl<'q> Effects<'q> {
     }
 }
 
-/// Whether docker-proxy's connection goes where a landing is.
-pub(super) fn proxied_into(landing: &Landing, address: IpAddr, port: u16) -> bool {
-    let ports = &landing.service.ports;
-    let port_fits =
-        ports.is_empty() || ports.iter().any(|(first, last)| (*first..=*last).contains(&port));
-    port_fits
-        && landing.spots.iter().any(|spot| match spot {
-            Spot::Beyond { addresses, .. } => addresses.contains(address),
-            Spot::Local(_) => false,
-        })
+/// Where docker-proxy connects to.
+pub(super) struct Proxied<'a> {
+    pub(super) address: IpAddr,
+    pub(super) port: u16,
+    /// The interface by which its packets leave, where they do.
+    pub(super) by: Option<&'a str>,
+}
+
+impl Proxied<'_> {
+    /// Whether that is where a landing is.
+    pub(super) fn is_into(&self, landing: &Landing) -> bool {
+        let ports = &landing.service.ports;
+        let fits = |(first, last): &(u16, u16)| (*first..=*last).contains(&self.port);
+        (ports.is_empty() || ports.iter().any(fits))
+            && landing.spots.iter().any(|spot| match spot {
+                Spot::Beyond { addresses, interface } => {
+                    let other =
+                        interface.as_deref().zip(self.by).is_some_and(|(own, by)| own != by);
+                    !other && addresses.contains(self.address)
+                }
+                Spot::Local(_) => false,
+            })
+    }
 }
 
 /// Whether a packet with this verdict gets somewhere.

@@ -8,7 +8,7 @@ use nattrace_model::answer::{Answer, Branch, Outcome, Verdict};
 use nattrace_model::condition::{Condition, Undecided};
 
 use super::Reason;
-use super::demand::{arrives, is_open, proxied_into};
+use super::demand::{Proxied, arrives, is_open};
 use crate::policy::{Demand, Landing, Question, Unchanged};
 
 /// What an answer means for a demand.
@@ -120,7 +120,9 @@ fn arrives_in(answer: &Answer, landing: &[Landing]) -> Option<Reason> {
             let protocols = crate::policy::Service { ports: Vec::new(), ..landing.service.clone() };
             protocols.has(answer.flow.protocol, None)
         };
-        if landing.iter().filter(meant).any(|landing| proxied_into(landing, to, port)) {
+        let by = proxy.egress.as_ref().and_then(|egress| egress.out_interface.as_deref());
+        let proxied = Proxied { address: to, port, by };
+        if landing.iter().filter(meant).any(|landing| proxied.is_into(landing)) {
             return Some(Reason::Proxied { destination: to, port });
         }
     }

@@ -114,6 +114,8 @@ struct Given {
     moved: Option<BTreeMap<String, String>>,
     /// Whether the host forwards IPv4.
     ip_forward: Option<Switch>,
+    /// Whether the host forwards IPv6.
+    ipv6_forward: Option<Switch>,
 }
 
 /// A setting that is on or off.
@@ -233,7 +235,7 @@ mod tests {
         "version = 1\n[[egress]]\nname = \"a\"\nfrom = \"net:a\"\nto = [\"internet\", \"lan\"]\nsource = [\"10.0.0.1\", \"unchanged\"]\n",
         "version = 1\n[[allow]]\nfrom = [\"internet\"]\nto = \"10.0.0.1:443/tcp\"\nlands = \"container:blog:443\"\nfamily = \"ipv4\"\nvacuous = \"ok\"\n",
         "version = 1\n[[deny]]\nfrom = \"internet\"\nlands = \"net:*\"\nexcept = []\nproto = [\"tcp\", 17]\nports = [80, \"8000-8080\"]\n",
-        "version = 1\n[[isolate]]\nzones = [\"net:a\", \"net:b\"]\ngiven = { down = [\"wg0\"], gone = \"default\", moved = { web = \"172.18.0.9\" }, ip_forward = false }\n",
+        "version = 1\n[[isolate]]\nzones = [\"net:a\", \"net:b\"]\ngiven = { down = [\"wg0\"], gone = \"default\", moved = { web = \"172.18.0.9\" }, ip_forward = false, ipv6_forward = \"on\" }\n",
         "version = 1\n[[suppress]]\ncode = \"x\"\nreason = \"y\"\n",
     ];
 

@@ -95,8 +95,8 @@ pub(super) fn by_place(changes: &[Change]) -> BTreeMap<&Place, Vec<&RuleChange>>
 /// `sysctl -w`.
 fn set(system: &mut System, setting: &Setting) {
     match (setting.name.as_str(), setting.value) {
-        ("net.ipv4.ip_forward", 0) => given::forward(&mut system.host, Switch::Off),
-        ("net.ipv4.ip_forward", _) => given::forward(&mut system.host, Switch::On),
+        ("net.ipv4.ip_forward", 0) => given::forward(&mut system.host, Family::Ipv4, Switch::Off),
+        ("net.ipv4.ip_forward", _) => given::forward(&mut system.host, Family::Ipv4, Switch::On),
         ("net.ipv6.conf.all.forwarding", value) => {
             let names: Vec<String> =
                 system.host.interfaces.iter().map(|own| own.name.clone()).collect();
