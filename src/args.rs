@@ -280,8 +280,7 @@ pub(crate) struct Check {
     /// Prints the JSON Schema of policies.
     #[arg(long, conflicts_with_all = ["given", "baseline", "write_baseline"])]
     pub(crate) schema: bool,
-    /// What is taken to be otherwise: `down=IFACE`, `gone=PREFIX`, `ip_forward=off`,
-    /// `ipv6_forward=on`, or TOML as in
+    /// What is taken to be otherwise: `down=IFACE`, `gone=PREFIX`, `ip_forward=off`, or TOML as in
     /// the policy's `given`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) given: Vec<String>,
