@@ -15,10 +15,6 @@ use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::simulate::why;
 use nattrace_parser::save::parse_rules;
 
-/// The allocator that the program has.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// How often each thing is measured; the fastest run counts, as the least disturbed one.
 const ROUNDS: usize = 5;
 

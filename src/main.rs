@@ -19,11 +19,6 @@ use command::{
 use exit::{Result, Status};
 use output::diagnostic;
 
-/// Asks the kernel for large pieces: with the system's allocator, reading a large dump goes to a
-/// third into page faults.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     fault::guard(|| {
         let arguments = args::read(std::env::args_os());

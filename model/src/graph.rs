@@ -11,6 +11,7 @@ mod svg;
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef;
+use rayon::prelude::*;
 
 use crate::hook::Hook;
 use crate::ruleset::{Chain, ChainId, RuleId};
@@ -23,6 +24,9 @@ pub use svg::to_svg;
 
 /// How deep iptables-nft lets chains nest, the base chain included (kernel-facts G5).
 pub const NFT_DEPTH: u32 = 16;
+
+/// How many chains a core looks at in one go.
+const CHUNK: usize = 512;
 
 /// How one chain calls another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,30 +113,44 @@ fn chain_id(node: NodeIndex) -> ChainId {
     ChainId(u32::try_from(node.index()).unwrap_or(u32::MAX))
 }
 
+/// What the rules of some chains call, the last rule of each chain first: petgraph hands out the
+/// newest edge first. `first` is the number of the first of these chains, `all` that of all chains.
+fn calls_of(first: usize, chains: &[Chain], all: usize) -> Vec<(ChainId, ChainId, Link)> {
+    let mut calls = Vec::new();
+    for (number, chain) in (first..).zip(chains) {
+        let from = ChainId(u32::try_from(number).unwrap_or(u32::MAX));
+        for (index, rule) in chain.rules.iter().enumerate().rev() {
+            let index = u32::try_from(index).unwrap_or(u32::MAX);
+            let rule_id = RuleId { chain: from, index };
+            let start = calls.len();
+            rule.target.calls(&mut |to, kind| {
+                let call = (from, to, Link { rule: rule_id, kind });
+                let known = calls.get(start..).is_some_and(|own| own.contains(&call));
+                if (to.0 as usize) < all && !known {
+                    calls.push(call);
+                }
+            });
+        }
+    }
+    calls
+}
+
 impl ChainGraph {
     /// The graph of these chains, numbered from 0.
     #[must_use]
     pub fn new(chains: &[Chain]) -> Self {
-        let rules = chains.iter().map(|chain| chain.rules.len()).sum();
-        let mut graph = DiGraph::with_capacity(chains.len(), rules);
+        // Most of the time goes into looking at every rule, so the cores share that.
+        let calls: Vec<Vec<(ChainId, ChainId, Link)>> = chains
+            .par_chunks(CHUNK)
+            .enumerate()
+            .map(|(chunk, part)| calls_of(chunk * CHUNK, part, chains.len()))
+            .collect();
+        let mut graph = DiGraph::with_capacity(chains.len(), calls.iter().map(Vec::len).sum());
         for _ in chains {
             graph.add_node(());
         }
-        for (id, chain) in (0u32..).map(ChainId).zip(chains) {
-            // petgraph hands out the newest edge first, so the first rule comes last.
-            for (index, rule) in chain.rules.iter().enumerate().rev() {
-                let index = u32::try_from(index).unwrap_or(u32::MAX);
-                let rule_id = RuleId { chain: id, index };
-                let mut calls: Vec<(ChainId, LinkKind)> = Vec::new();
-                rule.target.calls(&mut |to, kind| {
-                    if (to.0 as usize) < chains.len() && !calls.contains(&(to, kind)) {
-                        calls.push((to, kind));
-                    }
-                });
-                for (to, kind) in calls {
-                    graph.add_edge(node(id), node(to), Link { rule: rule_id, kind });
-                }
-            }
+        for (from, to, link) in calls.into_iter().flatten() {
+            graph.add_edge(node(from), node(to), link);
         }
         let bases = (0u32..).zip(chains).filter(|(_, chain)| chain.base.is_some());
         let (order, loops) = loops::walk(&graph, bases.map(|(id, _)| ChainId(id)));

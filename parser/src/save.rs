@@ -16,6 +16,10 @@ use crate::replay::Replay;
 use crate::span::Span;
 use crate::syntax::{Backend, Family, Rule, Rules, RulesFormat, Table, TableName};
 use crate::words::Word;
+use rayon::prelude::*;
+
+/// How many bytes a core cuts into lines in one go.
+const PIECE: usize = 1 << 20;
 
 /// One line of a text.
 #[derive(Clone, Copy, Debug)]
@@ -204,6 +208,35 @@ pub(crate) fn no_rules(text: &str) -> Diagnostic {
         .help("expected the output of iptables-save, `iptables -S` or `iptables -L`")
 }
 
+/// The same as [`lines`], cut by several cores where the text is large.
+fn all_lines<'a>(text: &'a str) -> Vec<Line<'a>> {
+    let mut pieces = Vec::new();
+    let mut rest = 0;
+    while rest < text.len() {
+        let from = (rest + PIECE).min(text.len());
+        let bytes = text.as_bytes().get(from..).unwrap_or_default();
+        let end = memchr::memchr(b'\n', bytes).map_or(text.len(), |newline| from + newline + 1);
+        pieces.push((rest, text.get(rest..end).unwrap_or_default()));
+        rest = end;
+    }
+    let cut = |(start, piece): (usize, &'a str)| {
+        let newlines = memchr::memchr_iter(b'\n', piece.as_bytes()).count();
+        (start, newlines, lines(piece).collect::<Vec<Line<'a>>>())
+    };
+    let cut: Vec<_> = pieces.into_par_iter().map(cut).collect();
+    let mut all = Vec::with_capacity(cut.iter().map(|(_, _, found)| found.len()).sum());
+    let mut before = 0;
+    for (start, newlines, found) in cut {
+        all.extend(found.into_iter().map(|line| Line {
+            text: line.text,
+            start: start + line.start,
+            number: before + line.number,
+        }));
+        before += u32::try_from(newlines).unwrap_or(u32::MAX);
+    }
+    all
+}
+
 /// The lines of a text without blanks around them; blank ones are left out.
 pub(crate) fn lines(text: &str) -> impl Iterator<Item = Line<'_>> {
     let mut start = 0;
@@ -284,4 +317,33 @@ fn family_of_target(text: &str) -> Option<Family> {
     }
     let address = text.split('-').next()?;
     family_of_address(address).or_else(|| family_of_address(address.split(':').next()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is cut where: the same lines, at the same places, with the same numbers.
+    #[test]
+    fn many_cores_find_the_same_lines() {
+        let line = "-A INPUT -s 192.0.2.1/32 -j ACCEPT";
+        let mut text = String::from("\n\n*filter\r\n");
+        while text.len() < 3 * PIECE {
+            text.push_str(line);
+            text.push_str(match text.len() % 7 {
+                0 => "\n\n  ",
+                1 => "\r\n",
+                2 => " – \n",
+                _ => "\n",
+            });
+        }
+        for end in [text.len(), 2 * PIECE, 10, 0] {
+            let cut = (0..=end).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+            let text = &text[..cut];
+            let key = |line: Line<'_>| (line.start, line.number, line.text.to_owned());
+            let one: Vec<_> = lines(text).map(key).collect();
+            let many: Vec<_> = all_lines(text).into_iter().map(key).collect();
+            assert!(one == many, "{} and {} lines of {cut} bytes", one.len(), many.len());
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The tables of iptables-save, with their chains and the lines of their rules.
 
 use super::chains::{self, Declared};
-use super::{Block, Line, LineForm, Origin, RuleLine, commands, lines};
+use super::{Block, Line, LineForm, Origin, RuleLine, all_lines, commands};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::recognize::{header, table};
 use crate::syntax::{Family, TableName};
@@ -14,7 +14,7 @@ pub(super) fn scan<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Origin, Vec<Block<'a>>) {
     let mut scan = Scan { origin, blocks: Vec::new(), place: Place::Outside, diagnostics };
-    for line in lines(text) {
+    for line in all_lines(text) {
         scan.line(line);
     }
     if matches!(scan.place, Place::Table(_)) {
