@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     let wanted = |name: &str| all.is_empty() || all.iter().any(|one| name.contains(one.as_str()));
     let mut missed = 0;
     if wanted("docker") {
-        missed += measure(scene::docker(), "20 properties of 50 networks with 2,000 ports", 10.0);
+        missed += measure(scene::docker(), "20 properties of 50 networks with 2,000 ports", 20.0);
     }
     if wanted("kube") {
         missed += measure(scene::kube(), "5 properties of 10,000 services", 3.0);
