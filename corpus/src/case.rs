@@ -182,7 +182,7 @@ impl Case {
     }
 }
 
-/// Files beside a snapshot that are for people.
+/// Files beside a snapshot that are no parts of it: pages for people, and what must hold.
 fn is_companion(file: &str) -> bool {
-    file.ends_with(".md") || file == "nattrace.toml"
+    file.ends_with(".md") || matches!(file, "nattrace.toml" | "policy.toml" | "policy.expected")
 }
