@@ -6,6 +6,7 @@
 //! is given at all.
 
 mod demand;
+mod engine;
 mod judgement;
 pub(crate) mod packets;
 mod reach;
@@ -37,6 +38,7 @@ use crate::space::Space;
 use crate::walk::{self, walk};
 pub(crate) use demand::{Effects, arrives};
 pub(crate) use judgement::{Judgement, judge, lands, undetermined};
+pub use engine::Engine;
 use reach::Redirections;
 
 /// Whether something holds.
@@ -71,6 +73,8 @@ pub struct Finding {
     pub assumptions: Vec<Assumption>,
     /// How many packets the simulator was asked about.
     pub asked: usize,
+    /// The engines that say so.
+    pub proved_by: Vec<String>,
 }
 
 /// Why an entry does not hold.
@@ -138,31 +142,57 @@ pub struct Counterexample {
     pub reason: Reason,
 }
 
-/// The classes and the simulator say different things of a packet: a fault of nattrace.
+/// Two of the engines, or one and the simulator, say different things: a fault of nattrace.
 #[derive(Clone, Debug)]
 pub struct Disagreement {
     /// The entry.
     pub name: String,
-    /// The packet.
-    pub flow: Box<Flow>,
-    /// What the classes say of it.
-    pub classes: &'static str,
-    /// What the simulator says of it.
-    pub simulator: String,
+    /// A packet that it is about, where there is one.
+    pub flow: Option<Box<Flow>>,
+    /// Who disagree.
+    pub between: Between,
+    /// What the first of them says.
+    pub one: String,
+    /// What the second of them says.
+    pub other: String,
+}
+
+/// Who disagree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Between {
+    /// The classes and the simulator.
+    ClassesAndSimulator,
+    /// A solver and the simulator.
+    SolverAndSimulator,
+    /// The classes and a solver.
+    Engines,
+}
+
+impl Between {
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::ClassesAndSimulator => ("the classes say", "the simulator says"),
+            Self::SolverAndSimulator => ("the solver says", "the simulator says"),
+            Self::Engines => ("the classes say", "the solver says"),
+        }
+    }
 }
 
 impl fmt::Display for Disagreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Flow {
-            source, destination, protocol, source_port, destination_port, in_interface, ..
-        } = &*self.flow;
-        write!(
-            f,
-            "`{}`: of the packet {source} port {source_port:?} to {destination} port \
-             {destination_port:?}, protocol {protocol}, in by {in_interface:?}, the classes say \
-             that it {}, and the simulator says: {}",
-            self.name, self.classes, self.simulator
-        )
+        write!(f, "`{}`: ", self.name)?;
+        if let Some(flow) = &self.flow {
+            let Flow {
+                source, destination, protocol, source_port, destination_port, in_interface, ..
+            } = &**flow;
+            write!(
+                f,
+                "of the packet {source} port {source_port:?} to {destination} port \
+                 {destination_port:?}, protocol {protocol}, in by {in_interface:?}, "
+            )?;
+        }
+        let (one, other) = self.between.words();
+        write!(f, "{one}: {}, and {other}: {}", self.one, self.other)
     }
 }
 
@@ -181,7 +211,21 @@ pub fn check(
     system: &System,
     given: &Given,
 ) -> Result<Vec<Finding>, Disagreement> {
-    check_some(policy, &[], system, given)
+    check_with(policy, system, given, Engine::Classes)
+}
+
+/// The same by an engine.
+///
+/// # Errors
+///
+/// Two of the engines, or one and the simulator, disagree.
+pub fn check_with(
+    policy: &Policy,
+    system: &System,
+    given: &Given,
+    engine: Engine<'_>,
+) -> Result<Vec<Finding>, Disagreement> {
+    check_all(policy, &[], (system, given), engine)
 }
 
 /// The same for some of the entries of a policy; others are only referred to.
@@ -190,6 +234,15 @@ pub(crate) fn check_some(
     referred: &[Entry],
     system: &System,
     given: &Given,
+) -> Result<Vec<Finding>, Disagreement> {
+    check_all(policy, referred, (system, given), Engine::Classes)
+}
+
+fn check_all(
+    policy: &Policy,
+    referred: &[Entry],
+    (system, given): (&System, &Given),
+    engine: Engine<'_>,
 ) -> Result<Vec<Finding>, Disagreement> {
     let base = Premises::of(policy::with_zones(system, policy));
     let mut known = policy.clone();
@@ -202,9 +255,9 @@ pub(crate) fn check_some(
             let mut all = given.clone();
             all.extend(entry.given.clone());
             if all.is_empty() {
-                return check_entry(known, entry, &base);
+                return check_entry(known, entry, &base, engine);
             }
-            check_entry(known, entry, &Premises::of(given::apply(&base.system, &all)))
+            check_entry(known, entry, &Premises::of(given::apply(&base.system, &all)), engine)
         })
         .collect();
     Ok(each?.into_iter().flatten().collect())
@@ -237,10 +290,11 @@ fn check_entry(
     policy: &Policy,
     entry: &Entry,
     premises: &Premises,
+    engine: Engine<'_>,
 ) -> Result<Vec<Finding>, Disagreement> {
     let mut findings: Vec<Finding> = Vec::new();
     for property in policy::resolve(policy, entry, &premises.system) {
-        let finding = check_property(entry, &property, premises)?;
+        let finding = engine.check(entry, &property, premises)?;
         match findings.first_mut().filter(|first| first.status == finding.status) {
             Some(first) => first.join(finding),
             None => findings.push(finding),
@@ -256,6 +310,7 @@ impl Finding {
         self.reason = self.reason.take().or(other.reason);
         self.counterexamples.extend(other.counterexamples);
         self.asked += other.asked;
+        self.proved_by.retain(|engine| other.proved_by.contains(engine));
         let all: BTreeSet<Assumption> =
             self.assumptions.drain(..).chain(other.assumptions).collect();
         self.assumptions = all.into_iter().collect();
@@ -280,7 +335,7 @@ struct Inquiry<'a> {
     samples: usize,
 }
 
-fn check_property(
+fn check_by_classes(
     entry: &Entry,
     property: &Property,
     premises: &Premises,
@@ -469,7 +524,13 @@ impl Inquiry<'_> {
         judgement: &Judgement,
     ) -> Disagreement {
         let simulator = format!("{judgement:?}");
-        Disagreement { name: self.name.clone(), flow: Box::new(flow), classes, simulator }
+        Disagreement {
+            name: self.name.clone(),
+            flow: Some(Box::new(flow)),
+            between: Between::ClassesAndSimulator,
+            one: format!("it {classes}"),
+            other: simulator,
+        }
     }
 
     fn finding(self, entry: &Entry, property: &Property) -> Finding {
@@ -502,6 +563,7 @@ impl Inquiry<'_> {
             counterexamples: self.counterexample.into_iter().collect(),
             assumptions: assumptions.into_iter().collect(),
             asked: self.asked,
+            proved_by: Vec::new(),
         }
     }
 }

@@ -20,6 +20,7 @@ pub mod matrix;
 mod packets;
 pub mod policy;
 pub mod repair;
+pub mod smt;
 mod space;
 mod walk;
 

@@ -1,0 +1,191 @@
+//! Connection tracking and NAT at their places among the chains of a hook.
+
+use nattrace_model::hook::Hook;
+use nattrace_model::packet::{protocol, tcp_flag};
+use nattrace_model::ruleset::{ChainId, ChainKind};
+
+use super::nat::Manip;
+use super::state::{Connection, Drawn, Merge, Tracking, Trip, Tuple, maker, phase, tracking};
+use super::translation::manip_of;
+use super::{Encoder, Run};
+use crate::smt::term::{B, V};
+
+impl Encoder<'_> {
+    /// A connection that there is not.
+    pub(super) fn no_connection(&self, tuple: &Tuple) -> Connection {
+        let no = self.t.no;
+        let drawn = self.not_drawn();
+        Connection {
+            begun: no,
+            original: *tuple,
+            reply: *tuple,
+            source_translated: no,
+            destination_translated: no,
+            source_settled: no,
+            destination_settled: no,
+            seen_reply: no,
+            confirmed: no,
+            drawn_source: drawn,
+            drawn_destination: drawn,
+            mark: self.t.number(32, 0u8),
+            zone: self.t.number(16, 0u8),
+        }
+    }
+
+    /// Connection tracking looks at packets that it has not seen (`nf_conntrack_in`).
+    pub(super) fn track(&self, run: &Run, trip: &mut Trip, when: B) {
+        let t = &self.t;
+        if !self.system.rules.tracks_connections(self.family()) {
+            return;
+        }
+        let kind = |number: u8| t.is_number(trip.tracking.kind, number);
+        let attached = kind(tracking::ATTACHED);
+        let fresh = t.any([kind(tracking::NONE), attached, kind(tracking::TEMPLATE)]);
+        let when = t.all([when, trip.alive, fresh]);
+        if when == t.no {
+            return;
+        }
+        let same_zone = t.equal(trip.first.zone, trip.zone);
+        let quoted = t.and(trip.quotes, same_zone);
+        let tuple = trip.packet.tuple;
+        let settled = t.all([trip.first.begun, trip.first.confirmed, same_zone]);
+        let forwards = t.and(settled, self.same_tuple(&tuple, &trip.first.original));
+        let backwards = t.and(settled, self.same_tuple(&tuple, &trip.first.reply));
+        let backwards = t.minus(backwards, forwards);
+        let known = t.minus(t.or(forwards, backwards), quoted);
+        let (begins, untracked) = self.first_packet(trip);
+        let unknown = t.not(t.or(quoted, known));
+        let seen = t.or(trip.first.seen_reply, backwards);
+        let number = |number: u8| t.number(2, number);
+        let stands = Tracking {
+            kind: t.number(3, tracking::TRACKED),
+            phase: t.choice(
+                quoted,
+                number(phase::RELATED),
+                t.choice(t.and(known, seen), number(phase::ESTABLISHED), number(phase::NEW)),
+            ),
+            reply: t.or(quoted, t.and(known, backwards)),
+            second: t.and(unknown, t.is(run.back.get())),
+        };
+        let found = t.or(t.not(unknown), begins);
+        let invalid = t.choice(
+            untracked,
+            t.number(3, tracking::UNTRACKED),
+            t.choice(attached, trip.tracking.kind, t.number(3, tracking::INVALID)),
+        );
+        let other = Tracking { kind: invalid, ..trip.tracking };
+        let now = Tracking::merge(t, found, &stands, &other);
+        let replied = t.all([when, known, backwards]);
+        trip.first.seen_reply = t.or(trip.first.seen_reply, replied);
+        trip.tracking = Tracking::merge(t, when, &now, &trip.tracking);
+        let begun = Connection {
+            begun: t.yes,
+            reply: self.inverted(&tuple),
+            zone: trip.zone,
+            ..self.no_connection(&tuple)
+        };
+        let begins = t.all([when, unknown, begins]);
+        let place = if run.back.get() { &mut trip.second } else { &mut trip.first };
+        *place = Connection::merge(t, begins, &begun, place);
+    }
+
+    /// The packets that begin a connection, and those that are not tracked (kernel-facts F3, F5,
+    /// J2).
+    fn first_packet(&self, trip: &Trip) -> (B, B) {
+        let t = &self.t;
+        let tuple = trip.packet.tuple;
+        let is = |number: u8| t.is_number(tuple.protocol, number);
+        let flags = tcp_flag::SYN | tcp_flag::ACK | tcp_flag::RST | tcp_flag::FIN;
+        let asks = t.masked(trip.packet.flags, flags);
+        let loose = self.host.sysctls.get("net.netfilter.nf_conntrack_tcp_loose") != Some(0);
+        let picked_up = t.and(t.is(loose), t.is_number(asks, tcp_flag::ACK));
+        let segment = t.or(t.is_number(asks, tcp_flag::SYN), picked_up);
+        let kind = t.extract(tuple.to_port, 15, 8);
+        let one_of = |kinds: &[u8]| t.any(kinds.iter().map(|known| t.is_number(kind, *known)));
+        let query = t.and(is(protocol::ICMP), one_of(&[8, 13, 15, 17]));
+        let query6 = t.and(is(protocol::ICMPV6), one_of(&[128, 139]));
+        let discovery = t.or(t.within(kind, 130u8, 136u8), one_of(&[143]));
+        let icmp = self.is_icmp(tuple.protocol);
+        let other = t.not(t.or(is(protocol::TCP), icmp));
+        let begins = t.any([t.and(is(protocol::TCP), segment), query, query6, other]);
+        (begins, t.and(is(protocol::ICMPV6), discovery))
+    }
+
+    fn is_settled(&self, own: &Connection, manip: Manip) -> B {
+        match manip {
+            Manip::Source => own.source_settled,
+            Manip::Destination => own.destination_settled,
+        }
+    }
+
+    /// NAT at a hook (`nf_nat_inet_fn`).
+    pub(super) fn nat(
+        &self,
+        run: &Run,
+        trip: &mut Trip,
+        (hook, chains): (Hook, &[ChainId]),
+        when: B,
+    ) {
+        let t = &self.t;
+        let when = t.all([when, trip.alive, self.is_tracked(trip)]);
+        if when == t.no {
+            return;
+        }
+        let manip = manip_of(hook);
+        let made_by = |number: u8| t.is_number(trip.maker, number);
+        let later = t.is_number(trip.tracking.phase, phase::ESTABLISHED);
+        let first = t.not(t.or(trip.tracking.reply, later));
+        let refused = made_by(maker::REJECT_RESET);
+        let own = t.minus(first, t.or(made_by(maker::ICMP_ERROR), refused));
+        let settled = self.is_settled(&self.connection(trip), manip);
+        let asks = t.minus(t.and(when, t.or(own, refused)), settled);
+        for id in chains {
+            let base = self.system.rules.chain(*id).and_then(|chain| chain.base);
+            if base.is_none_or(|base| base.kind != ChainKind::Nat) {
+                continue;
+            }
+            let open = t.not(self.is_settled(&self.connection(trip), manip));
+            self.base_chain(run, trip, hook, (*id, t.and(asks, open)));
+        }
+        let asks = t.and(asks, trip.alive);
+        self.change_connection(trip, asks, |own| self.settled(own, manip));
+        if manip == Manip::Source {
+            self.avoid_collision(trip, asks);
+        }
+        self.translate(run, trip, hook, t.and(when, trip.alive));
+    }
+
+    /// Gives the second connection another source port where its answers would be taken for those
+    /// of the first one (`nf_nat_alloc_null_binding`).
+    fn avoid_collision(&self, trip: &mut Trip, when: B) {
+        let t = &self.t;
+        let (first, second) = (trip.first, trip.second);
+        let near = t.all([first.begun, first.confirmed, t.equal(first.zone, second.zone)]);
+        let taken = t.or(
+            self.same_tuple(&first.original, &second.reply),
+            self.same_tuple(&first.reply, &second.reply),
+        );
+        let when = t.all([when, trip.tracking.second, near, taken]);
+        if when == t.no {
+            return;
+        }
+        let number = second.original.protocol;
+        let is = t.or(self.has_ports(number), self.is_icmp(number));
+        let drawn = Drawn { is, ..self.class_of(second.original.from_port) };
+        trip.second.drawn_source = Drawn::merge(t, when, &drawn, &second.drawn_source);
+        trip.second.source_translated = t.or(second.source_translated, when);
+    }
+
+    /// Confirms the connections that packets begin, where they leave the hooks.
+    pub(super) fn confirm(&self, trip: &mut Trip, when: B) {
+        let t = &self.t;
+        let begins = t.minus(self.is_tracked(trip), trip.tracking.reply);
+        let when = t.all([when, trip.alive, begins]);
+        self.change_connection(trip, when, |own| Connection { confirmed: t.yes, ..*own });
+    }
+
+    /// The number of a kind of tracking.
+    pub(super) fn tracking_kind(&self, number: u8) -> V {
+        self.t.number(3, number)
+    }
+}
