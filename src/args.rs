@@ -275,10 +275,10 @@ pub(crate) struct Check {
     #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
     /// Writes a policy from what holds today, to POLICY or standard output.
-    #[arg(long, conflicts_with_all = ["schema", "given", "baseline", "write_baseline"])]
+    #[arg(long, conflicts_with_all = ["schema", "given", "baseline", "write_baseline", "emit_smt2"])]
     pub(crate) init: bool,
     /// Prints the JSON Schema of policies.
-    #[arg(long, conflicts_with_all = ["given", "baseline", "write_baseline"])]
+    #[arg(long, conflicts_with_all = ["given", "baseline", "write_baseline", "emit_smt2"])]
     pub(crate) schema: bool,
     /// What is taken to be otherwise: `down=IFACE`, `gone=PREFIX`, `ip_forward=off`, or TOML as in
     /// the policy's `given`.
@@ -293,6 +293,28 @@ pub(crate) struct Check {
     /// Writes what does not hold now as a baseline.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) write_baseline: Option<PathBuf>,
+    /// What answers: classes of packets, the solver Z3, or both, which have to agree.
+    #[arg(long, value_enum, value_name = "ENGINE", default_value = "classes")]
+    pub(crate) engine: Engine,
+    /// How long Z3 may take for one question; then the answer is unknown.
+    #[arg(long, value_name = "SECONDS", default_value = "60",
+        value_parser = clap::value_parser!(u32).range(1..=86400))]
+    pub(crate) z3_timeout: u32,
+    /// Writes one obligation in SMT-LIB 2 for each entry and family into a folder, for any solver:
+    /// `unsat` says that the entry holds.
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) emit_smt2: Option<PathBuf>,
+}
+
+/// What answers `check`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// Classes of packets that have the same fate.
+    Classes,
+    /// The solver Z3, with an encoding of its own; slower.
+    Z3,
+    /// Both; that they differ is a fault of nattrace and ends with status 101.
+    Both,
 }
 
 /// Which results of `check` end with status 1.

@@ -1,6 +1,7 @@
 //! `nattrace check`: whether a policy holds for every packet.
 
 mod baseline;
+mod engine;
 mod init;
 
 use std::collections::BTreeMap;
@@ -11,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use nattrace_model::System;
 use nattrace_parser::policy::{self, Families, Given, Policy, Suppressed, parse_given};
 use nattrace_parser::{Diagnostic, Severity};
-use nattrace_verifier::check::{Disagreement, Finding, Status as Held, check};
+use nattrace_verifier::check::{Disagreement, Finding, Status as Held};
 use nattrace_verifier::policy::{schema, unknown_given, unknown_names};
 
 use crate::args::{Check, CheckFailOn, Format, Global};
@@ -36,6 +37,7 @@ pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
         screen.finish()?;
         return Ok(Status::Holds);
     }
+    engine::refuse_missing(arguments)?;
     let path = arguments.policy.clone().unwrap_or_else(|| PathBuf::from(DEFAULT));
     if arguments.init {
         return init::run(global, arguments.policy.as_deref());
@@ -66,7 +68,10 @@ pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
     print_diagnostics(diagnostics.iter().map(|found| (source, found)))?;
     known(&given, &system)?;
     only_family(global, &mut policy);
-    let findings = check(&policy, &system, &given.0).map_err(at_odds)?;
+    if let Some(folder) = &arguments.emit_smt2 {
+        engine::emit(folder, &policy, &system, &given.0)?;
+    }
+    let findings = engine::check(arguments, &policy, &system, &given.0)?;
     let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
     if let Some(path) = &arguments.write_baseline {
         Baseline::write(path, &findings)?;
@@ -217,7 +222,7 @@ fn status(findings: &[Finding], excuses: &BTreeMap<usize, String>, fail_on: Chec
     }
 }
 
-/// The classes and the simulator disagree: no answer can be trusted.
+/// Engines or simulator disagree: no answer can be trusted.
 pub(super) fn at_odds(fault: Disagreement) -> Failure {
     Failure::Fault(fault.to_string())
 }

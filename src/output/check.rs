@@ -27,9 +27,6 @@ const SCHEMA: &str = "nattrace/check/1";
 /// How wide the pages of counterexamples are where no screen shows them.
 const PAGE_WIDTH: usize = 100;
 
-/// What proves a result.
-const PROVED_BY: [&str; 1] = ["classes"];
-
 /// What came of a policy.
 pub(crate) struct Checked<'a> {
     /// The name of its file.
@@ -357,7 +354,7 @@ impl Serialize for Entry<'_> {
         map.serialize_entry("reason", &reason_words(finding))?;
         let examples: Vec<Example<'_>> = finding.counterexamples.iter().map(Example).collect();
         map.serialize_entry("counterexamples", &examples)?;
-        map.serialize_entry("proved_by", &PROVED_BY)?;
+        map.serialize_entry("proved_by", &finding.proved_by)?;
         let assumptions: Vec<BTreeMap<&str, &str>> = finding
             .assumptions
             .iter()

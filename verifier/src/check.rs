@@ -183,7 +183,13 @@ impl fmt::Display for Disagreement {
         write!(f, "`{}`: ", self.name)?;
         if let Some(flow) = &self.flow {
             let Flow {
-                source, destination, protocol, source_port, destination_port, in_interface, ..
+                source,
+                destination,
+                protocol,
+                source_port,
+                destination_port,
+                in_interface,
+                ..
             } = &**flow;
             write!(
                 f,

@@ -18,10 +18,10 @@ use nattrace_model::flow::Flow;
 use crate::policy::Question;
 pub use emit::{Script, scripts};
 use encode::demand::{self, Obligation};
-pub(crate) use term::B;
-pub use solver::{Declared, Solution, Solver, number};
 #[cfg(feature = "z3")]
 pub use solver::Z3;
+pub use solver::{Declared, Solution, Solver, number};
+pub(crate) use term::B;
 
 /// How many terms an encoding may have.
 pub(crate) const MOST_TERMS: usize = 6_000_000;
@@ -159,10 +159,7 @@ impl<'s> Query<'s> {
                     let id = name.strip_prefix("decided")?.parse().ok()?;
                     Some((id, *value != 0))
                 });
-                let point = Point {
-                    header: self.fields().map(value),
-                    decided: decided.collect(),
-                };
+                let point = Point { header: self.fields().map(value), decided: decided.collect() };
                 Sought::Point(Box::new(point))
             }
         }

@@ -43,7 +43,10 @@ fn both_engines_say_the_same_of_what_holds_today() {
         let started = std::time::Instant::now();
         for entry in &policy.entries {
             let mut one = policy.clone();
-            one.entries.retain(|other| other.span == entry.span || other.claim.kind() == nattrace_parser::policy::Kind::Allow);
+            one.entries.retain(|other| {
+                other.span == entry.span
+                    || other.claim.kind() == nattrace_parser::policy::Kind::Allow
+            });
             one.entries.retain(|other| other.span == entry.span);
             match check_with(&one, &system, &Given::default(), Engine::Both(&SOLVER)) {
                 Ok(findings) => {
@@ -51,7 +54,10 @@ fn both_engines_say_the_same_of_what_holds_today() {
                         if finding.proved_by.len() == 2 {
                             agreed += 1;
                         } else {
-                            alone.push(format!("{name}: {} by {:?}", finding.name, finding.proved_by));
+                            alone.push(format!(
+                                "{name}: {} by {:?}",
+                                finding.name, finding.proved_by
+                            ));
                         }
                     }
                 }
@@ -72,13 +78,21 @@ fn sizes() {
     let only = std::env::var("NATTRACE_CASE").unwrap();
     for (name, system) in cases().into_iter().filter(|(name, _)| name.starts_with(&only)) {
         let text = "version = 1\n[[deny]]\nfrom = \"internet\"\nlands = \"host:9999\"\nfamily = \"ipv4\"\n[[egress]]\nfrom = \"net:*\"\nto = \"internet\"\nsource=\"1.2.3.4\"\nfamily=\"ipv4\"";
-        let text2 = "version = 1\n[[allow]]\nfrom = \"internet\"\nto = \"host:22\"\nfamily = \"ipv4\"\n";
+        let text2 =
+            "version = 1\n[[allow]]\nfrom = \"internet\"\nto = \"host:22\"\nfamily = \"ipv4\"\n";
         for text in [text, text2] {
             let (policy, _) = parse(text);
             let started = std::time::Instant::now();
             for script in nattrace_verifier::smt::scripts(&policy, &system, &Given::default()) {
-                println!("{name} {} {} bytes {} lines {:?}", script.file_name, script.text.len(), script.text.lines().count(), started.elapsed());
-                std::fs::write(format!("/tmp/z3-read/{name}-{}", script.file_name), script.text).unwrap();
+                println!(
+                    "{name} {} {} bytes {} lines {:?}",
+                    script.file_name,
+                    script.text.len(),
+                    script.text.lines().count(),
+                    started.elapsed()
+                );
+                std::fs::write(format!("/tmp/z3-read/{name}-{}", script.file_name), script.text)
+                    .unwrap();
             }
         }
     }

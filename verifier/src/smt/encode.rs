@@ -228,9 +228,9 @@ fn interface_names(host: &Host) -> Vec<&str> {
     let mut names: Vec<&str> = vec!["lo"];
     let mut seen: BTreeSet<&str> = ["lo", ""].into();
     let own = host.interfaces.iter().map(|own| own.name.as_str());
-    let tables = [Family::Ipv4, Family::Ipv6].into_iter().flat_map(|family| {
-        host.routing.tables(family).values().flat_map(|table| table.routes())
-    });
+    let tables = [Family::Ipv4, Family::Ipv6]
+        .into_iter()
+        .flat_map(|family| host.routing.tables(family).values().flat_map(|table| table.routes()));
     let hops = tables.flat_map(|route| &route.next_hops).map(|hop| hop.interface.as_str());
     let bridges = host.inventory.networks.iter().map(|network| network.bridge.as_str());
     for name in own.chain(hops).chain(bridges) {

@@ -127,17 +127,14 @@ impl Terms {
     /// The numbers of the terms that a term is made of.
     pub(crate) fn parts(node: Node) -> [Option<u32>; 3] {
         match node {
-            Node::True
-            | Node::False
-            | Node::Unknown(_)
-            | Node::Constant(_)
-            | Node::Variable(_) => [None; 3],
+            Node::True | Node::False | Node::Unknown(_) | Node::Constant(_) | Node::Variable(_) => {
+                [None; 3]
+            }
             Node::Not(a) => [Some(a.0), None, None],
             Node::And(a, b) | Node::Or(a, b) => [Some(a.0), Some(b.0), None],
-            Node::Equal(a, b)
-            | Node::AtMost(a, b)
-            | Node::Binary(_, a, b)
-            | Node::Concat(a, b) => [Some(a.0), Some(b.0), None],
+            Node::Equal(a, b) | Node::AtMost(a, b) | Node::Binary(_, a, b) | Node::Concat(a, b) => {
+                [Some(a.0), Some(b.0), None]
+            }
             Node::Extract(a, ..) => [Some(a.0), None, None],
             Node::Choice(c, a, b) => [Some(c.0), Some(a.0), Some(b.0)],
         }

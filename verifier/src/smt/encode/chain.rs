@@ -59,11 +59,8 @@ impl Encoder<'_> {
     /// Ends the way of some packets, with an error to their sender.
     pub(super) fn stop_with(&self, trip: &mut Trip, when: B, how: u8, (kind, code): (u8, u8)) {
         let when = self.t.and(when, trip.alive);
-        let error = Error {
-            is: self.t.yes,
-            kind: self.t.number(8, kind),
-            code: self.t.number(8, code),
-        };
+        let error =
+            Error { is: self.t.yes, kind: self.t.number(8, kind), code: self.t.number(8, code) };
         trip.error = Error::merge(&self.t, when, &error, &trip.error);
         self.stop(trip, when, how);
     }
@@ -157,13 +154,7 @@ impl Encoder<'_> {
         Exit { on: no, next: no, accepted, returned: no }
     }
 
-    fn carry_out(
-        &self,
-        run: &Run,
-        trip: &mut Trip,
-        target: &Target,
-        (at, when): (At, B),
-    ) -> Exit {
+    fn carry_out(&self, run: &Run, trip: &mut Trip, target: &Target, (at, when): (At, B)) -> Exit {
         let t = &self.t;
         let no = t.no;
         match target {
@@ -210,7 +201,9 @@ impl Encoder<'_> {
                 trip.packet.ttl = t.choice(when, ttl, trip.packet.ttl);
             }
             Target::Connmark(action) => self.connmark(trip, *action, when),
-            Target::ConntrackOptions => self.retrack(trip, when, &[tracking::NONE], tracking::TEMPLATE),
+            Target::ConntrackOptions => {
+                self.retrack(trip, when, &[tracking::NONE], tracking::TEMPLATE)
+            }
             Target::Notrack => {
                 let from = [tracking::NONE, tracking::INVALID];
                 self.retrack(trip, when, &from, tracking::UNTRACKED);
@@ -338,11 +331,8 @@ impl Encoder<'_> {
                 Action::If(condition) => {
                     let truth = self.holds(trip, condition);
                     let asked = t.and(live, truth.may);
-                    let decided = if asked == t.no {
-                        t.no
-                    } else {
-                        self.ask_rule(run, (at, asked), "")
-                    };
+                    let decided =
+                        if asked == t.no { t.no } else { self.ask_rule(run, (at, asked), "") };
                     let holds = t.or(truth.yes, t.and(truth.may, decided));
                     all.on = t.and(live, holds);
                     all.next = t.or(all.next, t.minus(live, holds));

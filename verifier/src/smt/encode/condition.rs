@@ -1,7 +1,5 @@
 //! When the conditions of a rule hold.
 
-use std::net::IpAddr;
-
 use nattrace_model::condition::{
     Comparison, Condition, ConnectionCondition, Direction, InterfacePattern, LinkDelivery,
     OwnerCondition, PhysdevCondition, PortSide, Sense, TupleField, TypeLimit, address_type,
@@ -10,9 +8,9 @@ use nattrace_model::condition::{
 use nattrace_model::host::route::RouteKind;
 use nattrace_model::packet::protocol;
 
+use super::Encoder;
 use super::route::{Key, usable};
 use super::state::{Connection, Drawn, Maybe, Trip, delivery, maker, phase, tracking};
-use super::Encoder;
 use crate::smt::term::{B, Operation, V};
 
 /// When something holds, and when nobody can say.
@@ -143,7 +141,9 @@ impl Encoder<'_> {
             Condition::DestinationType(sense, types, limit) => {
                 self.sensed(*sense, self.of_type(trip, tuple.destination, *types, *limit))
             }
-            Condition::Connection(sense, asked) => return self.asks_connection(trip, *sense, asked),
+            Condition::Connection(sense, asked) => {
+                return self.asks_connection(trip, *sense, asked);
+            }
             Condition::Mark { sense, value, mask } => {
                 self.sensed(*sense, self.bits_are(packet.mark, *value, *mask))
             }
@@ -333,12 +333,12 @@ impl Encoder<'_> {
             return Truth { yes: t.minus(holds.yes, template), may: t.or(holds.may, template) };
         }
         let holds = match asked {
-            ConnectionCondition::State(_) | ConnectionCondition::OrUntracked(..) => {
-                self.sure(t.no)
-            }
+            ConnectionCondition::State(_) | ConnectionCondition::OrUntracked(..) => self.sure(t.no),
             ConnectionCondition::Status(mask) => {
-                let seen = if mask & connection_status::SEEN_REPLY != 0 { own.seen_reply } else { t.no };
-                let kept = if mask & connection_status::CONFIRMED != 0 { own.confirmed } else { t.no };
+                let seen =
+                    if mask & connection_status::SEEN_REPLY != 0 { own.seen_reply } else { t.no };
+                let kept =
+                    if mask & connection_status::CONFIRMED != 0 { own.confirmed } else { t.no };
                 self.sure(t.or(seen, kept))
             }
             ConnectionCondition::Direction(Direction::Original) => {
@@ -424,9 +424,11 @@ impl Encoder<'_> {
     /// Whether the port of a bridge has a name: known where all of its ports are alike.
     fn port_named(&self, bridge: V, pattern: &InterfacePattern) -> Truth {
         let matches = |name: &str| -> Vec<bool> {
-            let ports = self.host.interfaces.iter().filter(|own| {
-                own.port.as_ref().is_some_and(|port| port.bridge == name)
-            });
+            let ports = self
+                .host
+                .interfaces
+                .iter()
+                .filter(|own| own.port.as_ref().is_some_and(|port| port.bridge == name));
             ports.map(|own| pattern.matches(&own.name)).collect()
         };
         let yes = self.interface_is(bridge, |name| {
@@ -445,8 +447,7 @@ impl Encoder<'_> {
         let t = &self.t;
         let made_by = |number: u8| t.is_number(trip.maker, number);
         let reset = t.and(made_by(maker::TCP_RESET), t.is(!self.is_ipv4()));
-        let has_socket =
-            t.and(trip.local, t.not(t.or(reset, made_by(maker::REJECT_RESET))));
+        let has_socket = t.and(trip.local, t.not(t.or(reset, made_by(maker::REJECT_RESET))));
         match asked {
             OwnerCondition::SocketExists => self.sure(self.sensed(sense, has_socket)),
             OwnerCondition::User(..) | OwnerCondition::Group(..) => {
@@ -485,10 +486,7 @@ impl Encoder<'_> {
         let other = t.choice(onward, trip.out_interface, self.loopback());
         let link_local = self.is_link_local6(tuple.source);
         let key = Key {
-            source: Maybe {
-                is: t.not(self.is_group(tuple.destination)),
-                value: tuple.destination,
-            },
+            source: Maybe { is: t.not(self.is_group(tuple.destination)), value: tuple.destination },
             destination: tuple.source,
             in_interface: t.choice(link_local, trip.in_interface, other),
             mark: if valid_mark { trip.packet.mark } else { t.number(32, 0u8) },
@@ -503,8 +501,8 @@ impl Encoder<'_> {
                 _ => false,
             };
             let own6 = !self.is_ipv4() && route.kind == RouteKind::Local;
-            let leads = self
-                .interface_is(trip.in_interface, |n| usable(route).any(|h| h.interface == n));
+            let leads =
+                self.interface_is(trip.in_interface, |n| usable(route).any(|h| h.interface == n));
             let here = if loose || own6 { t.yes } else { leads };
             if usable_kind { t.and(*when, here) } else { t.no }
         }));
@@ -532,9 +530,4 @@ pub(super) fn tuple_address(own: &Connection, field: TupleField) -> V {
 /// A hardware address as a number.
 pub(super) fn mac_number(mac: [u8; 6]) -> u128 {
     mac.iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
-}
-
-/// The family of an address, for what is compared with a packet's.
-pub(super) fn is_of(address: IpAddr, ipv4: bool) -> bool {
-    address.is_ipv4() == ipv4
 }

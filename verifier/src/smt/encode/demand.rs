@@ -156,8 +156,7 @@ impl Encoder<'_> {
         all.extend(question.without.iter().map(|(who, what)| t.not(pair(who, what))));
         for exception in &question.except {
             let to = self.in_set(&exception.to, fields.destination);
-            let served =
-                self.served(&exception.service, fields.protocol, fields.destination_port);
+            let served = self.served(&exception.service, fields.protocol, fields.destination_port);
             let from = if unbound { t.yes } else { self.in_set(&exception.sources, fields.source) };
             all.push(t.not(t.all([to, served, from])));
         }
@@ -244,8 +243,7 @@ impl Encoder<'_> {
             Demand::Arrives(landing) => {
                 let open = t.is_number(fate.outcome, outcome::UNDETERMINED);
                 let connects = t.is_number(fate.outcome, outcome::CONNECTS);
-                let there =
-                    if landing.is_empty() { t.yes } else { self.arrived(fate, landing) };
+                let there = if landing.is_empty() { t.yes } else { self.arrived(fate, landing) };
                 let kept = t.and(connects, there);
                 (t.yes, t.not(t.or(open, kept)), open)
             }

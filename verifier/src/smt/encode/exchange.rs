@@ -34,8 +34,6 @@ pub(crate) struct Fate {
     pub(crate) outcome: V,
     /// The connections of docker-proxy that it sets off.
     pub(crate) proxied: Vec<Proxied>,
-    /// Whether docker-proxy got it, wherever it then connects to.
-    pub(crate) is_proxied: B,
 }
 
 /// A connection that docker-proxy opens.
@@ -49,9 +47,7 @@ pub(crate) struct Proxied {
 #[derive(Clone, Copy)]
 pub(crate) enum Start {
     /// In a local process, which may leave the choice of its source to the kernel.
-    Local {
-        any_source: bool,
-    },
+    Local { any_source: bool },
     /// Outside, coming in by this interface.
     Wire(V),
 }
@@ -190,10 +186,9 @@ impl<'s> Encoder<'s> {
         let about = About { run: &run, forth: &forth, sent: packet, arrival: arrival.as_ref() };
         let egress = self.egress_of(&forth, arrival.as_ref());
         let (mut outcome, proxied) = self.consequence(&about, egress);
-        let is_proxied = proxied;
         let mut connections = Vec::new();
-        if is_proxied != t.no {
-            connections = self.proxy(&forth, (is_proxied, depth), &mut outcome);
+        if proxied != t.no {
+            connections = self.proxy(&forth, (proxied, depth), &mut outcome);
         }
         if let Some(arrival) = &arrival {
             let lost = self.unknown_to_sender(packet, arrival.interface);
@@ -201,7 +196,7 @@ impl<'s> Encoder<'s> {
             let timeout = t.number(OUTCOME, outcome::TIMEOUT);
             outcome = t.choice(t.and(lost, known), timeout, outcome);
         }
-        Fate { trip: forth, egress, outcome, proxied: connections, is_proxied }
+        Fate { trip: forth, egress, outcome, proxied: connections }
     }
 
     /// The interface that a packet left by.
@@ -215,12 +210,7 @@ impl<'s> Encoder<'s> {
     }
 
     /// The connections that docker-proxy opens, and what they make of the outcome.
-    fn proxy(
-        &self,
-        forth: &Trip,
-        (when, depth): (B, u32),
-        outcome: &mut V,
-    ) -> Vec<Proxied> {
+    fn proxy(&self, forth: &Trip, (when, depth): (B, u32), outcome: &mut V) -> Vec<Proxied> {
         let t = &self.t;
         if depth == DEEPEST {
             self.miss(when, "docker-proxy connects to docker-proxy");

@@ -33,13 +33,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn chains(
-        &self,
-        run: &Run,
-        trip: &mut Trip,
-        (hook, chains): (Hook, &[ChainId]),
-        when: B,
-    ) {
+    fn chains(&self, run: &Run, trip: &mut Trip, (hook, chains): (Hook, &[ChainId]), when: B) {
         let t = &self.t;
         let is_first = matches!(hook, Hook::Prerouting | Hook::Output);
         let mut track = t.and(when, t.is(is_first));
@@ -140,9 +134,8 @@ impl Encoder<'_> {
         let t = &self.t;
         let interface =
             if hook == Hook::Postrouting { trip.out_interface } else { trip.in_interface };
-        let is_bridge = |name: &str| {
-            host.interface(name).is_some_and(|own| own.kind == InterfaceKind::Bridge)
-        };
+        let is_bridge =
+            |name: &str| host.interface(name).is_some_and(|own| own.kind == InterfaceKind::Bridge);
         let mut sees = t.no;
         for chain in &host.foreign_chains {
             if chain.hook != hook || chain.family.is_some_and(|own| own != self.family()) {

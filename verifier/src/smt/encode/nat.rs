@@ -84,11 +84,8 @@ impl Encoder<'_> {
             Manip::Destination => current.to_port,
         };
         let number = |port: u16| t.number(16, port);
-        let from = |first: u16, last: u16, is: B| Drawn {
-            is,
-            first: number(first),
-            last: number(last),
-        };
+        let from =
+            |first: u16, last: u16, is: B| Drawn { is, first: number(first), last: number(last) };
         let none = self.not_drawn();
         let (port, drawn) = match ports.range {
             None if options.random && manip == Manip::Source => {

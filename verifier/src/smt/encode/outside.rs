@@ -12,8 +12,8 @@ use nattrace_model::host::{Interface, InterfaceKind, Part, Scope};
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::Family;
 
-use super::state::{Maybe, Merge, Packet};
 use super::Encoder;
+use super::state::{Maybe, Merge, Packet};
 use crate::smt::term::{B, Terms, V};
 
 /// A packet as it comes in.
@@ -171,8 +171,9 @@ impl<'s> Encoder<'s> {
         if zone.via.is_empty() && zone.nets.is_empty() {
             return t.no;
         }
-        let via = self
-            .interface_is(interface, |name| zone.via.is_empty() || zone.via.iter().any(|v| v == name));
+        let via = self.interface_is(interface, |name| {
+            zone.via.is_empty() || zone.via.iter().any(|v| v == name)
+        });
         let nets = zone.nets.iter().map(|net| self.contains(net, address));
         let net = if zone.nets.is_empty() { t.yes } else { t.any(nets) };
         t.and(via, net)
@@ -218,11 +219,7 @@ impl<'s> Encoder<'s> {
         let nobody = self.nobody_has(to, interface);
         let neighbour = self.is_neighbour(from, self.is_on_link(from, interface));
         let bridged = Arrival { interface, neighbour, container: t.number(16, 0u8) };
-        way = self.merged(
-            on_bridge,
-            (t.not(nobody), bridged, nobody),
-            way,
-        );
+        way = self.merged(on_bridge, (t.not(nobody), bridged, nobody), way);
         for (address, (index, container, _)) in self.containers() {
             let here = self.interface_is(interface, |name| {
                 container.endpoints.iter().any(|e| self.bridge_of(e) == Some(name))
@@ -263,13 +260,12 @@ impl<'s> Encoder<'s> {
     ) -> (B, Arrival) {
         let t = &self.t;
         let number = self.container_number(index);
-        let default = container.default_network.as_deref().and_then(|n| self.network(n)).or_else(
-            || {
+        let default =
+            container.default_network.as_deref().and_then(|n| self.network(n)).or_else(|| {
                 let mut networks =
                     container.endpoints.iter().filter_map(|e| self.network(&e.network));
                 networks.find(|network| !network.internal)
-            },
-        );
+            });
         let default = default.filter(|network| !network.internal && !network.bridge.is_empty());
         let by_default = default.map(|network| network.bridge.as_str());
         let mut arrives = t.is(by_default.is_some());
@@ -316,8 +312,7 @@ impl<'s> Encoder<'s> {
         } else {
             t.no
         };
-        let in_zone =
-            t.any(self.host.zones.values().map(|zone| self.in_zone(zone, to, interface)));
+        let in_zone = t.any(self.host.zones.values().map(|zone| self.in_zone(zone, to, interface)));
         let mut rest = t.not(t.or(lost, unknown));
         let refused = t.all([
             rest,
@@ -396,9 +391,8 @@ impl<'s> Encoder<'s> {
                 .addresses
                 .iter()
                 .any(|own| own.local == *address && own.subnet.length() < self.width());
-            let foreign = owner.kind != InterfaceKind::Loopback
-                && subnet_elsewhere
-                && is_internet(*address);
+            let foreign =
+                owner.kind != InterfaceKind::Loopback && subnet_elsewhere && is_internet(*address);
             if !foreign {
                 return None;
             }

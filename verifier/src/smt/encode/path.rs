@@ -235,18 +235,14 @@ impl<'s> Encoder<'s> {
         let came = arrival.interface;
         let hairpin = self.port_flag(came, same_port, "hairpin_mode is on", |port| port.hairpin);
         self.stop(trip, t.minus(same_port, hairpin), end::DROPPED);
-        let maybe_isolated = self.interface_is(came, |name| {
-            self.ports_of(name).any(|port| port.isolated == Some(true))
-        });
+        let maybe_isolated = self
+            .interface_is(came, |name| self.ports_of(name).any(|port| port.isolated == Some(true)));
         let asked = t.all([when, trip.alive, maybe_isolated]);
         let isolated = self.port_flag(came, asked, "the ports are isolated", |port| port.isolated);
         self.stop(trip, t.and(asked, isolated), end::DROPPED);
     }
 
-    fn ports_of(
-        &self,
-        bridge: &str,
-    ) -> impl Iterator<Item = &'s nattrace_model::host::BridgePort> {
+    fn ports_of(&self, bridge: &str) -> impl Iterator<Item = &'s nattrace_model::host::BridgePort> {
         let ports = self.host.interfaces.iter().filter_map(|own| own.port.as_ref());
         ports.filter(move |port| port.bridge == bridge)
     }
@@ -344,9 +340,8 @@ impl<'s> Encoder<'s> {
         // kernel-facts D2, J5: the setting of the interface by which the packet came counts. It
         // comes before any error.
         let off = self.interface_is(trip.in_interface, |name| self.forwarding(name) == Some(false));
-        let refuses = found.of_kind(|kind| {
-            matches!(kind, Kind::Blackhole | Kind::Unreachable | Kind::Prohibit)
-        });
+        let refuses = found
+            .of_kind(|kind| matches!(kind, Kind::Blackhole | Kind::Unreachable | Kind::Prohibit));
         let by_route: Vec<(B, Option<(u8, u8)>)> =
             refuses.map(|(when, route)| (when, route_error(self.family(), route.kind))).collect();
         let by_rule = found.refused.iter().map(|(when, action)| {
@@ -366,7 +361,8 @@ impl<'s> Encoder<'s> {
         }
         self.stop(trip, t.and(refused, off), end::DROPPED);
         let errors = by_route.into_iter().chain(by_rule);
-        let errors: Vec<_> = errors.chain([(nowhere, Some(no_route_error(self.family())))]).collect();
+        let errors: Vec<_> =
+            errors.chain([(nowhere, Some(no_route_error(self.family())))]).collect();
         for (when, error) in errors {
             let when = t.and(refused, when);
             self.refuse(trip, when, error, silent);
@@ -515,16 +511,14 @@ impl<'s> Encoder<'s> {
         let held = Bound { kind: trip.bound, to: trip.bound_to };
         let found = self.lookup_bound(&Key { source, ..key }, held);
         self.stop(trip, t.and(when, found.unknown), end::UNKNOWN);
-        let local = t.any(
-            found.of_kind(|kind| matches!(kind, Kind::Local | Kind::Anycast)).map(|(w, _)| w),
-        );
-        let onward = found
-            .of_kind(|kind| matches!(kind, Kind::Unicast | Kind::Broadcast | Kind::Multicast));
+        let local = t
+            .any(found.of_kind(|kind| matches!(kind, Kind::Local | Kind::Anycast)).map(|(w, _)| w));
+        let onward =
+            found.of_kind(|kind| matches!(kind, Kind::Unicast | Kind::Broadcast | Kind::Multicast));
         let hops = self.hops(when, onward);
         let led = t.any(hops.iter().map(|(when, _)| *when));
-        let refuses = found.of_kind(|kind| {
-            matches!(kind, Kind::Blackhole | Kind::Unreachable | Kind::Prohibit)
-        });
+        let refuses = found
+            .of_kind(|kind| matches!(kind, Kind::Blackhole | Kind::Unreachable | Kind::Prohibit));
         let refused = t.any(refuses.map(|(when, _)| when));
         let refused = t.or(refused, t.any(found.refused.iter().map(|(when, _)| *when)));
         let nowhere = t.minus(when, t.any([local, led, refused]));

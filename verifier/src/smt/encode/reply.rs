@@ -260,8 +260,7 @@ impl Encoder<'_> {
         let t = &self.t;
         let forth = about.forth;
         let (back, silent) = self.reset_of(&forth.packet);
-        let anybody =
-            t.and(t.is(!self.is_ipv4()), self.is_unspecified(forth.packet.tuple.source));
+        let anybody = t.and(t.is(!self.is_ipv4()), self.is_unspecified(forth.packet.tuple.source));
         let when = t.minus(when, t.or(silent, anybody));
         let when = t.minus(when, self.has_interface(forth.physical_in));
         let mut trip = self.back(about, &back);
@@ -349,11 +348,8 @@ impl Encoder<'_> {
             Family::Ipv6 => {
                 let narrow = t.or(self.is_loopback(to), self.is_link_local6(to));
                 let owner = self.owner(to);
-                let near = t.any([
-                    t.not(narrow),
-                    t.not(self.has_interface(came)),
-                    t.equal(owner, came),
-                ]);
+                let near =
+                    t.any([t.not(narrow), t.not(self.has_interface(came)), t.equal(owner, came)]);
                 t.or(t.and(self.has_interface(owner), near), self.is_anycast(to))
             }
         };

@@ -120,10 +120,7 @@ impl<'s> Encoder<'s> {
         }
         let to = t.is_number(bound.kind, bound::TO);
         let by_packet = t.is_number(bound.kind, bound::BY_PACKET);
-        Maybe {
-            is: t.or(to, t.and(by_packet, link.is)),
-            value: t.choice(to, bound.to, link.value),
-        }
+        Maybe { is: t.or(to, t.and(by_packet, link.is)), value: t.choice(to, bound.to, link.value) }
     }
 
     pub(super) fn lookup(&self, key: &Key) -> Found<'s> {
@@ -302,8 +299,7 @@ impl<'s> Encoder<'s> {
         let tables = self.host.routing.tables4.values();
         tables.flat_map(|table| table.routes()).any(|route| {
             let network = route.destination.network();
-            let of_address =
-                route.destination.length() == 32 && self.host.owner(network).is_some();
+            let of_address = route.destination.length() == 32 && self.host.owner(network).is_some();
             route.kind == RouteKind::Local && !of_address && !network.is_loopback()
         })
     }
@@ -349,11 +345,10 @@ impl<'s> Encoder<'s> {
             use RouteKind as Kind;
             matches!(kind, Kind::Blackhole | Kind::Unreachable | Kind::Prohibit | Kind::Throw)
         });
-        let lost = t.any(
-            refuses.chain(std::iter::empty()).map(|(when, _)| when).chain(
+        let lost =
+            t.any(refuses.chain(std::iter::empty()).map(|(when, _)| when).chain(
                 found.refused.iter().map(|(when, _)| *when).chain([found.unknown, found.none]),
-            ),
-        );
+            ));
         let martian = t.any(found.of_kind(|_| true).map(|(when, route)| match route.kind {
             RouteKind::Local => t.minus(when, accept_local),
             RouteKind::Broadcast | RouteKind::Anycast | RouteKind::Multicast => when,
@@ -368,13 +363,8 @@ impl<'s> Encoder<'s> {
             own.is_some_and(|own| own.addresses.iter().any(|a| a.local.is_ipv4()))
         });
         let on = t.not(off);
-        let away = t.all([
-            t.not(lost),
-            t.not(martian),
-            t.not(back),
-            on,
-            t.or(strict, t.not(has_address)),
-        ]);
+        let away =
+            t.all([t.not(lost), t.not(martian), t.not(back), on, t.or(strict, t.not(has_address))]);
         let reverse = t.or(t.and(lost, on), away);
         let impossible = t.and(by_address, t.minus(own, accept_local));
         (t.or(impossible, t.and(asks, martian)), t.and(asks, reverse))

@@ -181,9 +181,10 @@ impl Encoder<'_> {
             (first_is(0x3ffe), 12),
             (t.is_number(upper, 0u8), 3),
         ];
-        cases.into_iter().rev().fold(t.number(4, 1u8), |label, (when, own)| {
-            t.choice(when, t.number(4, own), label)
-        })
+        cases
+            .into_iter()
+            .rev()
+            .fold(t.number(4, 1u8), |label, (when, own)| t.choice(when, t.number(4, own), label))
     }
 
     /// How many bits at the top two addresses have in common, up to a prefix length.
@@ -200,9 +201,8 @@ impl Encoder<'_> {
 
 /// The addresses that may be chosen (kernel-facts B2).
 fn eligible4(interface: &Interface) -> Vec<&InterfaceAddress> {
-    let fits = |a: &&InterfaceAddress| {
-        a.local.is_ipv4() && !a.secondary && a.scope == Scope::Global
-    };
+    let fits =
+        |a: &&InterfaceAddress| a.local.is_ipv4() && !a.secondary && a.scope == Scope::Global;
     interface.addresses.iter().filter(fits).collect()
 }
 

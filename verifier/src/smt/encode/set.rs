@@ -39,8 +39,7 @@ impl Encoder<'_> {
                     return self.unsure();
                 }
                 let mut addressed = dimensions.iter();
-                let has_address =
-                    addressed.any(|d| matches!(d, Dimension::Ip | Dimension::Net));
+                let has_address = addressed.any(|d| matches!(d, Dimension::Ip | Dimension::Net));
                 let other_family = *ipv6 == self.is_ipv4();
                 let few = asked.directions.len() < dimensions.len();
                 if few || (has_address && other_family) {

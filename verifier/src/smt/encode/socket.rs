@@ -120,7 +120,9 @@ impl<'s> Encoder<'s> {
                 _ => None,
             });
             let protocols = rule.conditions.iter().filter_map(|condition| match condition {
-                Condition::Protocol(Sense::Is, number) => Some(t.is_number(tuple.protocol, *number)),
+                Condition::Protocol(Sense::Is, number) => {
+                    Some(t.is_number(tuple.protocol, *number))
+                }
                 _ => None,
             });
             let when = t.and(t.any(ports), t.any(protocols));

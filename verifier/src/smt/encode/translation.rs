@@ -80,7 +80,8 @@ impl Encoder<'_> {
         change: impl Fn(&Connection) -> Connection,
     ) {
         let t = &self.t;
-        let (first, second) = (t.minus(when, trip.tracking.second), t.and(when, trip.tracking.second));
+        let (first, second) =
+            (t.minus(when, trip.tracking.second), t.and(when, trip.tracking.second));
         if first != t.no {
             trip.first = Connection::merge(t, first, &change(&trip.first), &trip.first);
         }

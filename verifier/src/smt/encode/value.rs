@@ -1,8 +1,6 @@
 //! Values of a packet that native nft rules compare with sets of values.
 
-use nattrace_model::condition::value::{
-    BitOperation, Interval, Operand, Selector, ValueCondition,
-};
+use nattrace_model::condition::value::{BitOperation, Interval, Operand, Selector, ValueCondition};
 use nattrace_model::condition::{Sense, TypeLimit};
 use nattrace_model::host::route::RouteKind;
 use nattrace_model::packet::protocol;
@@ -144,12 +142,8 @@ impl Encoder<'_> {
             Selector::Length => unknown(),
             Selector::Mark => self.known(packet.mark),
             Selector::ConnectionState => self.known(self.state_bits(trip)),
-            Selector::InInterface => {
-                Value { names: true, ..self.known(trip.in_interface) }
-            }
-            Selector::OutInterface => {
-                Value { names: true, ..self.known(trip.out_interface) }
-            }
+            Selector::InInterface => Value { names: true, ..self.known(trip.in_interface) },
+            Selector::OutInterface => Value { names: true, ..self.known(trip.out_interface) },
             Selector::LinkDelivery => self.known(trip.delivery),
             Selector::SocketOwner => {
                 let sends = t.is_number(trip.maker, maker::SENDER);

@@ -1,0 +1,63 @@
+//! Which engine answers `check`, and what is written for other solvers.
+
+use std::fs;
+use std::path::Path;
+
+use nattrace_model::System;
+use nattrace_parser::policy::{Given, Policy};
+use nattrace_verifier::check::{Engine, Finding, check_with};
+use nattrace_verifier::smt;
+
+use super::at_odds;
+use crate::args::{self, Check};
+use crate::exit::{Failure, Result};
+
+/// Fails where an engine is asked for that this program was built without.
+pub(super) fn refuse_missing(arguments: &Check) -> Result<()> {
+    if cfg!(feature = "z3") || arguments.engine == args::Engine::Classes {
+        return Ok(());
+    }
+    Err(Failure::input("this nattrace was built without Z3")
+        .help("build it with `cargo build --features z3` (needs libz3), or use `--engine classes`"))
+}
+
+/// Answers by the engine that was asked for.
+#[cfg(feature = "z3")]
+pub(super) fn check(
+    arguments: &Check,
+    policy: &Policy,
+    system: &System,
+    given: &Given,
+) -> Result<Vec<Finding>> {
+    let solver = smt::Z3 { seconds: arguments.z3_timeout };
+    let engine = match arguments.engine {
+        args::Engine::Classes => Engine::Classes,
+        args::Engine::Z3 => Engine::Solver(&solver),
+        args::Engine::Both => Engine::Both(&solver),
+    };
+    check_with(policy, system, given, engine).map_err(at_odds)
+}
+
+/// Answers by the only engine that there is.
+#[cfg(not(feature = "z3"))]
+pub(super) fn check(
+    _: &Check,
+    policy: &Policy,
+    system: &System,
+    given: &Given,
+) -> Result<Vec<Finding>> {
+    check_with(policy, system, given, Engine::Classes).map_err(at_odds)
+}
+
+/// Writes the obligations of a policy.
+pub(super) fn emit(folder: &Path, policy: &Policy, system: &System, given: &Given) -> Result<()> {
+    let failed = |path: &Path, error: &std::io::Error| {
+        Failure::input(format!("can't write `{}`: {error}", path.display()))
+    };
+    fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    for script in smt::scripts(policy, system, given) {
+        let path = folder.join(&script.file_name);
+        fs::write(&path, &script.text).map_err(|error| failed(&path, &error))?;
+    }
+    Ok(())
+}
