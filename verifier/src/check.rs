@@ -37,8 +37,8 @@ use crate::policy::{self, Demand, Property, Question};
 use crate::space::Space;
 use crate::walk::{self, walk};
 pub(crate) use demand::{Effects, arrives};
-pub(crate) use judgement::{Judgement, judge, lands, undetermined};
 pub use engine::Engine;
+pub(crate) use judgement::{Judgement, judge, lands, undetermined};
 use reach::Redirections;
 
 /// Whether something holds.
