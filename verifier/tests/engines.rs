@@ -18,7 +18,7 @@ use nattrace_verifier::draft;
 use nattrace_verifier::policy::unknown_names;
 use nattrace_verifier::smt::Z3;
 
-const SOLVER: Z3 = Z3 { seconds: 120 };
+const SOLVER: Z3 = Z3 { seconds: 30 };
 
 /// What was found.
 #[derive(Default)]
@@ -44,7 +44,10 @@ impl Tally {
     fn ask(&mut self, about: &str, policy: &Policy, system: &System) {
         match check_with(policy, system, &Given::default(), Engine::Both(&SOLVER)) {
             Ok(findings) => self.add(about, findings),
-            Err(fault) => self.at_odds.push(format!("{about}: {fault}")),
+            Err(fault) => {
+                println!("at odds: {about}: {fault}");
+                self.at_odds.push(format!("{about}: {fault}"));
+            }
         }
     }
 
@@ -123,7 +126,7 @@ fn zone(system: &System, address: IpAddr, random: &mut fastrand::Rng) -> String 
         0 => "internet".to_owned(),
         1 => "lan".to_owned(),
         2 => "host".to_owned(),
-        3 | 4 => match random.choice(interfaces.iter().filter(|own| own.name != "lo")) {
+        3 | 4 => match random.choice(interfaces) {
             Some(own) => format!("iface:{}", own.name),
             None => "internet".to_owned(),
         },
@@ -175,7 +178,7 @@ fn property(system: &System, flow: &Flow, random: &mut fastrand::Rng) -> String 
                 1 => {
                     let own = system.host.interfaces.iter().flat_map(|own| &own.addresses);
                     let own = own.filter(|own| own.local.is_ipv4() == flow.source.is_ipv4());
-                    match random.choice(own) {
+                    match random.choice(own.collect::<Vec<_>>()) {
                         Some(own) => own.local.to_string(),
                         None => flow.source.to_string(),
                     }
@@ -219,6 +222,9 @@ fn both_engines_say_the_same_of_random_rules() {
             asked += 1;
             let about = format!("seed {seed} ruleset {ruleset}: {text}");
             tally.ask(&about, &policy, &loaded.system);
+            if asked.is_multiple_of(50) {
+                println!("{asked} asked, {} agree", tally.agreements());
+            }
         }
     }
     tally.tell("random rules");
