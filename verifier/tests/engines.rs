@@ -164,6 +164,7 @@ fn property(system: &System, flow: &Flow, random: &mut fastrand::Rng) -> String 
     let to = zone(system, flow.destination, random);
     let to_service = service(to.clone(), flow, random);
     let proto = match (random.u8(0..6), flow.protocol) {
+        _ if to_service != to => "",
         (0, 6) => "proto = \"tcp\"\n",
         (1, 17) => "proto = \"udp\"\n",
         (2, _) => "proto = \"icmp\"\n",

@@ -482,9 +482,10 @@ impl Column<'_> {
                     name(self.row.from, self.row.index),
                     name(self.row.to, self.to)
                 ),
-                flow: Box::new(asked),
-                classes: "fares in another way",
-                simulator: format!(
+                flow: Some(Box::new(asked)),
+                between: crate::check::Between::ClassesAndSimulator,
+                one: "it fares in another way".to_owned(),
+                other: format!(
                     "{:?}, {:?}, not {:?}, {:?}",
                     answer.verdict, answer.outcome, fate.verdict, fate.outcome
                 ),

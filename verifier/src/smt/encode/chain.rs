@@ -80,6 +80,7 @@ impl Encoder<'_> {
             }
             let at = At { hook, rule: RuleId { chain: id, index } };
             let matched = self.matched(run, trip, rule, (at, live));
+            live = self.dropped_by_count(trip, rule, (live, matched));
             if matched == t.no {
                 continue;
             }
@@ -92,6 +93,26 @@ impl Encoder<'_> {
             }
         }
         Exit { on: t.no, next: t.no, accepted, returned: t.or(returned, live) }
+    }
+
+    /// What is left of the packets where a rule counts connections: of a packet whose connection
+    /// began before, it may drop what it does not match (kernel-facts K14).
+    fn dropped_by_count(&self, trip: &mut Trip, rule: &Rule, (live, matched): (B, B)) -> B {
+        let t = &self.t;
+        let counts = |condition: &Condition| {
+            matches!(condition, Condition::Undecided(Undecided::Count { .. }))
+        };
+        let Some(at) = rule.conditions.iter().position(counts) else { return live };
+        let begins = t.is_number(trip.tracking.phase, phase::NEW);
+        let before = t.and(self.is_tracked(trip), self.connection(trip).confirmed);
+        let first = rule.conditions.iter().take(at).cloned().collect::<Vec<_>>();
+        let first = self.all_hold(trip, &first);
+        let possible = t.or(first.yes, first.may);
+        let may = t.all([t.minus(live, matched), t.minus(before, begins), possible]);
+        let drops = self.decide(may, "a count of connections drops the packet", Decider::Ignorance);
+        let dropped = t.and(may, drops);
+        self.stop(trip, dropped, end::DROPPED);
+        t.minus(live, dropped)
     }
 
     /// The packets that a rule matches; where nobody can say, both is looked at.
@@ -135,7 +156,10 @@ impl Encoder<'_> {
             .filter_map(|chain| chain.rules.get(id.index as usize));
         alike.all(|rule| {
             let chance = |condition: &Condition| {
-                matches!(condition, Condition::Undecided(Undecided::Chance { .. }))
+                matches!(
+                    condition,
+                    Condition::Undecided(Undecided::Chance { .. } | Undecided::Count { .. })
+                )
             };
             let other = |condition: &Condition| {
                 matches!(condition, Condition::Undecided(_)) && !chance(condition)
@@ -200,12 +224,18 @@ impl Encoder<'_> {
                 let ttl = self.ttl_after(trip.packet.ttl, *action);
                 trip.packet.ttl = t.choice(when, ttl, trip.packet.ttl);
             }
-            Target::Connmark(action) => self.connmark(trip, *action, when),
+            Target::Connmark(action, shift) => self.connmark(trip, (*action, *shift), when),
+            Target::Snpt(_) | Target::Dnpt(_) => {
+                self.miss(when, "prefixes exchanged without state (SNPT, DNPT)");
+            }
             Target::ConntrackOptions => {
                 self.retrack(trip, when, &[tracking::NONE], tracking::TEMPLATE)
             }
             Target::Notrack => {
-                let from = [tracking::NONE, tracking::INVALID];
+                let chain = self.system.rules.chain(at.rule.chain);
+                let native = chain.is_some_and(|chain| chain.table.of_iptables().is_none());
+                let mut from = vec![tracking::NONE, tracking::INVALID];
+                from.extend(native.then_some(tracking::ATTACHED));
                 self.retrack(trip, when, &from, tracking::UNTRACKED);
             }
             Target::Zone(zone) => {

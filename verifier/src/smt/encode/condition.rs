@@ -467,7 +467,11 @@ impl Encoder<'_> {
             nobody = t.and(nobody, t.or(all, self.is_local_group(tuple.destination)));
         }
         let sure = t.or(self.interface_named(trip.in_interface, "lo"), nobody);
-        let back = self.way_back_by_route(trip, loose, valid_mark, local);
+        let usable: &[RouteKind] = match local {
+            true => &[RouteKind::Unicast, RouteKind::Local],
+            false => &[RouteKind::Unicast],
+        };
+        let back = self.way_back_by_route(trip, loose, valid_mark, usable);
         Truth { yes: t.or(sure, back.yes), may: t.minus(back.may, sure) }
     }
 
@@ -477,11 +481,11 @@ impl Encoder<'_> {
         trip: &Trip,
         loose: bool,
         valid_mark: bool,
-        accept_local: bool,
+        kinds: &[RouteKind],
     ) -> Truth {
         let t = &self.t;
         let tuple = trip.packet.tuple;
-        let own = if accept_local { t.no } else { self.is_own(tuple.source) };
+        let own = if kinds.contains(&RouteKind::Local) { t.no } else { self.is_own(tuple.source) };
         let onward = t.and(t.is(!loose), self.has_interface(trip.out_interface));
         let other = t.choice(onward, trip.out_interface, self.loopback());
         let link_local = self.is_link_local6(tuple.source);
@@ -495,11 +499,7 @@ impl Encoder<'_> {
         };
         let found = self.lookup(&key);
         let back = t.any(found.routes.iter().map(|(when, route)| {
-            let usable_kind = match route.kind {
-                RouteKind::Unicast => true,
-                RouteKind::Local => accept_local,
-                _ => false,
-            };
+            let usable_kind = kinds.contains(&route.kind);
             let own6 = !self.is_ipv4() && route.kind == RouteKind::Local;
             let leads =
                 self.interface_is(trip.in_interface, |n| usable(route).any(|h| h.interface == n));

@@ -88,6 +88,8 @@ merged! {
         drawn_destination: Drawn,
         mark: V,
         zone: V,
+        /// The interface by which MASQUERADE had its first packet leave; 0 for none.
+        masqueraded_by: V,
     }
 
     /// What tracking made of a packet.

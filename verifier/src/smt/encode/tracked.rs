@@ -5,7 +5,7 @@ use nattrace_model::packet::{protocol, tcp_flag};
 use nattrace_model::ruleset::{ChainId, ChainKind};
 
 use super::nat::Manip;
-use super::state::{Connection, Drawn, Merge, Tracking, Trip, Tuple, maker, phase, tracking};
+use super::state::{Connection, Drawn, Merge, Tracking, Trip, Tuple, end, maker, phase, tracking};
 use super::translation::manip_of;
 use super::{Encoder, Run};
 use crate::smt::term::{B, V};
@@ -29,6 +29,7 @@ impl Encoder<'_> {
             drawn_destination: drawn,
             mark: self.t.number(32, 0u8),
             zone: self.t.number(16, 0u8),
+            masqueraded_by: self.no_interface(),
         }
     }
 
@@ -153,6 +154,20 @@ impl Encoder<'_> {
             self.avoid_collision(trip, asks);
         }
         self.translate(run, trip, hook, t.and(when, trip.alive));
+        if hook == Hook::Postrouting {
+            self.keep_interface(trip, when);
+        }
+    }
+
+    /// What MASQUERADE translated goes on leaving by the interface of the first packet, or not at
+    /// all (kernel-facts K15).
+    fn keep_interface(&self, trip: &mut Trip, when: B) {
+        let t = &self.t;
+        let by = self.connection(trip).masqueraded_by;
+        let elsewhere = t.minus(self.has_interface(by), t.equal(by, trip.out_interface));
+        let error = t.is_number(trip.maker, maker::ICMP_ERROR);
+        let held = t.minus(elsewhere, t.or(error, trip.tracking.reply));
+        self.stop(trip, t.and(when, held), end::DROPPED);
     }
 
     /// Gives the second connection another source port where its answers would be taken for those

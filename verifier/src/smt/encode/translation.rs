@@ -2,7 +2,7 @@
 
 use nattrace_model::hook::Hook;
 use nattrace_model::host::{InterfaceAddress, Part};
-use nattrace_model::target::{ConnmarkAction, NatOptions, Target};
+use nattrace_model::target::{ConnmarkAction, MarkShift, NatOptions, Target};
 use nattrace_parser::syntax::Family;
 
 use super::nat::{Manip, Mapping, Ports};
@@ -91,26 +91,36 @@ impl Encoder<'_> {
     }
 
     // kernel-facts G14
-    pub(super) fn connmark(&self, trip: &mut Trip, action: ConnmarkAction, when: B) {
+    pub(super) fn connmark(
+        &self,
+        trip: &mut Trip,
+        (action, shift): (ConnmarkAction, MarkShift),
+        when: B,
+    ) {
         let t = &self.t;
         let when = t.and(when, self.is_tracked(trip));
         let mark = trip.packet.mark;
+        let shifted = |mark: V| match shift {
+            MarkShift::None => mark,
+            MarkShift::Left(by) => t.shifted_left(mark, by),
+            MarkShift::Right(by) => t.shifted_right(mark, by),
+        };
         match action {
             ConnmarkAction::Set { value, mask } => {
                 self.change_connection(trip, when, |own| Connection {
-                    mark: self.exchanged(own.mark, value, mask.into()),
+                    mark: shifted(self.exchanged(own.mark, value, mask.into())),
                     ..*own
                 });
             }
             ConnmarkAction::Save { nfmask, ctmask } => {
-                let saved = t.masked(mark, nfmask);
+                let saved = shifted(t.masked(mark, nfmask));
                 self.change_connection(trip, when, |own| {
                     let kept = t.masked(own.mark, !ctmask);
                     Connection { mark: t.binary(Operation::Xor, kept, saved), ..*own }
                 });
             }
             ConnmarkAction::Restore { nfmask, ctmask } => {
-                let own = t.masked(self.connection(trip).mark, ctmask);
+                let own = shifted(t.masked(self.connection(trip).mark, ctmask));
                 let restored = t.binary(Operation::Xor, t.masked(mark, !nfmask), own);
                 trip.packet.mark = t.choice(when, restored, mark);
             }
@@ -166,6 +176,10 @@ impl Encoder<'_> {
             _ => return,
         };
         self.change_connection(trip, when, |own| self.mapped(own, manip, &mapping));
+        if matches!(target, Target::Masquerade(..)) {
+            let masqueraded_by = trip.out_interface;
+            self.change_connection(trip, when, |own| Connection { masqueraded_by, ..*own });
+        }
     }
 
     /// A connection of which an end is mapped (`nf_nat_setup_info`).

@@ -221,6 +221,9 @@ impl Encoder<'_> {
             TypeLimit::InInterface => Some(trip.in_interface),
             TypeLimit::OutInterface => Some(trip.out_interface),
         };
+        // Of a packet that is sent from here it is the link by which it leaves.
+        let came = self.has_interface(trip.in_interface);
+        let own_link = t.choice(came, trip.in_interface, trip.out_interface);
         let group = self.is_multicast(address);
         let link_local = self.is_link_local6(address);
         let key = Key {
@@ -230,10 +233,8 @@ impl Encoder<'_> {
             },
             tos: trip.packet.tos,
             protocol: trip.packet.tuple.protocol,
-            ..self.key_to(
-                address,
-                t.choice(link_local, device.unwrap_or(trip.in_interface), self.loopback()),
-            )
+            ..self
+                .key_to(address, t.choice(link_local, device.unwrap_or(own_link), self.loopback()))
         };
         let found = self.lookup(&key);
         let number = |number: u8| t.number(WIDTH, number);
@@ -262,7 +263,11 @@ impl Encoder<'_> {
         let t = &self.t;
         let tuple = trip.packet.tuple;
         let mut solicits = t.no;
-        if !self.is_ipv4() {
+        if self.is_ipv4() {
+            let nobody = t.is_number(t.extract(tuple.source, 31, 24), 0u8);
+            let all = self.is_limited_broadcast(tuple.destination);
+            solicits = t.and(nobody, t.or(all, self.is_local_group(tuple.destination)));
+        } else {
             let first = self.first_segment(tuple.destination);
             let near = t.is_number(t.masked(first, 0xff0fu16), 0xff02u16);
             let near = t.or(near, self.is_link_local6(tuple.destination));
@@ -270,7 +275,12 @@ impl Encoder<'_> {
             solicits = t.all([self.is_unspecified(tuple.source), icmp, near]);
         }
         let sure = t.or(self.interface_named(trip.in_interface, "lo"), solicits);
-        let back = self.way_back_by_route(trip, loose, valid_mark, false);
+        let back = self.way_back_by_route(
+            trip,
+            loose,
+            valid_mark,
+            &[RouteKind::Unicast, RouteKind::Broadcast],
+        );
         let yes = t.or(sure, back.yes);
         let number = t.choice(yes, t.number(WIDTH, 1u8), t.number(WIDTH, 0u8));
         Value { unknown: t.minus(back.may, sure), ..self.known(number) }
