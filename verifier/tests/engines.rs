@@ -1,6 +1,8 @@
 //! Both engines say the same of every policy: on the cases of the corpus, and on random rules.
 //!
-//! `NATTRACE_ENGINE_PROPERTIES` sets how many random properties are asked about.
+//! `NATTRACE_ENGINE_PROPERTIES` sets how many random properties are asked about, and
+//! `NATTRACE_ENGINE_SEED` which; with a thousand or more, every entry of each
+//! case is asked about, else the first two.
 #![cfg(feature = "z3")]
 
 use std::net::IpAddr;
@@ -95,7 +97,8 @@ fn both_engines_say_the_same_of_what_holds_today() {
         }
         let system = load(&case.texts(), &[]).system;
         let drafted = read(&draft::draft(&system).unwrap());
-        for entry in &drafted.entries {
+        let most = if is_long() { usize::MAX } else { 2 };
+        for entry in drafted.entries.iter().take(most) {
             let mut one = drafted.clone();
             one.entries.retain(|other| other.name == entry.name && other.span == entry.span);
             let refers = matches!(&entry.claim, nattrace_parser::policy::Claim::Deny { except, .. } if !except.is_empty());
@@ -111,7 +114,7 @@ fn both_engines_say_the_same_of_what_holds_today() {
 
 fn wanted() -> usize {
     let wanted = std::env::var("NATTRACE_ENGINE_PROPERTIES").ok();
-    wanted.and_then(|wanted| wanted.parse().ok()).unwrap_or(24)
+    wanted.and_then(|wanted| wanted.parse().ok()).unwrap_or(8)
 }
 
 fn is_long() -> bool {
@@ -202,8 +205,8 @@ fn property(system: &System, flow: &Flow, random: &mut fastrand::Rng) -> String 
 
 #[test]
 fn both_engines_say_the_same_of_random_rules() {
-    let seed = std::env::var("NATTRACE_LAW_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or(11);
+    let seed = std::env::var("NATTRACE_ENGINE_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or(2);
     let mut random = fastrand::Rng::with_seed(seed);
     let mut tally = Tally::default();
     let mut ruleset = 0;

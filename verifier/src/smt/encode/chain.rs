@@ -80,7 +80,7 @@ impl Encoder<'_> {
             }
             let at = At { hook, rule: RuleId { chain: id, index } };
             let matched = self.matched(run, trip, rule, (at, live));
-            live = self.dropped_by_count(trip, rule, (live, matched));
+            live = self.dropped_by_count(trip, (rule, at), (live, matched));
             if matched == t.no {
                 continue;
             }
@@ -97,7 +97,12 @@ impl Encoder<'_> {
 
     /// What is left of the packets where a rule counts connections: of a packet whose connection
     /// began before, it may drop what it does not match (kernel-facts K14).
-    fn dropped_by_count(&self, trip: &mut Trip, rule: &Rule, (live, matched): (B, B)) -> B {
+    fn dropped_by_count(
+        &self,
+        trip: &mut Trip,
+        (rule, standing): (&Rule, At),
+        (live, matched): (B, B),
+    ) -> B {
         let t = &self.t;
         let counts = |condition: &Condition| {
             matches!(condition, Condition::Undecided(Undecided::Count { .. }))
@@ -109,7 +114,9 @@ impl Encoder<'_> {
         let first = self.all_hold(trip, &first);
         let possible = t.or(first.yes, first.may);
         let may = t.all([t.minus(live, matched), t.minus(before, begins), possible]);
-        let drops = self.decide(may, "a count of connections drops the packet", Decider::Ignorance);
+        let chance = self.is_chance(standing.rule);
+        let by = if chance { Decider::Chance } else { Decider::Ignorance };
+        let drops = self.decide(may, "a count of connections drops the packet", by);
         let dropped = t.and(may, drops);
         self.stop(trip, dropped, end::DROPPED);
         t.minus(live, dropped)

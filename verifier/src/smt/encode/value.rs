@@ -262,18 +262,17 @@ impl Encoder<'_> {
     fn way_back_value(&self, trip: &Trip, loose: bool, valid_mark: bool) -> Value {
         let t = &self.t;
         let tuple = trip.packet.tuple;
-        let mut solicits = t.no;
-        if self.is_ipv4() {
+        let solicits = if self.is_ipv4() {
             let nobody = t.is_number(t.extract(tuple.source, 31, 24), 0u8);
             let all = self.is_limited_broadcast(tuple.destination);
-            solicits = t.and(nobody, t.or(all, self.is_local_group(tuple.destination)));
+            t.and(nobody, t.or(all, self.is_local_group(tuple.destination)))
         } else {
             let first = self.first_segment(tuple.destination);
             let near = t.is_number(t.masked(first, 0xff0fu16), 0xff02u16);
             let near = t.or(near, self.is_link_local6(tuple.destination));
             let icmp = self.is_protocol(trip, protocol::ICMPV6);
-            solicits = t.all([self.is_unspecified(tuple.source), icmp, near]);
-        }
+            t.all([self.is_unspecified(tuple.source), icmp, near])
+        };
         let sure = t.or(self.interface_named(trip.in_interface, "lo"), solicits);
         let back = self.way_back_by_route(
             trip,
