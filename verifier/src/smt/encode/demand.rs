@@ -272,12 +272,19 @@ impl Encoder<'_> {
                 let ports = &landing.service.ports;
                 let port = proxied.to.port();
                 let fits = ports.is_empty() || ports.iter().any(|(a, b)| (*a..=*b).contains(&port));
-                let there = landing.spots.iter().any(|spot| match spot {
-                    Spot::Beyond { addresses, .. } => addresses.contains(proxied.to.ip()),
-                    Spot::Local(_) => false,
-                });
-                if fits && there {
-                    arrived = t.or(arrived, t.and(proxied.when, meant));
+                let there = t.any(landing.spots.iter().map(|spot| match spot {
+                    Spot::Beyond { addresses, interface }
+                        if addresses.contains(proxied.to.ip()) =>
+                    {
+                        // What does not leave is as near to one interface as to another.
+                        let stays = t.not(self.has_interface(proxied.egress));
+                        let is = |name: &String| self.interface_named(proxied.egress, name);
+                        interface.as_ref().map_or(t.yes, |name| t.or(stays, is(name)))
+                    }
+                    Spot::Beyond { .. } | Spot::Local(_) => t.no,
+                }));
+                if fits {
+                    arrived = t.or(arrived, t.all([proxied.when, meant, there]));
                 }
             }
         }

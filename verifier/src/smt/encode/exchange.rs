@@ -41,6 +41,8 @@ pub(crate) struct Fate {
 pub(crate) struct Proxied {
     pub(crate) when: B,
     pub(crate) to: std::net::SocketAddr,
+    /// The interface that its first packet leaves by; none where it does not leave.
+    pub(crate) egress: V,
 }
 
 /// Where a packet starts.
@@ -217,10 +219,10 @@ impl<'s> Encoder<'s> {
             return Vec::new();
         }
         let number = |number: u8| t.number(OUTCOME, number);
-        let targets: Vec<Proxied> = self
+        let mut targets: Vec<Proxied> = self
             .proxy_targets(forth)
             .into_iter()
-            .map(|(at, to)| Proxied { when: t.and(when, at), to })
+            .map(|(at, to)| Proxied { when: t.and(when, at), to, egress: self.no_interface() })
             .filter(|proxied| proxied.when != t.no)
             .collect();
         let known = t.any(targets.iter().map(|proxied| proxied.when));
@@ -252,6 +254,11 @@ impl<'s> Encoder<'s> {
             self.of.set(own_family);
             let connects = t.is_number(*outcome, outcome::CONNECTS);
             *outcome = t.choice(t.and(when, connects), second.outcome, *outcome);
+            for proxied in &mut targets {
+                if Family::of(proxied.to.ip()) == family {
+                    proxied.egress = second.egress;
+                }
+            }
         }
         targets
     }
