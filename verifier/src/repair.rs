@@ -1,10 +1,10 @@
 //! `fix`: the smallest change of rules after which a policy holds.
 //!
 //! Candidates come from packets that break the policy: the simulator says which rule decided about
-//! each, and [`candidates`] says what could be done about that. [`search`] puts candidates together,
+//! each, and `candidates` says what could be done about that. `search` puts candidates together,
 //! the fewest and least drastic first. A set that mends the packets known so far is proved with
 //! [`check`](mod@crate::check), which either confirms it or comes back with another packet. What is
-//! found is [minimal]: no part of it is enough.
+//! found is minimal: no part of it is enough.
 
 mod anchor;
 mod candidates;
