@@ -117,8 +117,7 @@ fn obligations_are_checked_by_the_solver_itself() {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("; nattrace obligation: web"), "{text:.80}");
         let Ok(solved) = Command::new("z3").arg(&path).output() else {
-            println!("skipped: no program `z3` here");
-            assert_ne!(std::env::var("CI").as_deref(), Ok("true"));
+            nattrace_skips::skip("an obligation put to a solver", "no program `z3` here");
             continue;
         };
         let expected = match results["results"][index]["status"].as_str() {

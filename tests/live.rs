@@ -31,7 +31,7 @@ fn on_host(folder: &Path, line: &str) -> Option<Output> {
     command.args(["--net", "sh", "-c", &format!("{HOST}\nset +e\n{line}")]).current_dir(folder);
     let output = command.stdin(Stdio::null()).output().ok()?;
     if !String::from_utf8_lossy(&output.stderr).contains("ready\n") {
-        println!("skipped: no host of our own: {}", show(&output));
+        nattrace_skips::skip("a live host", &format!("none of our own: {}", show(&output)));
         return None;
     }
     Some(output)

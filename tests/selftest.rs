@@ -36,9 +36,7 @@ fn can_run() -> bool {
         return true;
     }
     let what = both.join(", ");
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!in_ci, "no host can be rebuilt: {what}");
-    println!("skipped 1 test of selftest: {what}");
+    nattrace_skips::skip("1 test of selftest", &what);
     false
 }
 

@@ -76,7 +76,7 @@ fn meaning(ruleset: &Ruleset) -> Vec<String> {
 #[test]
 fn everything_on_a_docker_host_has_a_meaning() {
     let Some(folder) = shared("docker") else {
-        eprintln!("SKIPPED: no shared data beside this checkout");
+        nattrace_skips::skip_without_data("the meaning of real rules");
         return;
     };
     let mut files = Vec::new();
@@ -112,7 +112,7 @@ fn everything_on_a_docker_host_has_a_meaning() {
 #[test]
 fn a_dump_means_the_same_in_either_form() {
     let Some(folder) = shared("docker") else {
-        eprintln!("SKIPPED: no shared data beside this checkout");
+        nattrace_skips::skip_without_data("the meaning of real rules");
         return;
     };
     let mut compared = 0;
@@ -137,7 +137,7 @@ fn a_dump_means_the_same_in_either_form() {
 #[test]
 fn rulesets_from_the_wild_are_lowered() {
     let Some(folder) = shared("public") else {
-        eprintln!("SKIPPED: no shared data beside this checkout");
+        nattrace_skips::skip_without_data("the meaning of real rules");
         return;
     };
     let mut files = Vec::new();

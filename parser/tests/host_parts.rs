@@ -17,15 +17,10 @@ fn hosts() -> Vec<PathBuf> {
     assert!(hosts.len() >= 4, "the hosts of the crate are missing");
     let more = folders(&crate_dir.join("../../shared/data/docker"));
     if more.is_empty() {
-        skipped("the larger collection of Docker hosts is not here");
+        nattrace_skips::skip_without_data("more hosts");
     }
     hosts.extend(more);
     hosts
-}
-
-#[expect(clippy::print_stderr, reason = "a test that skips has to say so")]
-fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
 }
 
 fn folders(parent: &Path) -> Vec<PathBuf> {

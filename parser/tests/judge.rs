@@ -205,8 +205,7 @@ fn number_from(name: &str) -> Option<u64> {
 #[test]
 fn generated_rules_print_as_iptables_saves_them() {
     if let Err(reason) = iptables::available() {
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to ask iptables: {reason}");
-        println!("skipped: no namespace with iptables: {reason}");
+        nattrace_skips::skip("what iptables says", &format!("no namespace with it: {reason}"));
         return;
     }
     let seed = number_from("NATTRACE_JUDGE_SEED").unwrap_or_else(|| fastrand::u64(..));
@@ -252,8 +251,7 @@ fn generated_rules_print_as_iptables_saves_them() {
 #[test]
 fn generated_chains_are_loaded_as_the_kernel_loads_them() {
     if let Err(reason) = iptables::available() {
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to ask iptables: {reason}");
-        println!("skipped: no namespace with iptables: {reason}");
+        nattrace_skips::skip("what iptables says", &format!("no namespace with it: {reason}"));
         return;
     }
     let seed = number_from("NATTRACE_JUDGE_SEED").unwrap_or_else(|| fastrand::u64(..));

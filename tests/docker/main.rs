@@ -57,9 +57,7 @@ fn can_run() -> bool {
         return true;
     }
     let what = missing.join(", ");
-    let in_ci = std::env::var("CI").is_ok_and(|value| value == "true");
-    assert!(!in_ci, "Docker can't be asked: {what} missing");
-    println!("skipped 1 test with Docker: {what} missing");
+    nattrace_skips::skip("1 test with Docker", &format!("{what} missing"));
     false
 }
 

@@ -74,8 +74,7 @@ impl Host {
 
     #[expect(clippy::unused_self, reason = "it ends here")]
     fn skipped(self, why: &str) -> Option<Self> {
-        println!("skipped: no host of our own: {why}");
-        assert!(std::env::var_os("CI").is_none(), "skipped in CI: {why}");
+        nattrace_skips::skip("a test of apply", &format!("no host of our own: {why}"));
         None
     }
 

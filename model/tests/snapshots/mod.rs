@@ -26,7 +26,7 @@ pub(crate) fn all() -> Vec<String> {
 /// Says so where there is nothing to test with.
 pub(crate) fn skipped(names: &[String]) -> bool {
     if names.is_empty() {
-        eprintln!("skipped: no snapshots in {}", folder().display());
+        nattrace_skips::skip_without_data("real snapshots");
     }
     names.is_empty()
 }
