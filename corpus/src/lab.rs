@@ -8,6 +8,7 @@ pub(crate) mod comparison;
 pub(crate) mod conntrack;
 mod coverage;
 mod drawing;
+pub(crate) mod fragment;
 pub(crate) mod frame;
 mod generate;
 mod jobs;

@@ -358,6 +358,7 @@ fn reason(skipped: Skipped) -> &'static str {
         Skipped::Bind => "a socket can't be bound so",
         Skipped::NoConnection => "the connection that it should belong to does not come about",
         Skipped::Overrun => "it met more rules than the kernel could tell",
+        Skipped::Apart => "nothing puts its fragments together",
     }
 }
 
@@ -384,11 +385,11 @@ impl Around {
     /// A packet, and where it starts in the rebuilt host.
     fn trial(&self, system: &System, flow: Flow) -> Trial {
         match &flow.in_interface {
-            None => Trial { flow, start: Start::Local },
+            None => Trial::whole(flow, Start::Local),
             Some(interface) => {
                 let wire = self.wire_of(system, interface, flow.source);
                 let mac = self.next_mac(wire, flow.destination);
-                Trial { flow, start: Start::Wire(wire, mac) }
+                Trial::whole(flow, Start::Wire(wire, mac))
             }
         }
     }

@@ -10,6 +10,7 @@ use nattrace_model::answer::{Answer, Effect, Egress, Outcome, ReplyKind, Step, V
 use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::packet::{Transport, protocol, tcp_flag};
 use nattrace_model::simulate::why;
+use nattrace_parser::syntax::Family;
 
 use super::frame::Body;
 use super::rules::{Counted, Counts};
@@ -68,12 +69,34 @@ impl<'a> Prediction<'a> {
 
     /// Whether what leaves shall be answered: the simulator says what becomes of the answer.
     pub(crate) fn answering(&self) -> Answering {
+        if self.trial.is_incomplete() {
+            return Answering::No;
+        }
         let answered = |answer: &&Answer| leaves(answer.verdict) && answer.reply.is_some();
         if self.candidates().iter().any(answered) { Answering::Yes } else { Answering::No }
     }
 
+    /// Whether the packet's fragments meet the rules one by one, or none do: nothing puts them
+    /// together where no connections are tracked, and a bridge whose frames no rules see passes
+    /// them on (kernel-facts G9).
+    pub(crate) fn is_apart(&self) -> bool {
+        if self.trial.cut.is_none() || self.trial.start == Start::Local {
+            return false;
+        }
+        let unseen = self.answer.verdict == Verdict::Bridged
+            && !self.answer.steps.iter().any(|step| !matches!(step, Step::Route { .. }));
+        let gathered = self.system.rules.tracks_connections(Family::of(self.trial.flow.source));
+        if unseen { self.trial.is_incomplete() } else { !gathered }
+    }
+
     /// Compares with what the kernel did.
     pub(crate) fn judge(&self, observed: &Observation) -> Judgement {
+        if self.trial.is_incomplete() {
+            return match swallowed(&observed.forth) {
+                differences if differences.is_empty() => Judgement::Agrees,
+                differences => Judgement::Disagrees(differences),
+            };
+        }
         let mut least: Option<Vec<String>> = None;
         for candidate in self.candidates() {
             if candidate.verdict == Verdict::Undetermined {
@@ -148,6 +171,19 @@ impl<'a> Prediction<'a> {
         }
         differences
     }
+}
+
+/// What is seen of a packet of which a fragment is missing: no rule should see it, and nothing of
+/// it should leave (kernel-facts G9).
+fn swallowed(seen: &Seen) -> Vec<String> {
+    let counted = seen.counts.iter().map(|(place, packets)| {
+        format!("forth: {place} counts {packets}, although a fragment is missing")
+    });
+    let departed = seen.departed.iter().map(|departed| {
+        let Departed { packet, wire, .. } = departed;
+        format!("forth: {packet} leaves by {wire}, although a fragment is missing")
+    });
+    counted.chain(departed).collect()
 }
 
 fn leaves(verdict: Verdict) -> bool {

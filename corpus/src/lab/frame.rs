@@ -1,11 +1,15 @@
-//! Ethernet frames with what the lab puts into them and reads out of them: ARP and whole IPv4 and
-//! IPv6 packets with TCP, UDP, ICMP or nothing that is looked into.
+//! Ethernet frames with what the lab puts into them and reads out of them: ARP and IPv4 and IPv6
+//! packets, whole and in fragments.
+
+mod body;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use nattrace_model::packet::protocol;
 use serde::{Deserialize, Serialize};
+
+use super::fragment::{Cut, Fragment, Piece};
+pub(crate) use body::{Body, internet_checksum, put};
 
 /// A hardware address.
 pub(crate) type Mac = [u8; 6];
@@ -26,6 +30,7 @@ pub(crate) struct Frame {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Packet(WirePacket),
+    Fragment(Fragment),
     Arp(Arp),
     /// Nothing that the lab looks into.
     Other,
@@ -57,56 +62,50 @@ pub(crate) struct WirePacket {
     pub(crate) body: Body,
 }
 
-/// The upper layer of a packet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Body {
-    Tcp {
-        ports: (u16, u16),
-        flags: u8,
-        sequence: u32,
-        acknowledgement: u32,
-    },
-    Udp {
-        ports: (u16, u16),
-    },
-    Icmp {
-        kind: u8,
-        code: u8,
-        /// Identifier and sequence number of a query.
-        rest: (u16, u16),
-        /// The packet that an error is about.
-        about: Option<Box<WirePacket>>,
-    },
-    Opaque,
-}
-
-/// What every TCP segment and datagram of the lab carries.
-const PAYLOAD: [u8; 8] = *b"nattrace";
-
 impl Frame {
     /// The bytes on the wire.
     pub(crate) fn encode(&self, checksum: Checksum) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(128);
-        bytes.extend(self.destination);
-        bytes.extend(self.source);
         match &self.content {
-            Content::Packet(packet) => {
-                let kind = if packet.source.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
-                bytes.extend(kind.to_be_bytes());
-                bytes.extend(packet.encode(checksum));
-            }
+            Content::Packet(packet) => self.carrying(packet, &packet.encode(checksum, 0)),
             Content::Arp(arp) => {
-                bytes.extend(ETHERTYPE_ARP.to_be_bytes());
+                let mut bytes = self.header(ETHERTYPE_ARP);
                 bytes.extend([0, 1, 8, 0, 6, 4]);
                 bytes.extend(arp.operation.to_be_bytes());
                 for (mac, address) in [arp.sender, arp.target] {
                     bytes.extend(mac);
                     bytes.extend(address.octets());
                 }
+                bytes
             }
-            Content::Other => {}
+            Content::Fragment(_) | Content::Other => {
+                let mut bytes = self.header(0);
+                bytes.truncate(12);
+                bytes
+            }
         }
+    }
+
+    /// The fragments on the wire, in the order in which they are sent.
+    pub(crate) fn encode_cut(&self, checksum: Checksum, cut: Cut, number: u32) -> Vec<Vec<u8>> {
+        let Content::Packet(packet) = &self.content else { return Vec::new() };
+        let body = packet.body.encode(packet, checksum, cut.length());
+        let pieces = cut.apply(&body).into_iter();
+        pieces.map(|piece| self.carrying(packet, &packet.encode_piece(&piece, number))).collect()
+    }
+
+    fn header(&self, kind: u16) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(128);
+        bytes.extend(self.destination);
+        bytes.extend(self.source);
+        bytes.extend(kind.to_be_bytes());
         bytes
+    }
+
+    fn carrying(&self, packet: &WirePacket, bytes: &[u8]) -> Vec<u8> {
+        let kind = if packet.source.is_ipv4() { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+        let mut frame = self.header(kind);
+        frame.extend(bytes);
+        frame
     }
 
     /// Reads a frame; `None` where it is cut short.
@@ -115,8 +114,8 @@ impl Frame {
         let (source, bytes) = bytes.split_first_chunk::<6>()?;
         let (kind, bytes) = bytes.split_first_chunk::<2>()?;
         let content = match u16::from_be_bytes(*kind) {
-            ETHERTYPE_IPV4 => WirePacket::decode4(bytes).map(Content::Packet),
-            ETHERTYPE_IPV6 => WirePacket::decode6(bytes).map(Content::Packet),
+            ETHERTYPE_IPV4 => decode4(bytes),
+            ETHERTYPE_IPV6 => decode6(bytes),
             ETHERTYPE_ARP => Arp::decode(bytes).map(Content::Arp),
             _ => None,
         };
@@ -142,15 +141,45 @@ impl Arp {
 }
 
 impl WirePacket {
-    fn encode(&self, checksum: Checksum) -> Vec<u8> {
-        let body = self.body.encode(self, checksum);
-        let length = u16::try_from(body.len()).unwrap_or(u16::MAX);
-        let mut bytes = Vec::with_capacity(40 + body.len());
+    fn encode(&self, checksum: Checksum, at_least: usize) -> Vec<u8> {
+        let body = self.body.encode(self, checksum, at_least);
+        let mut bytes = self.encode_header(body.len(), 0x1234, 0, self.protocol);
+        bytes.extend(body);
+        bytes
+    }
+
+    fn encode_piece(&self, piece: &Piece, number: u32) -> Vec<u8> {
+        let Piece { offset, more, bytes: carried } = piece;
+        let more = u16::from(*more);
+        let mut bytes = match self.source {
+            IpAddr::V4(_) => {
+                let identification = u16::try_from(number & 0xffff).unwrap_or(0);
+                let word = more << 13 | offset >> 3;
+                self.encode_header(carried.len(), identification, word, self.protocol)
+            }
+            IpAddr::V6(_) => {
+                let mut bytes = self.encode_header(8 + carried.len(), 0, 0, FRAGMENT_HEADER);
+                bytes.extend([self.protocol, 0]);
+                bytes.extend((offset & !7 | more).to_be_bytes());
+                bytes.extend(number.to_be_bytes());
+                bytes
+            }
+        };
+        bytes.extend(carried);
+        bytes
+    }
+
+    /// The IP header before so many bytes; of IPv4 with identification, flags and offset.
+    fn encode_header(&self, length: usize, identification: u16, word: u16, next: u8) -> Vec<u8> {
+        let length = u16::try_from(length).unwrap_or(u16::MAX);
+        let mut bytes = Vec::with_capacity(40 + usize::from(length));
         match (self.source, self.destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
                 bytes.extend([0x45, self.tos]);
-                bytes.extend((length + 20).to_be_bytes());
-                bytes.extend([0x12, 0x34, 0, 0, self.ttl, self.protocol, 0, 0]);
+                bytes.extend(length.saturating_add(20).to_be_bytes());
+                bytes.extend(identification.to_be_bytes());
+                bytes.extend(word.to_be_bytes());
+                bytes.extend([self.ttl, next, 0, 0]);
                 bytes.extend(source.octets());
                 bytes.extend(destination.octets());
                 let sum = internet_checksum(&[&bytes]);
@@ -159,44 +188,60 @@ impl WirePacket {
             (IpAddr::V6(source), IpAddr::V6(destination)) => {
                 bytes.extend([0x60 | self.tos >> 4, self.tos << 4, 0, 0]);
                 bytes.extend(length.to_be_bytes());
-                bytes.extend([self.protocol, self.ttl]);
+                bytes.extend([next, self.ttl]);
                 bytes.extend(source.octets());
                 bytes.extend(destination.octets());
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
         }
-        bytes.extend(body);
         bytes
     }
 
-    fn decode4(bytes: &[u8]) -> Option<Self> {
+    /// The same with an upper layer that is read from these bytes.
+    pub(crate) fn with_body(&self, bytes: &[u8]) -> Self {
+        Self { body: Body::decode(self.protocol, bytes), ..self.clone() }
+    }
+
+    fn decode4(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (header, _) = bytes.split_first_chunk::<20>()?;
-        let [first, tos, _, _, _, _, _, _, ttl, protocol, _, _, addresses @ ..] = *header;
+        let [first, tos, a, b, _, _, _, _, ttl, protocol, _, _, addresses @ ..] = *header;
+        let length = usize::from(u16::from_be_bytes([a, b]));
         let [a, b, c, d, e, f, g, h] = addresses;
-        let body = bytes.get(usize::from(first & 0xf) * 4..)?;
-        Some(Self {
+        let whole = bytes.get(..length).unwrap_or(bytes);
+        let body = whole.get(usize::from(first & 0xf) * 4..)?;
+        let packet = Self {
             source: Ipv4Addr::new(a, b, c, d).into(),
             destination: Ipv4Addr::new(e, f, g, h).into(),
             protocol,
             ttl,
             tos,
-            body: Body::decode(protocol, body),
-        })
+            body: Body::Opaque,
+        };
+        Some((packet, body))
     }
 
-    fn decode6(bytes: &[u8]) -> Option<Self> {
+    fn decode6(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (header, bytes) = bytes.split_first_chunk::<8>()?;
-        let [first, second, _, _, _, _, protocol, ttl] = *header;
+        let [first, second, _, _, a, b, protocol, ttl] = *header;
         let (source, bytes) = bytes.split_first_chunk::<16>()?;
         let (destination, body) = bytes.split_first_chunk::<16>()?;
-        Some(Self {
+        let body = body.get(..usize::from(u16::from_be_bytes([a, b]))).unwrap_or(body);
+        let packet = Self {
             source: Ipv6Addr::from(*source).into(),
             destination: Ipv6Addr::from(*destination).into(),
             protocol,
             ttl,
             tos: first << 4 | second >> 4,
-            body: Body::decode(protocol, body),
-        })
+            body: Body::Opaque,
+        };
+        Some((packet, body))
+    }
+
+    /// The packet that an ICMP error quotes.
+    fn quoted(bytes: &[u8], version: u8) -> Option<Self> {
+        let (packet, body) =
+            if version == 4 { Self::decode4(bytes)? } else { Self::decode6(bytes)? };
+        Some(packet.with_body(body))
     }
 
     /// Sum over what TCP, UDP and ICMPv6 checksum besides themselves.
@@ -223,116 +268,42 @@ impl WirePacket {
     /// Source and destination port, where it has them.
     pub(crate) fn ports(&self) -> Option<(u16, u16)> {
         match self.body {
-            Body::Tcp { ports, .. } | Body::Udp { ports } => Some(ports),
+            Body::Tcp { ports, .. }
+            | Body::Udp { ports }
+            | Body::UdpLite { ports }
+            | Body::Sctp { ports, .. } => Some(ports),
             Body::Icmp { .. } | Body::Opaque => None,
         }
     }
 }
 
-impl Body {
-    fn encode(&self, packet: &WirePacket, checksum: Checksum) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(64);
-        let (at, pseudo) = match self {
-            Self::Tcp { ports, flags, sequence, acknowledgement } => {
-                bytes.extend(ports.0.to_be_bytes());
-                bytes.extend(ports.1.to_be_bytes());
-                bytes.extend(sequence.to_be_bytes());
-                bytes.extend(acknowledgement.to_be_bytes());
-                bytes.extend([0x50, *flags, 0xff, 0xff, 0, 0, 0, 0]);
-                (16, true)
-            }
-            Self::Udp { ports } => {
-                bytes.extend(ports.0.to_be_bytes());
-                bytes.extend(ports.1.to_be_bytes());
-                let length = u16::try_from(8 + PAYLOAD.len()).unwrap_or(8);
-                bytes.extend(length.to_be_bytes());
-                bytes.extend([0, 0]);
-                bytes.extend(PAYLOAD);
-                (6, true)
-            }
-            Self::Icmp { kind, code, rest, about } => {
-                bytes.extend([*kind, *code, 0, 0]);
-                bytes.extend(rest.0.to_be_bytes());
-                bytes.extend(rest.1.to_be_bytes());
-                match about {
-                    Some(about) => bytes.extend(about.encode(Checksum::Right)),
-                    None => bytes.extend(PAYLOAD),
-                }
-                (2, packet.source.is_ipv6())
-            }
-            // A GRE header of version 0.
-            Self::Opaque if packet.protocol == 47 => return vec![0; PAYLOAD.len()],
-            Self::Opaque => return PAYLOAD.to_vec(),
-        };
-        let header = if pseudo { packet.pseudo_header(bytes.len()) } else { Vec::new() };
-        let mut sum = internet_checksum(&[&header, &bytes]);
-        if checksum == Checksum::Wrong {
-            sum ^= 0x0101;
-        }
-        if sum == 0 && matches!(self, Self::Udp { .. }) {
-            sum = 0xffff;
-        }
-        put(&mut bytes, at, sum);
-        bytes
-    }
+/// The header of a fragment of IPv6.
+const FRAGMENT_HEADER: u8 = 44;
 
-    fn decode(number: u8, bytes: &[u8]) -> Self {
-        Self::decode_known(number, bytes).unwrap_or(Self::Opaque)
+fn decode4(bytes: &[u8]) -> Option<Content> {
+    let (packet, body) = WirePacket::decode4(bytes)?;
+    let word = |at: usize| bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes);
+    let (identification, flags) = (word(4)?, word(6)?);
+    let (offset, more) = ((flags & 0x1fff) << 3, flags & 0x2000 != 0);
+    if offset == 0 && !more {
+        return Some(Content::Packet(packet.with_body(body)));
     }
-
-    fn decode_known(number: u8, bytes: &[u8]) -> Option<Self> {
-        let word = |at: usize| bytes.get(at..at + 2)?.try_into().ok().map(u16::from_be_bytes);
-        let long = |at: usize| bytes.get(at..at + 4)?.try_into().ok().map(u32::from_be_bytes);
-        match number {
-            protocol::TCP => Some(Self::Tcp {
-                ports: (word(0)?, word(2)?),
-                flags: *bytes.get(13)?,
-                sequence: long(4)?,
-                acknowledgement: long(8)?,
-            }),
-            protocol::UDP => Some(Self::Udp { ports: (word(0)?, word(2)?) }),
-            protocol::ICMP | protocol::ICMPV6 => {
-                let (kind, code) = (*bytes.first()?, *bytes.get(1)?);
-                let error = match number {
-                    protocol::ICMP => matches!(kind, 3 | 4 | 5 | 11 | 12),
-                    _ => kind < 128,
-                };
-                let inner = bytes.get(8..).unwrap_or(&[]);
-                let about = match (error, number) {
-                    (false, _) => None,
-                    (true, protocol::ICMP) => WirePacket::decode4(inner).map(Box::new),
-                    (true, _) => WirePacket::decode6(inner).map(Box::new),
-                };
-                Some(Self::Icmp { kind, code, rest: (word(4)?, word(6)?), about })
-            }
-            _ => None,
-        }
-    }
+    let piece = Piece { offset, more, bytes: body.to_vec() };
+    Some(Content::Fragment(Fragment { packet, identification: identification.into(), piece }))
 }
 
-fn put(bytes: &mut [u8], at: usize, value: u16) {
-    if let Some(place) = bytes.get_mut(at..at + 2) {
-        place.copy_from_slice(&value.to_be_bytes());
+fn decode6(bytes: &[u8]) -> Option<Content> {
+    let (packet, body) = WirePacket::decode6(bytes)?;
+    if packet.protocol != FRAGMENT_HEADER {
+        return Some(Content::Packet(packet.with_body(body)));
     }
-}
-
-/// RFC 1071.
-fn internet_checksum(parts: &[&[u8]]) -> u16 {
-    let mut sum = 0u32;
-    for part in parts {
-        for pair in part.chunks(2) {
-            let word = match pair {
-                [high, low] => u16::from_be_bytes([*high, *low]),
-                [high] => u16::from_be_bytes([*high, 0]),
-                _ => 0,
-            };
-            sum += u32::from(word);
-        }
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !u16::try_from(sum).unwrap_or(0)
+    let (header, body) = body.split_first_chunk::<8>()?;
+    let [protocol, _, high, low, identification @ ..] = *header;
+    let word = u16::from_be_bytes([high, low]);
+    let piece = Piece { offset: word & !7, more: word & 1 != 0, bytes: body.to_vec() };
+    let packet = WirePacket { protocol, ..packet };
+    let identification = u32::from_be_bytes(identification);
+    Some(Content::Fragment(Fragment { packet, identification, piece }))
 }
 
 impl fmt::Display for WirePacket {
@@ -344,6 +315,10 @@ impl fmt::Display for WirePacket {
                 write!(f, "tcp {} > {} flags {flags:#04x}", ports.0, ports.1)
             }
             Body::Udp { ports } => write!(f, "udp {} > {}", ports.0, ports.1),
+            Body::UdpLite { ports } => write!(f, "udplite {} > {}", ports.0, ports.1),
+            Body::Sctp { ports, chunk, .. } => {
+                write!(f, "sctp {} > {} chunk {chunk}", ports.0, ports.1)
+            }
             Body::Icmp { kind, code, about, .. } => {
                 write!(f, "icmp {kind}/{code}")?;
                 match about {
@@ -358,6 +333,8 @@ impl fmt::Display for WirePacket {
 
 #[cfg(test)]
 mod tests {
+    use nattrace_model::packet::protocol;
+
     use super::*;
 
     fn bodies() -> Vec<(u8, Body)> {
@@ -368,6 +345,11 @@ mod tests {
             ),
             (protocol::UDP, Body::Udp { ports: (40000, 53) }),
             (protocol::ICMP, Body::Icmp { kind: 8, code: 0, rest: (1, 2), about: None }),
+            (protocol::UDPLITE, Body::UdpLite { ports: (40000, 53) }),
+            (
+                protocol::SCTP,
+                Body::Sctp { ports: (40000, 53), tag: 0, chunk: 1, initiate: 0x1111 },
+            ),
             (200, Body::Opaque),
         ]
     }
@@ -405,10 +387,10 @@ mod tests {
     #[test]
     fn checksums_add_up_to_nothing() {
         let packet = packet(4, protocol::UDP, Body::Udp { ports: (1, 2) });
-        let body = packet.body.encode(&packet, Checksum::Right);
+        let body = packet.body.encode(&packet, Checksum::Right, 0);
         let whole = internet_checksum(&[&packet.pseudo_header(body.len()), &body]);
         assert_eq!(whole, 0);
-        let wrong = packet.body.encode(&packet, Checksum::Wrong);
+        let wrong = packet.body.encode(&packet, Checksum::Wrong, 0);
         assert_ne!(internet_checksum(&[&packet.pseudo_header(wrong.len()), &wrong]), 0);
     }
 

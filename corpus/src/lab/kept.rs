@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::comparison::{Judgement, Prediction};
 use super::drawing;
+use super::fragment::Cut;
 use super::frame::WirePacket;
 use super::rules::{Counted, Loader};
 use super::session::Session;
@@ -60,6 +61,9 @@ struct Packet {
     icmp: Option<(u8, u8)>,
     ttl: Option<u8>,
     any_source: bool,
+    /// How it is cut into fragments.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    cut: Option<Cut>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -187,7 +191,7 @@ impl Kept {
             Some((wire, mac)) => Start::Wire(wire_named(wire)?, *mac),
             None => Start::Local,
         };
-        Ok(Trial { flow, start })
+        Ok(Trial { flow, start, cut: packet.cut })
     }
 
     fn observation(&self) -> io::Result<Observation> {
@@ -250,6 +254,7 @@ impl Kept {
                 icmp: flow.icmp,
                 ttl: flow.ttl,
                 any_source: flow.any_source,
+                cut: found.trial.cut,
             },
             kernel: Record {
                 refused: match &found.observed.call {

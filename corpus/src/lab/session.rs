@@ -201,6 +201,9 @@ impl Session {
         trial: &Trial,
     ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
         let prediction = Prediction::of(&*self.bench.surroundings, &loaded.system, trial);
+        if prediction.is_apart() {
+            return Ok(Err(Skipped::Apart));
+        }
         let observed = match self.bench.run(trial, prediction.answering())? {
             Ok(observed) => observed,
             Err(skipped) => return Ok(Err(skipped)),
@@ -363,6 +366,7 @@ fn reason(skipped: Skipped) -> &'static str {
         Skipped::Bind => "the socket can't be bound so",
         Skipped::NoConnection => "the connection it should belong to does not come about",
         Skipped::Overrun => "it met more rules than the kernel could tell",
+        Skipped::Apart => "nothing puts its fragments together",
     }
 }
 

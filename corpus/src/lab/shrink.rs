@@ -2,7 +2,7 @@
 
 use std::io;
 
-use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::flow::FlowState;
 
 use super::comparison::Judgement;
 use super::session::{Loaded, Session};
@@ -18,15 +18,16 @@ pub(crate) struct Found {
 }
 
 /// What makes a packet more of an ordinary one.
-const SIMPLER: [fn(&mut Flow); 8] = [
-    |flow| flow.ttl = None,
-    |flow| flow.mark = 0,
-    |flow| flow.tcp_flags = None,
-    |flow| flow.icmp = None,
-    |flow| flow.state = FlowState::New,
-    |flow| flow.any_source = false,
-    |flow| flow.source_port = flow.source_port.map(|_| 40000),
-    |flow| flow.destination_port = flow.destination_port.map(|_| 80),
+const SIMPLER: [fn(&mut Trial); 9] = [
+    |trial| trial.cut = None,
+    |trial| trial.flow.ttl = None,
+    |trial| trial.flow.mark = 0,
+    |trial| trial.flow.tcp_flags = None,
+    |trial| trial.flow.icmp = None,
+    |trial| trial.flow.state = FlowState::New,
+    |trial| trial.flow.any_source = false,
+    |trial| trial.flow.source_port = trial.flow.source_port.map(|_| 40000),
+    |trial| trial.flow.destination_port = trial.flow.destination_port.map(|_| 80),
 ];
 
 impl Found {
@@ -82,7 +83,7 @@ pub(crate) fn shrink(
     let mut trial = trial.clone();
     for simpler in SIMPLER {
         let mut plain = trial.clone();
-        simpler(&mut plain.flow);
+        simpler(&mut plain);
         if plain != trial
             && let Some(still) = disagrees(session, &lines, &plain)?
         {

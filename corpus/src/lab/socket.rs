@@ -12,6 +12,9 @@ use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
+use super::fragment::Cut;
+use super::frame::{internet_checksum, put};
+
 /// Ports on which TCP sockets listen, bound to no address.
 pub(crate) const TCP_PORTS: [u16; 2] = [80, 8080];
 
@@ -169,6 +172,8 @@ fn streams(places: &[Place]) -> io::Result<Vec<Socket>> {
 pub(crate) struct Sender {
     socket: Socket,
     flow: Flow,
+    /// What a datagram carries.
+    payload: Vec<u8>,
 }
 
 /// How a system call of the sender ended.
@@ -182,7 +187,7 @@ pub(crate) enum Call {
 
 impl Sender {
     /// Opens a socket and binds it to the flow's source.
-    pub(crate) fn open(flow: &Flow) -> io::Result<Self> {
+    pub(crate) fn open(flow: &Flow, cut: Option<Cut>) -> io::Result<Self> {
         let domain = domain(flow.destination);
         let socket = match flow.protocol {
             protocol::TCP => Socket::new(domain, Type::STREAM, None)?,
@@ -213,7 +218,8 @@ impl Sender {
         if !(raw && flow.any_source) {
             socket.bind(&SocketAddr::new(address, port).into())?;
         }
-        Ok(Self { socket, flow: flow.clone() })
+        let payload = b"nattrace".repeat(if cut.is_some() { TOO_MUCH } else { 1 });
+        Ok(Self { socket, flow: flow.clone(), payload })
     }
 
     /// Sends the first packet.
@@ -224,14 +230,14 @@ impl Sender {
         let to: SockAddr = SocketAddr::new(flow.destination, port).into();
         let result = match flow.protocol {
             protocol::TCP => self.socket.connect(&to),
-            protocol::UDP => self.socket.send_to(b"nattrace", &to).map(drop),
+            protocol::UDP => self.socket.send_to(&self.payload, &to).map(drop),
             protocol::ICMP | protocol::ICMPV6 => {
                 let query = if flow.protocol == protocol::ICMP { 8 } else { 128 };
                 let (kind, code) = flow.icmp.unwrap_or((query, 0));
-                let message = echo(kind, code, flow.protocol == protocol::ICMP);
+                let message = echo(kind, code, &self.payload, flow.protocol == protocol::ICMP);
                 self.socket.send_to(&message, &to).map(drop)
             }
-            _ => self.socket.send_to(b"nattrace", &to).map(drop),
+            _ => self.socket.send_to(&self.payload, &to).map(drop),
         };
         match result {
             Ok(()) => Call::Done,
@@ -253,21 +259,16 @@ impl Sender {
     }
 }
 
+/// How often the payload of a datagram is repeated to fit into no single packet.
+const TOO_MUCH: usize = 400;
+
 /// An ICMP query; the kernel fills in the checksum of ICMPv6 only.
-fn echo(kind: u8, code: u8, sum: bool) -> [u8; 16] {
-    let mut message = *b"\0\0\0\0\0\x01\0\x01nattrace";
-    let [first, second, high, low, rest @ ..] = &mut message;
-    (*first, *second) = (kind, code);
+fn echo(kind: u8, code: u8, payload: &[u8], sum: bool) -> Vec<u8> {
+    let mut message = vec![kind, code, 0, 0, 0, 1, 0, 1];
+    message.extend(payload);
     if sum {
-        let mut total = u32::from(u16::from_be_bytes([kind, code]));
-        for pair in rest.chunks(2) {
-            if let [a, b] = pair {
-                total += u32::from(u16::from_be_bytes([*a, *b]));
-            }
-        }
-        total = (total & 0xffff) + (total >> 16);
-        let folded = !u16::try_from((total & 0xffff) + (total >> 16)).unwrap_or(0);
-        [*high, *low] = folded.to_be_bytes();
+        let checksum = internet_checksum(&[&message]);
+        put(&mut message, 2, checksum);
     }
     message
 }

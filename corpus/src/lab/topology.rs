@@ -350,7 +350,7 @@ fn text(mac: Mac) -> String {
 }
 
 /// Settings that every run has: no noise, no rate limits.
-const FIXED: [(&str, &str); 18] = [
+const FIXED: [(&str, &str); 21] = [
     ("net/ipv4/ip_forward", "1"),
     // Neighbours are asked for in the name of an address that they can answer to, whatever the
     // source of the packet is.
@@ -371,6 +371,10 @@ const FIXED: [(&str, &str); 18] = [
     ("net/ipv6/conf/default/accept_ra", "0"),
     ("net/ipv6/conf/default/router_solicitations", "0"),
     ("net/ipv6/icmp/ratelimit", "0"),
+    // Nothing is said of fragments that never come.
+    ("net/ipv4/ipfrag_time", "86400"),
+    ("net/ipv6/ip6frag_time", "86400"),
+    ("net/netfilter/nf_conntrack_frag6_timeout", "86400"),
 ];
 
 /// Sets one setting of the namespace.

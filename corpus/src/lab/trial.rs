@@ -9,6 +9,7 @@ use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::packet::{protocol, tcp_flag};
 
 use super::conntrack::Connections;
+use super::fragment::Cut;
 use super::frame::{Body, Checksum, Content, Frame, Mac, WirePacket};
 use super::rules::{Counted, Counts};
 use super::socket::{Call, Listeners, Sender};
@@ -30,6 +31,20 @@ pub(crate) enum Start {
 pub(crate) struct Trial {
     pub(crate) flow: Flow,
     pub(crate) start: Start,
+    /// How it is cut into fragments; a local process sends more then than fits into one packet.
+    pub(crate) cut: Option<Cut>,
+}
+
+impl Trial {
+    /// A packet that is whole.
+    pub(crate) fn whole(flow: Flow, start: Start) -> Self {
+        Self { flow, start, cut: None }
+    }
+
+    /// Whether a part of it never comes.
+    pub(crate) fn is_incomplete(&self) -> bool {
+        self.cut.is_some_and(|cut| cut.lost.is_some())
+    }
 }
 
 /// How often the sockets of the host are asked whether more has come.
@@ -59,7 +74,11 @@ impl fmt::Display for Trial {
         if flow.mark != 0 {
             write!(f, " mark {:#x}", flow.mark)?;
         }
-        write!(f, " state {:?}", flow.state)
+        write!(f, " state {:?}", flow.state)?;
+        match self.cut {
+            Some(cut) => write!(f, " {cut}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -93,11 +112,19 @@ pub(crate) enum Skipped {
     NoConnection,
     /// It met more rules than the kernel could tell.
     Overrun,
+    /// Nothing puts its fragments together, and a question has no word for one of them.
+    Apart,
 }
 
 /// Which part of an exchange a frame is.
 const SEQUENCE: u32 = 1000;
 const ANSWER_SEQUENCE: u32 = 5000;
+
+/// Chunks of SCTP that begin an association, and the tags of both sides.
+const INIT: u8 = 1;
+const INIT_ACK: u8 = 2;
+const TAG: u32 = 0x6e61_7474;
+const ANSWER_TAG: u32 = 0x7261_6365;
 
 /// The host under test, ready for packets.
 pub(crate) struct Bench {
@@ -192,9 +219,9 @@ impl Bench {
             _ => Checksum::Right,
         };
         self.meter.forget()?;
-        self.wires.send(wire, &frame(packet), checksum)?;
+        self.wires.send_cut(wire, &frame(packet), checksum, trial.cut)?;
         let forth = self.look()?;
-        let back = self.answer(&forth, answer)?;
+        let back = self.answer(&forth, answer, trial.cut)?;
         Ok(Ok(Observation { forth, back, call: Call::Done }))
     }
 
@@ -203,11 +230,11 @@ impl Bench {
         trial: &Trial,
         answer: Answering,
     ) -> io::Result<Result<Observation, Skipped>> {
-        let Ok(sender) = Sender::open(&trial.flow) else { return Ok(Err(Skipped::Bind)) };
+        let Ok(sender) = Sender::open(&trial.flow, trial.cut) else { return Ok(Err(Skipped::Bind)) };
         if trial.flow.state == FlowState::Established {
             sender.send();
             let seen = Seen { departed: self.settle()?, ..Seen::default() };
-            self.answer(&seen, Answering::Yes)?;
+            self.answer(&seen, Answering::Yes, None)?;
             if !sender.was_answered() || self.connections.are_unreplied()? {
                 return Ok(Err(Skipped::NoConnection));
             }
@@ -215,18 +242,23 @@ impl Bench {
         self.meter.forget()?;
         let call = sender.send();
         let forth = self.look()?;
-        let back = self.answer(&forth, answer)?;
+        let back = self.answer(&forth, answer, None)?;
         sender.close();
         Ok(Ok(Observation { forth, back, call }))
     }
 
     /// Sends the answer to the one packet that left, from where it went.
-    fn answer(&self, forth: &Seen, answer: Answering) -> io::Result<Option<Seen>> {
+    fn answer(
+        &self,
+        forth: &Seen,
+        answer: Answering,
+        cut: Option<Cut>,
+    ) -> io::Result<Option<Seen>> {
         let (Answering::Yes, [departed]) = (answer, forth.departed.as_slice()) else {
             return Ok(None);
         };
         let Some(frame) = answering(departed, &*self.surroundings) else { return Ok(None) };
-        self.wires.send(departed.wire, &frame, Checksum::Right)?;
+        self.wires.send_cut(departed.wire, &frame, Checksum::Right, cut)?;
         self.look().map(Some)
     }
 
@@ -303,6 +335,8 @@ fn first_packet(flow: &Flow) -> WirePacket {
             acknowledgement: 0,
         },
         protocol::UDP => Body::Udp { ports },
+        protocol::UDPLITE => Body::UdpLite { ports },
+        protocol::SCTP => Body::Sctp { ports, tag: 0, chunk: INIT, initiate: TAG },
         protocol::ICMP | protocol::ICMPV6 => {
             let query = if flow.protocol == protocol::ICMP { 8 } else { 128 };
             let (kind, code) = flow.icmp.unwrap_or((query, 0));
@@ -339,6 +373,13 @@ fn answering(departed: &Departed, surroundings: &dyn Surroundings) -> Option<Fra
             }
         }
         Body::Udp { ports } => Body::Udp { ports: (ports.1, ports.0) },
+        Body::UdpLite { ports } => Body::UdpLite { ports: (ports.1, ports.0) },
+        Body::Sctp { ports, initiate, .. } => Body::Sctp {
+            ports: (ports.1, ports.0),
+            tag: initiate,
+            chunk: INIT_ACK,
+            initiate: ANSWER_TAG,
+        },
         Body::Icmp { kind, code, rest, .. } => {
             let kind = match (packet.protocol, kind) {
                 (protocol::ICMP, 8) => 0,

@@ -1,11 +1,13 @@
 //! The wires of the host under test: TAP devices, whose other end the lab holds.
 
+use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tun_rs::{DeviceBuilder, Layer, SyncDevice};
 
+use super::fragment::{self, Cut, Fragment};
 use super::frame::{Arp, Checksum, Content, Frame, Mac, WirePacket};
 use super::surroundings::{Surroundings, WireName};
 use nattrace_model::packet::protocol;
@@ -20,10 +22,19 @@ pub(crate) struct Departed {
     pub(crate) packet: WirePacket,
 }
 
+/// A fragment that left the host.
+struct Departing {
+    wire: WireName,
+    to: Mac,
+    fragment: Fragment,
+}
+
 /// Every wire of the host.
 pub(crate) struct Wires {
     taps: Vec<(WireName, SyncDevice)>,
     surroundings: Rc<dyn Surroundings>,
+    /// How many packets were cut: the fragments of each are told from others by it.
+    cut: Cell<u32>,
 }
 
 /// How long the wires must be quiet.
@@ -64,7 +75,7 @@ impl Wires {
             tap.set_nonblocking(true)?;
             taps.push((name, tap));
         }
-        Ok(Self { taps, surroundings })
+        Ok(Self { taps, surroundings, cut: Cell::default() })
     }
 
     fn tap(&self, wire: &str) -> io::Result<&SyncDevice> {
@@ -78,12 +89,29 @@ impl Wires {
         self.tap(wire)?.send(&bytes).map(drop)
     }
 
+    /// Sends a frame, in fragments if it is to be cut.
+    pub(crate) fn send_cut(
+        &self,
+        wire: &str,
+        frame: &Frame,
+        checksum: Checksum,
+        cut: Option<Cut>,
+    ) -> io::Result<()> {
+        let Some(cut) = cut else { return self.send(wire, frame, checksum) };
+        self.cut.set(self.cut.get().wrapping_add(1));
+        for bytes in frame.encode_cut(checksum, cut, self.cut.get()) {
+            self.tap(wire)?.send(&bytes)?;
+        }
+        Ok(())
+    }
+
     /// Takes what has left the host until the wires are quiet, and answers ARP meanwhile.
     pub(crate) fn collect(&self, patience: Patience) -> io::Result<Vec<Departed>> {
         let mut departed = Vec::new();
+        let mut apart = Vec::new();
         let mut looks = 0;
         while looks < QUIET_LOOKS {
-            match (self.look(&mut departed)?, patience.pause()) {
+            match (self.look(&mut departed, &mut apart)?, patience.pause()) {
                 (true, _) => looks = 0,
                 (false, None) => break,
                 (false, Some(pause)) => {
@@ -92,10 +120,22 @@ impl Wires {
                 }
             }
         }
+        // What is still missing does not come any more.
+        departed.extend(apart.into_iter().map(|Departing { wire, to, fragment }| {
+            let packet = fragment.packet.with_body(match fragment.piece.offset {
+                0 => &fragment.piece.bytes,
+                _ => &[],
+            });
+            Departed { wire, to, packet }
+        }));
         Ok(departed)
     }
 
-    fn look(&self, departed: &mut Vec<Departed>) -> io::Result<bool> {
+    fn look(
+        &self,
+        departed: &mut Vec<Departed>,
+        apart: &mut Vec<Departing>,
+    ) -> io::Result<bool> {
         let mut any = false;
         let mut buffer = [0; 4096];
         for (wire, tap) in &self.taps {
@@ -111,6 +151,10 @@ impl Wires {
                     Content::Arp(arp) => self.answer_arp(wire, &arp)?,
                     Content::Packet(packet) if !is_housekeeping(&packet) => {
                         departed.push(Departed { wire, to: frame.destination, packet });
+                    }
+                    Content::Fragment(fragment) => {
+                        apart.push(Departing { wire, to: frame.destination, fragment });
+                        departed.extend(put_together(apart));
                     }
                     Content::Packet(_) | Content::Other => {}
                 }
@@ -130,6 +174,18 @@ impl Wires {
         let frame = Frame { destination: arp.sender.0, source: mac, content: Content::Arp(reply) };
         self.send(wire, &frame, Checksum::Right)
     }
+}
+
+/// The packet of which the last fragment has come, if nothing of it is missing.
+fn put_together(apart: &mut Vec<Departing>) -> Option<Departed> {
+    let last = apart.last()?;
+    let (wire, to, fragment) = (last.wire, last.to, last.fragment.clone());
+    let same = |other: &Departing| other.wire == wire && other.fragment.belongs_to(&fragment);
+    let all: Vec<Fragment> =
+        apart.iter().filter(|other| same(other)).map(|other| other.fragment.clone()).collect();
+    let packet = fragment::whole(&all)?;
+    apart.retain(|other| !same(other));
+    Some(Departed { wire, to, packet })
 }
 
 /// Neighbour discovery with redirects, and group reports: what the kernel sends by itself.

@@ -8,6 +8,7 @@ use nattrace_parser::syntax::Family;
 
 use super::Generator;
 use super::value::{PORTS, SOURCE_PORTS, values};
+use crate::lab::fragment::{Cut, Order};
 use crate::lab::surroundings::{Surroundings as _, WireName};
 use crate::lab::topology::{self, Around, CONTAINERS};
 use crate::lab::trial::{Start, Trial};
@@ -53,7 +54,25 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
         _ => FlowState::New,
     };
     let mac = link_address(wire, destination);
-    Some(Trial { flow, start: Start::Wire(wire, mac) })
+    let cut = generator.chance(9).then(|| cut(generator));
+    Some(Trial { flow, start: Start::Wire(wire, mac), cut })
+}
+
+/// How a packet is cut; of IPv6 one fragment is not smaller than any link must carry, for a bridge
+/// passes on no others (`br_ip6_fragment`).
+fn cut(generator: &mut Generator) -> Cut {
+    let sizes: &[u16] = match generator.family {
+        Family::Ipv4 => &[24, 64, 1400],
+        Family::Ipv6 => &[1232, 1400],
+    };
+    let orders = [Order::Forward, Order::Backward, Order::Rotated];
+    let pieces = generator.random.u8(2..5);
+    Cut {
+        pieces,
+        size: generator.random.choice(sizes).copied().unwrap_or(24),
+        order: generator.random.choice(orders).unwrap_or(Order::Forward),
+        lost: generator.chance(20).then(|| generator.random.u8(0..pieces)),
+    }
 }
 
 /// The hardware address that a sender at a wire puts on a packet.
@@ -244,5 +263,6 @@ fn local(generator: &mut Generator) -> Option<Trial> {
     if flow.protocol == protocol::UDP && generator.chance(12) {
         flow.state = FlowState::Established;
     }
-    Some(Trial { flow, start: Start::Local })
+    let cut = (flow.protocol != protocol::TCP && generator.chance(6)).then(|| cut(generator));
+    Some(Trial { flow, start: Start::Local, cut })
 }
