@@ -13,6 +13,7 @@ pub(crate) mod frame;
 mod generate;
 mod jobs;
 mod kept;
+mod kinds;
 mod native;
 mod netlink;
 mod report;

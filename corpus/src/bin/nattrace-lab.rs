@@ -164,6 +164,7 @@ fn run_all(arguments: &Arguments) -> io::Result<ExitCode> {
     let mut out = io::stdout();
     writeln!(out, "seed {}, {} packets, {} rulesets", plan.seed, plan.packets, plan.rulesets)?;
     let totals = plan.run(&mut out)?;
+    write!(out, "{}", totals.kinds())?;
     writeln!(out, "seed {}: {totals}", plan.seed)?;
     Ok(if totals.disagreed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

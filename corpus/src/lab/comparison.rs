@@ -307,6 +307,10 @@ impl Expected {
                 forth.depart(answer.egress.as_ref(), &answer.steps, None);
             }
         }
+        if is_flooded(trial) {
+            forth.extent = Extent::AtLeast;
+            forth.visible = false;
+        }
         Self { forth, back }
     }
 }
@@ -316,6 +320,14 @@ impl Expected {
 fn is_redirected(trial: &Trial, answer: &Answer) -> bool {
     let out = sought(&answer.steps);
     trial.flow.source.is_ipv6() && out.is_some() && out == trial.flow.in_interface.as_deref()
+}
+
+/// Whether a bridge hands copies to its other ports, of which the answer says nothing: only that
+/// for the host is followed.
+fn is_flooded(trial: &Trial) -> bool {
+    let Start::Wire(wire, [first, ..]) = trial.start else { return false };
+    let by_port = trial.flow.in_interface.as_deref().is_some_and(|name| name != wire);
+    by_port && first & 1 != 0
 }
 
 /// The interface to which a packet was routed last.

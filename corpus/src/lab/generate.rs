@@ -18,6 +18,17 @@ pub(crate) struct Generator {
     family: Family,
     backend: Backend,
     bridge_nf: Option<bool>,
+    mood: Mood,
+}
+
+/// How many of its rules end a packet's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mood {
+    /// As many as there are targets that do.
+    Wild,
+    /// Few, and NAT asks little: packets and their answers get to the last chain, and there is
+    /// something to be seen of them.
+    Calm,
 }
 
 /// Which packets a chain may see, as far as the kernel restricts rules by it.
@@ -50,7 +61,9 @@ impl Generator {
             | u64::from(backend == Backend::Nft);
         let mixed =
             seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ own.wrapping_mul(0xd6e8_feb8_6659_fd93);
-        Self { seed, random: fastrand::Rng::with_seed(mixed), family, backend, bridge_nf }
+        let mut random = fastrand::Rng::with_seed(mixed);
+        let mood = if random.bool() { Mood::Wild } else { Mood::Calm };
+        Self { seed, random, family, backend, bridge_nf, mood }
     }
 
     fn chance(&mut self, percent: u8) -> bool {
@@ -86,6 +99,7 @@ impl Generator {
         let mut places: Vec<Place> = Vec::new();
         for chain in table.builtin_chains() {
             let drops = match table {
+                _ if self.mood == Mood::Calm => false,
                 TableName::Filter => self.chance(12),
                 // The tool refuses it.
                 TableName::Nat => false,
@@ -112,7 +126,7 @@ impl Generator {
                 text += &self.rule(&places, at);
                 text.push('\n');
             }
-            if table != TableName::Raw && self.chance(7) {
+            if table != TableName::Raw && self.chance(12) {
                 text += &self.mark_sequence(places.get(at).map_or("", |place| &place.chain));
             }
         }
@@ -143,7 +157,12 @@ impl Generator {
             .map(|other| other.chain.as_str())
             .collect();
         let target = self.target(place, &onward);
-        let conditions = self.conditions(place, target.protocol);
+        let plain = self.mood == Mood::Calm && place.table == TableName::Nat && self.chance(60);
+        let conditions = if plain {
+            target.protocol.map_or_else(String::new, |upper| format!(" -p {}", upper.name()))
+        } else {
+            self.conditions(place, target.protocol)
+        };
         format!("-A {}{conditions}{}", place.chain, target.text)
     }
 
@@ -166,7 +185,7 @@ impl Generator {
                 let filter = if self.chance(70) { 0 } else { self.random.u8(1..3) };
                 let everywhere = interface == "all";
                 // That of `all` holds for every interface whose own is lower.
-                let filter = if everywhere && self.random.u8(0..4) > 0 { 0 } else { filter };
+                let filter = if everywhere && self.random.bool() { 0 } else { filter };
                 set("rp_filter", filter.to_string());
                 set("route_localnet", flag(self.chance(if everywhere { 5 } else { 30 })));
                 set("accept_local", flag(self.chance(if everywhere { 2 } else { 15 })));
@@ -184,8 +203,8 @@ impl Generator {
         }
     }
 
-    /// Policy rules for odd seeds alone: where there ever was one, the kernel checks sources
-    /// differently for good (`fib_has_custom_rules`), and no snapshot tells.
+    /// Policy rules for one backend of each family, by turns: where there ever was one, the kernel
+    /// checks sources differently for good (`fib_has_custom_rules`), and no snapshot tells.
     fn policy_rules(&mut self) -> Vec<String> {
         let all: &[&'static str] = match self.family {
             Family::Ipv4 => &[
@@ -211,7 +230,10 @@ impl Generator {
                 "pref 190 from 2001:db8:5::2 lookup 100",
             ],
         };
-        if self.seed.is_multiple_of(2) {
+        let turn = self.seed
+            ^ u64::from(self.backend == Backend::Nft)
+            ^ u64::from(self.family == Family::Ipv6);
+        if turn.is_multiple_of(2) {
             return Vec::new();
         }
         let Some((always, others)) = all.split_last() else { return Vec::new() };

@@ -156,7 +156,7 @@ impl Kept {
             Err(why) => return Ok(vec![format!("the rules are refused: {why}")]),
         };
         Ok(match session.try_again(&loaded, &self.trial()?)? {
-            Ok((judgement, _)) => differences(judgement),
+            Ok(tried) => differences(tried.judgement),
             Err(skipped) => vec![format!("it can't be sent: {skipped:?}")],
         })
     }

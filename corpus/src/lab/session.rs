@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use nattrace_model::System;
 use nattrace_model::build::{Text, load};
+use nattrace_parser::syntax::Family;
 use serde::{Deserialize, Serialize};
 
 use super::Options;
@@ -17,6 +18,7 @@ use super::command;
 use super::comparison::{Judgement, Prediction};
 use super::conntrack::Connections;
 use super::generate::Generator;
+use super::kinds::kinds;
 use super::kept::{Kept, kept_dir};
 use super::native;
 use super::report;
@@ -47,6 +49,9 @@ pub struct Totals {
     pub first_disagreement: Option<u64>,
     /// Packets that could not be sent as drawn.
     pub skipped: BTreeMap<String, u64>,
+    /// How many of each kind were compared, of IPv4 and of IPv6.
+    #[serde(default)]
+    pub kinds: BTreeMap<String, (u64, u64)>,
     /// Rulesets that the kernel took.
     pub rulesets: u64,
     /// Rulesets that the kernel or the tool refused.
@@ -77,6 +82,30 @@ impl Totals {
         for (why, count) in &other.skipped {
             *self.skipped.entry(why.clone()).or_default() += count;
         }
+        for (kind, (four, six)) in &other.kinds {
+            let own = self.kinds.entry(kind.clone()).or_default();
+            own.0 += four;
+            own.1 += six;
+        }
+    }
+
+    /// How many packets of each kind were compared, one line each.
+    #[must_use]
+    pub fn kinds(&self) -> String {
+        let line = |(kind, (four, six)): (&String, &(u64, u64))| {
+            format!("{kind}: {four} of IPv4, {six} of IPv6\n")
+        };
+        self.kinds.iter().map(line).collect()
+    }
+
+    fn count(&mut self, family: Family, kinds: &[&'static str]) {
+        for kind in kinds {
+            let (four, six) = self.kinds.entry((*kind).to_owned()).or_default();
+            match family {
+                Family::Ipv4 => *four += 1,
+                Family::Ipv6 => *six += 1,
+            }
+        }
     }
 }
 
@@ -103,6 +132,20 @@ impl fmt::Display for Totals {
             write!(f, "; skipped {count}: {why}")?;
         }
         Ok(())
+    }
+}
+
+/// A packet that was sent and compared.
+pub(crate) struct Tried {
+    pub(crate) judgement: Judgement,
+    pub(crate) observed: Observation,
+    /// Of which kinds the packet is.
+    pub(crate) kinds: Vec<&'static str>,
+}
+
+impl Tried {
+    fn disagrees(&self) -> bool {
+        matches!(self.judgement, Judgement::Disagrees(_))
     }
 }
 
@@ -199,7 +242,7 @@ impl Session {
         &self,
         loaded: &Loaded,
         trial: &Trial,
-    ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
+    ) -> io::Result<Result<Tried, Skipped>> {
         let prediction = Prediction::of(&*self.bench.surroundings, &loaded.system, trial);
         if prediction.is_apart() {
             return Ok(Err(Skipped::Apart));
@@ -208,7 +251,9 @@ impl Session {
             Ok(observed) => observed,
             Err(skipped) => return Ok(Err(skipped)),
         };
-        Ok(Ok((prediction.judge(&observed), observed)))
+        let judgement = prediction.judge(&observed);
+        let kinds = kinds(trial, prediction.answer(), &observed);
+        Ok(Ok(Tried { judgement, observed, kinds }))
     }
 
     /// The same, but a disagreement counts only if it shows again.
@@ -216,11 +261,11 @@ impl Session {
         &self,
         loaded: &Loaded,
         trial: &Trial,
-    ) -> io::Result<Result<(Judgement, Observation), Skipped>> {
+    ) -> io::Result<Result<Tried, Skipped>> {
         let mut tried = self.try_out(loaded, trial)?;
-        let disagreed = matches!(tried, Ok((Judgement::Disagrees(_), _)));
+        let disagreed = tried.as_ref().is_ok_and(Tried::disagrees);
         for (pause, patience) in PAUSES {
-            if !matches!(tried, Ok((Judgement::Disagrees(_), _))) {
+            if !tried.as_ref().is_ok_and(Tried::disagrees) {
                 break;
             }
             std::thread::sleep(pause);
@@ -230,7 +275,7 @@ impl Session {
             tried = self.try_out(loaded, trial)?;
         }
         self.bench.patience.set(Patience::Little);
-        if disagreed && !matches!(tried, Ok((Judgement::Disagrees(_), _))) {
+        if disagreed && !tried.as_ref().is_ok_and(Tried::disagrees) {
             self.repeated.set(self.repeated.get() + 1);
         }
         Ok(tried)
@@ -273,7 +318,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
         let packets = packets_of(options.packets, options.rulesets, number - options.first);
         for _ in 0..packets {
             let trial = generator.trial();
-            let (judgement, observed) = match session.try_again(&loaded, &trial)? {
+            let Tried { judgement, observed, kinds } = match session.try_again(&loaded, &trial)? {
                 Ok(tried) => tried,
                 Err(skipped) => {
                     *totals.skipped.entry(reason(skipped).to_owned()).or_default() += 1;
@@ -281,6 +326,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
                 }
             };
             totals.repeated = session.repeated.get();
+            totals.count(options.family, &kinds);
             match judgement {
                 Judgement::Agrees => totals.agreed += 1,
                 Judgement::AgreesInABranch => totals.agreed_in_a_branch += 1,

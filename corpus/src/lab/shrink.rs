@@ -5,7 +5,7 @@ use std::io;
 use nattrace_model::flow::FlowState;
 
 use super::comparison::Judgement;
-use super::session::{Loaded, Session};
+use super::session::{Loaded, Session, Tried};
 use super::trial::{Observation, Trial};
 
 /// A disagreement with the fewest rules that show it.
@@ -104,7 +104,7 @@ fn disagrees(
 ) -> io::Result<Option<(Observation, Vec<String>)>> {
     let Ok(loaded) = session.load(&(lines.join("\n") + "\n"))? else { return Ok(None) };
     Ok(match session.try_again(&loaded, trial)? {
-        Ok((judgement @ Judgement::Disagrees(_), observed)) => {
+        Ok(Tried { judgement: judgement @ Judgement::Disagrees(_), observed, .. }) => {
             Some((observed, differences(judgement)))
         }
         Ok(_) | Err(_) => None,

@@ -89,6 +89,9 @@ impl<'s> Trip<'_, 's, '_> {
         if neighbour && !rewritten {
             return self.bridge(arrival);
         }
+        if filtered && !rewritten && self.delivery != LinkDelivery::Unicast {
+            self.flood(arrival)?;
+        }
         if filtered {
             // The bridge has its own look before PREROUTING, which lets these pass (measured).
             self.check_header()?;
@@ -163,6 +166,57 @@ impl<'s> Trip<'_, 's, '_> {
         self.in_interface = "";
         self.hook(Hook::Postrouting)?;
         Ok(End::Bridged { bridge: arrival.interface })
+    }
+
+    /// The copies that a bridge hands to its other ports, before the host gets its own: no answer
+    /// tells of them, but their connection is the host's copy's too, and NAT in POSTROUTING is done
+    /// with it before INPUT (`br_flood`; kernel-facts K17).
+    fn flood(&mut self, arrival: Arrival<'s>) -> Result<(), Stop> {
+        let host = &self.run.system.host;
+        let ports: Vec<_> = host
+            .interfaces
+            .iter()
+            .filter_map(|interface| interface.port.as_ref())
+            .filter(|port| port.bridge == arrival.interface)
+            .collect();
+        let isolated = || format!("the ports of `{}` are isolated", arrival.interface);
+        let hairpin = || format!("hairpin_mode is on for the port of `{}`", arrival.interface);
+        let apart = ports.iter().any(|port| port.isolated != Some(false));
+        if apart && self.port_flag(ports.iter().map(|port| port.isolated), isolated) {
+            return Ok(());
+        }
+        let back = ports.iter().any(|port| port.hairpin != Some(false));
+        let back = back && self.port_flag(ports.iter().map(|port| port.hairpin), hairpin);
+        let copies = ports.len().saturating_sub(1) + usize::from(back);
+        for _ in 0..copies {
+            match self.copy(arrival.interface) {
+                Err(stop @ (Stop::Unknown | Stop::Queued)) => return Err(stop),
+                Ok(()) | Err(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// One copy, of which nothing is left but what it did to the connection.
+    fn copy(&mut self, bridge: &'s str) -> Result<(), Stop> {
+        let (packet, steps) = (self.packet.clone(), self.steps.len());
+        let (came, decided, pardoned) =
+            (self.in_interface, self.decided_by, self.run.pardoned.take());
+        self.out_interface = bridge;
+        self.physical_out = PhysicalPort::Of(bridge);
+        self.bridged = true;
+        let mut result = self.hook(Hook::Forward);
+        if result.is_ok() {
+            self.in_interface = "";
+            result = self.hook(Hook::Postrouting);
+        }
+        self.packet = packet;
+        self.steps.truncate(steps);
+        (self.in_interface, self.decided_by, self.run.pardoned) = (came, decided, pardoned);
+        self.out_interface = "";
+        self.physical_out = PhysicalPort::None;
+        self.bridged = false;
+        result
     }
 
     fn bridge_step(&mut self, bridge: &str, because: Option<String>) {

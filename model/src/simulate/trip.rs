@@ -12,7 +12,7 @@ use crate::condition::{Direction, LinkDelivery};
 use crate::flow::FlowState;
 use crate::hook::{self, Hook};
 use crate::host::Assumption;
-use crate::packet::Packet;
+use crate::packet::{Packet, protocol};
 use crate::ruleset::{ChainId, ChainKind};
 use crate::simulate::chain::rewrites;
 use crate::simulate::connection::{
@@ -321,14 +321,16 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             let connection = trip.run.connections.len() - 1;
             Tracking::Tracked { connection, state, direction: Direction::Original }
         };
+        let misjudged = self.is_misjudged();
         self.tracking = match self.demanded {
             Some(FlowState::Invalid) => Tracking::Invalid,
             Some(FlowState::Untracked) => Tracking::Untracked,
             Some(FlowState::Related) => begin(self, TrackedState::Related),
+            Some(FlowState::New | FlowState::Established) | None if misjudged => Tracking::Invalid,
             Some(FlowState::New | FlowState::Established) | None => {
                 match self.quoted_connection().or_else(|| self.known_connection()) {
                     Some(known) => known,
-                    None => match first_packet(&self.packet, self.loose()) {
+                    None => match self.first_packet() {
                         FirstPacket::New => begin(self, TrackedState::New),
                         // What is attached to nothing stays so (`nf_conntrack_in`; measured over
                         // loopback, where raw sees it again).
@@ -339,6 +341,31 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
                 }
             }
         };
+    }
+
+    /// How tracking classes the packet, which belongs to no known connection. What answers over SCTP
+    /// begins none: only INIT does (`sctp_new`; measured with INIT ACK).
+    fn first_packet(&self) -> FirstPacket {
+        match (self.packet.protocol, self.leg) {
+            (protocol::SCTP, Leg::Back) => FirstPacket::Invalid,
+            _ => first_packet(&self.packet, self.loose()),
+        }
+    }
+
+    /// Whether tracking takes the packet's checksum for a wrong one: that of UDP-Lite from a wire is
+    /// verified as if it were UDP's (`udplite_error`; kernel-facts K16).
+    fn is_misjudged(&mut self) -> bool {
+        let sysctls = &self.run.system.host.sysctls;
+        let verified = sysctls.get("net.netfilter.nf_conntrack_checksum") != Some(0);
+        let misjudged = self.packet.protocol == protocol::UDPLITE && !self.local && verified;
+        if misjudged {
+            self.run.assume(
+                "udplite-invalid",
+                "connection tracking verifies the checksum of UDP-Lite as if it were UDP's \
+                 (nf_conntrack_checksum is on): the packet is INVALID",
+            );
+        }
+        misjudged
     }
 
     /// What the packet that an ICMP error quotes belongs to, if that is in the error's own zone

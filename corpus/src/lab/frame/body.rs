@@ -99,12 +99,19 @@ impl Body {
             Self::Sctp { tag, chunk, initiate, .. } => {
                 bytes.extend(tag.to_be_bytes());
                 bytes.extend([0; 4]);
-                bytes.extend([*chunk, 0, 0, 20]);
+                // The chunk must be the only one: what fills it is a parameter of padding.
+                let padding = at_least.saturating_sub(32).next_multiple_of(4);
+                let length = u16::try_from(20 + padding).unwrap_or(20);
+                bytes.extend([*chunk, 0]);
+                bytes.extend(length.to_be_bytes());
                 bytes.extend(initiate.to_be_bytes());
                 // A window, one stream each way, and the first number.
                 bytes.extend([0, 0, 0xff, 0xff, 0, 1, 0, 1, 0, 0, 0, 1]);
-                // Room for a chunk of padding, whose length is even.
-                fill_chunk(&mut bytes, at_least);
+                if padding > 0 {
+                    bytes.extend([0x80, 0x05]);
+                    bytes.extend((length - 20).to_be_bytes());
+                    bytes.resize(bytes.len() + padding - 4, 0);
+                }
                 Sum::Castagnoli(8)
             }
             Self::Icmp { kind, code, rest, about } => {
@@ -197,18 +204,6 @@ impl Body {
 fn fill(bytes: &mut Vec<u8>, at_least: usize) {
     let missing = at_least.saturating_sub(bytes.len());
     bytes.extend(PAYLOAD.iter().cycle().take(missing));
-}
-
-/// A chunk of padding (RFC 4820), where there is not enough.
-fn fill_chunk(bytes: &mut Vec<u8>, at_least: usize) {
-    let missing = at_least.saturating_sub(bytes.len());
-    if missing == 0 {
-        return;
-    }
-    let length = missing.max(4).next_multiple_of(4);
-    bytes.extend([0x84, 0]);
-    bytes.extend(u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
-    bytes.resize(bytes.len() + length - 4, 0);
 }
 
 pub(crate) fn put(bytes: &mut [u8], at: usize, value: u16) {

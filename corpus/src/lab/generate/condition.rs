@@ -10,6 +10,18 @@ use super::{Generator, Place};
 pub(super) enum Upper {
     Tcp,
     Udp,
+    Sctp,
+}
+
+impl Upper {
+    /// As a rule names it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
 }
 
 /// What the other matches may need.
@@ -17,6 +29,8 @@ enum Kind {
     None,
     Tcp,
     Udp,
+    Sctp,
+    UdpLite,
     Icmp,
 }
 
@@ -66,6 +80,8 @@ impl Generator {
         match (needed, self.random.u8(0..100)) {
             (Some(Upper::Tcp), _) | (None, 0..22) => (" -p tcp".to_owned(), Kind::Tcp),
             (Some(Upper::Udp), _) | (None, 22..36) => (" -p udp".to_owned(), Kind::Udp),
+            (Some(Upper::Sctp), _) | (None, 54..56) => (" -p sctp".to_owned(), Kind::Sctp),
+            (None, 56..58) => (" -p udplite".to_owned(), Kind::UdpLite),
             (None, 36..46) => (format!(" -p {icmp}"), Kind::Icmp),
             (None, 46..50) => (" ! -p tcp".to_owned(), Kind::None),
             (None, 50..52) => (" -p 47".to_owned(), Kind::None),
@@ -80,6 +96,8 @@ impl Generator {
                 Kind::Tcp => return Some(self.tcp()),
                 Kind::Udp => return Some(self.udp()),
                 Kind::Icmp => return Some(self.icmp()),
+                Kind::Sctp => return Some(self.sctp()),
+                Kind::UdpLite => return Some(self.multiport()),
                 Kind::None => {}
             }
         }
@@ -134,7 +152,7 @@ impl Generator {
             20 => " -m comment --comment \"a word\"".to_owned(),
             // How long a packet is, no question says: only what holds for all can be told.
             21 => format!(" -m length {}--length 0:65535", self.not()),
-            22 if matches!(kind, Kind::Tcp | Kind::Udp) => self.multiport(),
+            22 | 31 if matches!(kind, Kind::Tcp | Kind::Udp | Kind::Sctp) => self.multiport(),
             23 if place.only(&["OUTPUT", "POSTROUTING"]) => {
                 format!(" -m owner {}--socket-exists", self.not())
             }
@@ -241,6 +259,12 @@ impl Generator {
         let ports = ["53", "5353", "443", "1:1023", "40000:65535", "600"];
         let side = self.pick(&["--dport", "--dport", "--sport"]);
         format!(" -m udp {}{side} {}", self.not(), self.pick(&ports))
+    }
+
+    fn sctp(&mut self) -> String {
+        let ports = ["80", "53", "1:1023", "40000:65535"];
+        let side = self.pick(&["--dport", "--dport", "--sport"]);
+        format!(" -m sctp {}{side} {}", self.not(), self.pick(&ports))
     }
 
     fn icmp(&mut self) -> String {

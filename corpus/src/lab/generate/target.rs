@@ -4,7 +4,7 @@ use nattrace_parser::syntax::{Backend, Family, TableName};
 
 use super::condition::Upper;
 use super::value::values;
-use super::{Generator, Place};
+use super::{Generator, Mood, Place};
 
 /// A target, and the protocol that it needs.
 pub(super) struct Drawn {
@@ -24,6 +24,7 @@ impl Generator {
             let word = self.pick(&["-j", "-j", "-g"]);
             return Drawn::plain(format!(" {word} {}", self.pick(onward)));
         }
+        let calm = self.mood == Mood::Calm && self.chance(85);
         match (place.table, self.random.u8(0..100)) {
             (_, 0..10) => Drawn::plain(""),
             (_, 10..22) => Drawn::plain(" -j ACCEPT"),
@@ -32,6 +33,7 @@ impl Generator {
             (_, 33..45) => Drawn::plain(self.mark()),
             (_, 45..55) => Drawn::plain(self.connection_mark()),
             (TableName::Nat, _) => self.nat(place),
+            (_, 55..62) | (TableName::Filter, 62..80) if calm => Drawn::plain(""),
             (_, 55..62) => Drawn::plain(" -j DROP"),
             (TableName::Filter, 62..80) => self.reject(),
             (TableName::Raw, 80..83) => Drawn::plain(" -j CT --zone 1"),
@@ -88,14 +90,27 @@ impl Generator {
     /// Marks that are set, saved and restored under masks, and rules that tell what became of them:
     /// no wire shows a mark.
     pub(super) fn mark_sequence(&mut self, chain: &str) -> String {
-        let mut targets = Vec::new();
-        for _ in 0..3 {
+        let byte = |generator: &mut Self| generator.random.u8(1..=u8::MAX);
+        let (value, packets, connections) = (byte(self), byte(self), byte(self));
+        let masks = format!("--nfmask {packets:#x} --ctmask {connections:#x}");
+        let mut targets = match self.random.u8(0..3) {
+            0 => vec![
+                format!(" -j CONNMARK --set-xmark {value:#x}/0xff"),
+                format!(" -j CONNMARK --restore-mark {masks}"),
+            ],
+            1 => vec![
+                format!(" -j MARK --set-xmark {value:#x}/0xff"),
+                format!(" -j CONNMARK --save-mark {masks}"),
+            ],
+            _ => Vec::new(),
+        };
+        while targets.len() < 3 {
             let mark = if self.random.bool() { self.mark() } else { self.connection_mark() };
             targets.push(mark);
         }
-        for value in ["0x0/0x1", "0x0/0x2", "0x0/0x4", "0x0/0x8", "0x0/0xf0"] {
-            let name = self.pick(&["mark", "mark", "connmark"]);
-            targets.push(format!(" -m {name} --mark {value}"));
+        let name = self.pick(&["mark", "mark", "connmark"]);
+        for bit in 0..8u8 {
+            targets.push(format!(" -m {name} --mark 0x0/{:#x}", 1u32 << bit));
         }
         targets.into_iter().map(|target| format!("-A {chain}{target}\n")).collect()
     }
@@ -174,7 +189,11 @@ impl Generator {
     }
 
     fn upper(&mut self) -> Option<Upper> {
-        Some(if self.random.bool() { Upper::Tcp } else { Upper::Udp })
+        Some(match self.random.u8(0..16) {
+            0 => Upper::Sctp,
+            1..9 => Upper::Tcp,
+            _ => Upper::Udp,
+        })
     }
 
     fn with_port(&self, address: &str, port: &str) -> String {

@@ -38,21 +38,30 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
         _ => "d1",
     };
     let source = source(generator, wire)?;
-    let destination = destination(generator, wire)?;
+    let destination = destination(generator)?;
     // Nobody talks to himself by a wire.
     if source == destination {
         return None;
     }
     let mut flow = flow(generator, source, destination);
     flow.in_interface = Some(topology::interface_of(wire).to_owned());
-    let tracked =
-        matches!(flow.protocol, protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6);
+    let tracked = matches!(
+        flow.protocol,
+        protocol::TCP | protocol::UDP | protocol::ICMP | protocol::ICMPV6 | protocol::UDPLITE
+    );
+    let sums = tracked || flow.protocol == protocol::SCTP;
     let plain = flow.tcp_flags.is_none() && flow.icmp.is_none();
     flow.state = match generator.random.u8(0..100) {
-        0..4 if tracked && plain => FlowState::Invalid,
+        0..4 if sums && plain => FlowState::Invalid,
         4..18 if tracked && plain => FlowState::Established,
         _ => FlowState::New,
     };
+    if (flow.protocol, flow.state) == (protocol::TCP, FlowState::Established)
+        && generator.chance(30)
+    {
+        use tcp_flag::{ACK, FIN, PSH, RST};
+        flow.tcp_flags = generator.random.choice([ACK | PSH, FIN | ACK, RST, RST | ACK]);
+    }
     let mac = link_address(wire, destination);
     let cut = generator.chance(9).then(|| cut(generator));
     Some(Trial { flow, start: Start::Wire(wire, mac), cut })
@@ -92,7 +101,7 @@ fn link_address(wire: WireName, destination: IpAddr) -> [u8; 6] {
 }
 
 fn is_broadcast_at(wire: WireName, to: Ipv4Addr) -> bool {
-    to.octets().last() == Some(&255) && topology::on_link(wire, to.into())
+    to.octets().last() == Some(&255) && topology::on_link(topology::interface_of(wire), to.into())
 }
 
 fn source(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
@@ -127,9 +136,8 @@ fn container(generator: &mut Generator) -> IpAddr {
     drawn.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |container| container.address(family))
 }
 
-fn destination(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
+fn destination(generator: &mut Generator) -> Option<IpAddr> {
     let values = values(generator.family);
-    let on_bridge = topology::bridge_of(wire).is_some();
     let drawn = match generator.random.u8(0..100) {
         0..28 => own(generator)?,
         28..48 => container(generator),
@@ -137,18 +145,7 @@ fn destination(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
         65..72 => address(generator.pick(values.lan))?,
         72..85 => address(generator.pick(values.near))?,
         85..92 => address(generator.pick(values.special))?,
-        _ => {
-            let odd = address(generator.pick(values.odd_destinations))?;
-            let group = match odd {
-                IpAddr::V4(odd) => odd.is_multicast() || odd == Ipv4Addr::BROADCAST,
-                IpAddr::V6(odd) => odd.is_multicast(),
-            };
-            // What a bridge floods is seen by its ports and by the host both.
-            if on_bridge && group {
-                return None;
-            }
-            odd
-        }
+        _ => address(generator.pick(values.odd_destinations))?,
     };
     Some(drawn)
 }
@@ -166,13 +163,18 @@ fn flow(generator: &mut Generator, source: IpAddr, destination: IpAddr) -> Flow 
         Family::Ipv6 => protocol::ICMPV6,
     };
     let protocol = match generator.random.u8(0..100) {
-        0..45 => protocol::TCP,
-        45..75 => protocol::UDP,
-        75..94 => icmp,
-        94..97 => 47,
+        0..44 => protocol::TCP,
+        44..73 => protocol::UDP,
+        73..91 => icmp,
+        91..94 => protocol::SCTP,
+        94..96 => protocol::UDPLITE,
+        96..98 => 47,
         _ => 200,
     };
-    let has_ports = matches!(protocol, protocol::TCP | protocol::UDP);
+    let has_ports = matches!(
+        protocol,
+        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDPLITE
+    );
     let tcp_flags = (protocol == protocol::TCP && generator.chance(25)).then(|| {
         use tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
         let valid = [SYN | ECE | CWR, SYN | PSH, ACK | PSH, ACK];
@@ -234,7 +236,8 @@ fn local(generator: &mut Generator) -> Option<Trial> {
     };
     let source = if generator.chance(8) { loopback } else { own(generator)? };
     let mut flow = flow(generator, source, destination);
-    if flow.protocol == 47 || flow.protocol == 200 {
+    let own = matches!(flow.protocol, protocol::TCP | protocol::ICMP | protocol::ICMPV6);
+    if !own && flow.protocol != protocol::UDP {
         flow.protocol = protocol::UDP;
         flow.source_port = Some(40000);
         flow.destination_port = Some(53);
@@ -264,5 +267,6 @@ fn local(generator: &mut Generator) -> Option<Trial> {
         flow.state = FlowState::Established;
     }
     let cut = (flow.protocol != protocol::TCP && generator.chance(6)).then(|| cut(generator));
+    let cut = cut.map(|cut| Cut { lost: None, ..cut });
     Some(Trial { flow, start: Start::Local, cut })
 }
