@@ -168,57 +168,6 @@ impl<'s> Trip<'_, 's, '_> {
         Ok(End::Bridged { bridge: arrival.interface })
     }
 
-    /// The copies that a bridge hands to its other ports, before the host gets its own: no answer
-    /// tells of them, but their connection is the host's copy's too, and NAT in POSTROUTING is done
-    /// with it before INPUT (`br_flood`; kernel-facts K17).
-    fn flood(&mut self, arrival: Arrival<'s>) -> Result<(), Stop> {
-        let host = &self.run.system.host;
-        let ports: Vec<_> = host
-            .interfaces
-            .iter()
-            .filter_map(|interface| interface.port.as_ref())
-            .filter(|port| port.bridge == arrival.interface)
-            .collect();
-        let isolated = || format!("the ports of `{}` are isolated", arrival.interface);
-        let hairpin = || format!("hairpin_mode is on for the port of `{}`", arrival.interface);
-        let apart = ports.iter().any(|port| port.isolated != Some(false));
-        if apart && self.port_flag(ports.iter().map(|port| port.isolated), isolated) {
-            return Ok(());
-        }
-        let back = ports.iter().any(|port| port.hairpin != Some(false));
-        let back = back && self.port_flag(ports.iter().map(|port| port.hairpin), hairpin);
-        let copies = ports.len().saturating_sub(1) + usize::from(back);
-        for _ in 0..copies {
-            match self.copy(arrival.interface) {
-                Err(stop @ (Stop::Unknown | Stop::Queued)) => return Err(stop),
-                Ok(()) | Err(_) => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// One copy, of which nothing is left but what it did to the connection.
-    fn copy(&mut self, bridge: &'s str) -> Result<(), Stop> {
-        let (packet, steps) = (self.packet.clone(), self.steps.len());
-        let (came, decided, pardoned) =
-            (self.in_interface, self.decided_by, self.run.pardoned.take());
-        self.out_interface = bridge;
-        self.physical_out = PhysicalPort::Of(bridge);
-        self.bridged = true;
-        let mut result = self.hook(Hook::Forward);
-        if result.is_ok() {
-            self.in_interface = "";
-            result = self.hook(Hook::Postrouting);
-        }
-        self.packet = packet;
-        self.steps.truncate(steps);
-        (self.in_interface, self.decided_by, self.run.pardoned) = (came, decided, pardoned);
-        self.out_interface = "";
-        self.physical_out = PhysicalPort::None;
-        self.bridged = false;
-        result
-    }
-
     fn bridge_step(&mut self, bridge: &str, because: Option<String>) {
         self.steps.push(Step::Route {
             decision: RouteDecision::Bridge,
@@ -270,7 +219,7 @@ impl<'s> Trip<'_, 's, '_> {
 
     /// A flag that is the same on every port of a bridge, or a question where ports differ or
     /// nothing is known: which port belongs to whom, no part says.
-    fn port_flag(
+    pub(crate) fn port_flag(
         &mut self,
         flags: impl Iterator<Item = Option<bool>>,
         question: impl FnOnce() -> String,

@@ -9,6 +9,7 @@ mod chain;
 mod condition;
 pub(crate) mod demand;
 mod exchange;
+mod flood;
 mod hook;
 mod nat;
 mod outside;

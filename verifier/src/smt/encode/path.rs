@@ -66,6 +66,10 @@ impl<'s> Encoder<'s> {
         let rewritten = t.not(t.equal(addressed, trip.packet.tuple.destination));
         let bridged = t.minus(t.and(trip.alive, neighbour), rewritten);
         let routed = t.minus(trip.alive, bridged);
+        let to_all = t.not(t.is_number(trip.delivery, delivery::UNICAST));
+        let flooded = t.minus(t.all([routed, filtered, to_all]), rewritten);
+        self.flood(run, trip, came, flooded);
+        let routed = t.and(routed, trip.alive);
         self.check_header(trip, t.and(routed, filtered));
         let silent = t.all([filtered, rewritten, t.is(!self.is_ipv4())]);
         let onward = self.route_input(trip, t.and(routed, trip.alive), silent);
@@ -242,13 +246,13 @@ impl<'s> Encoder<'s> {
         self.stop(trip, t.and(asked, isolated), end::DROPPED);
     }
 
-    fn ports_of(&self, bridge: &str) -> impl Iterator<Item = &'s nattrace_model::host::BridgePort> {
+    pub(super) fn ports_of(&self, bridge: &str) -> impl Iterator<Item = &'s nattrace_model::host::BridgePort> {
         let ports = self.host.interfaces.iter().filter_map(|own| own.port.as_ref());
         ports.filter(move |port| port.bridge == bridge)
     }
 
     /// A flag that is the same on every port of a bridge, else a question.
-    fn port_flag(
+    pub(super) fn port_flag(
         &self,
         bridge: V,
         when: B,

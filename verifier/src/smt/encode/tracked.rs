@@ -54,7 +54,11 @@ impl Encoder<'_> {
         let backwards = t.and(settled, self.same_tuple(&tuple, &trip.first.reply));
         let backwards = t.minus(backwards, forwards);
         let known = t.minus(t.or(forwards, backwards), quoted);
-        let (begins, untracked) = self.first_packet(trip);
+        let misjudged = self.is_misjudged(trip);
+        let (quoted, known) = (t.minus(quoted, misjudged), t.minus(known, misjudged));
+        let backwards = t.minus(backwards, misjudged);
+        let (begins, untracked) = self.first_packet(run, trip);
+        let begins = t.minus(begins, misjudged);
         let unknown = t.not(t.or(quoted, known));
         let seen = t.or(trip.first.seen_reply, backwards);
         let number = |number: u8| t.number(2, number);
@@ -90,9 +94,17 @@ impl Encoder<'_> {
         *place = Connection::merge(t, begins, &begun, place);
     }
 
+    /// UDP-Lite from a wire, whose checksum tracking verifies as if it were UDP's (kernel-facts K16).
+    fn is_misjudged(&self, trip: &Trip) -> B {
+        let t = &self.t;
+        let verified = self.host.sysctls.get("net.netfilter.nf_conntrack_checksum") != Some(0);
+        let lite = t.is_number(trip.packet.tuple.protocol, protocol::UDPLITE);
+        t.minus(t.and(lite, t.is(verified)), trip.local)
+    }
+
     /// The packets that begin a connection, and those that are not tracked (kernel-facts F3, F5,
     /// J2).
-    fn first_packet(&self, trip: &Trip) -> (B, B) {
+    fn first_packet(&self, run: &Run, trip: &Trip) -> (B, B) {
         let t = &self.t;
         let tuple = trip.packet.tuple;
         let is = |number: u8| t.is_number(tuple.protocol, number);
@@ -108,6 +120,8 @@ impl Encoder<'_> {
         let discovery = t.or(t.within(kind, 130u8, 136u8), one_of(&[143]));
         let icmp = self.is_icmp(tuple.protocol);
         let other = t.not(t.or(is(protocol::TCP), icmp));
+        // What answers over SCTP begins nothing.
+        let other = t.minus(other, t.and(is(protocol::SCTP), t.is(run.back.get())));
         let begins = t.any([t.and(is(protocol::TCP), segment), query, query6, other]);
         (begins, t.and(is(protocol::ICMPV6), discovery))
     }
