@@ -135,7 +135,7 @@ mutate set-nomatch membership.rs '(nomatch == inverted).into()' 'true.into()'
 mutate free-choice matching.rs \
     'Condition::Undecided(why) => Ternary::May(*why),' \
     'Condition::Undecided(why) => if BROKEN { Ternary::No } else { Ternary::May(*why) },'
-mutate netmap-mask nat.rs 'address.to_bits() & !mask | network' 'network'
+mutate netmap-mask nat.rs 'address.to_bits() & !mask | network' '*network'
 mutate netmap-mask6 nat.rs 'address.to_bits() & !prefix.1 | prefix.0' 'prefix.0'
 mutate reject-type consequence.rs \
     'self.reject_with_error(travelled, sent, origin, (kind, code))' \

@@ -219,6 +219,7 @@ pages![
     "too-many-rules",
     "too-many-steps",
     "two-commands",
+    "udplite-invalid",
     "ufw-policies-assumed",
     "unclosed-quote",
     "undetermined-command",

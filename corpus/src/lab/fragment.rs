@@ -142,8 +142,7 @@ mod tests {
             4 => ("10.0.1.2", "203.0.113.9"),
             _ => ("fd00::2", "2001:db8::9"),
         };
-        let body =
-            Body::Tcp { ports: (40000, 80), flags: 2, sequence: 7, acknowledgement: 9 };
+        let body = Body::Tcp { ports: (40000, 80), flags: 2, sequence: 7, acknowledgement: 9 };
         let packet = WirePacket {
             source: source.parse().unwrap(),
             destination: destination.parse().unwrap(),

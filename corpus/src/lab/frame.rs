@@ -346,10 +346,7 @@ mod tests {
             (protocol::UDP, Body::Udp { ports: (40000, 53) }),
             (protocol::ICMP, Body::Icmp { kind: 8, code: 0, rest: (1, 2), about: None }),
             (protocol::UDPLITE, Body::UdpLite { ports: (40000, 53) }),
-            (
-                protocol::SCTP,
-                Body::Sctp { ports: (40000, 53), tag: 0, chunk: 1, initiate: 0x1111 },
-            ),
+            (protocol::SCTP, Body::Sctp { ports: (40000, 53), tag: 0, chunk: 1, initiate: 0x1111 }),
             (200, Body::Opaque),
         ]
     }

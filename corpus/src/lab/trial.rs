@@ -230,7 +230,9 @@ impl Bench {
         trial: &Trial,
         answer: Answering,
     ) -> io::Result<Result<Observation, Skipped>> {
-        let Ok(sender) = Sender::open(&trial.flow, trial.cut) else { return Ok(Err(Skipped::Bind)) };
+        let Ok(sender) = Sender::open(&trial.flow, trial.cut) else {
+            return Ok(Err(Skipped::Bind));
+        };
         if trial.flow.state == FlowState::Established {
             sender.send();
             let seen = Seen { departed: self.settle()?, ..Seen::default() };

@@ -131,11 +131,7 @@ impl Wires {
         Ok(departed)
     }
 
-    fn look(
-        &self,
-        departed: &mut Vec<Departed>,
-        apart: &mut Vec<Departing>,
-    ) -> io::Result<bool> {
+    fn look(&self, departed: &mut Vec<Departed>, apart: &mut Vec<Departing>) -> io::Result<bool> {
         let mut any = false;
         let mut buffer = [0; 4096];
         for (wire, tap) in &self.taps {

@@ -344,7 +344,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
     }
 
     /// How tracking classes the packet, which belongs to no known connection. What answers over SCTP
-    /// begins none: only INIT does (`sctp_new`; measured with INIT ACK).
+    /// begins none: only INIT does (`sctp_new`; kernel-facts K18).
     fn first_packet(&self) -> FirstPacket {
         match (self.packet.protocol, self.leg) {
             (protocol::SCTP, Leg::Back) => FirstPacket::Invalid,

@@ -171,10 +171,8 @@ fn flow(generator: &mut Generator, source: IpAddr, destination: IpAddr) -> Flow 
         96..98 => 47,
         _ => 200,
     };
-    let has_ports = matches!(
-        protocol,
-        protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDPLITE
-    );
+    let has_ports =
+        matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP | protocol::UDPLITE);
     let tcp_flags = (protocol == protocol::TCP && generator.chance(25)).then(|| {
         use tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
         let valid = [SYN | ECE | CWR, SYN | PSH, ACK | PSH, ACK];

@@ -29,8 +29,9 @@ impl Encoder<'_> {
         let hairpin = self.port_flag(bridge, back, "hairpin_mode is on", |port| port.hairpin);
         let back = t.and(back, hairpin);
         for number in 0..MOST_COPIES {
-            let ports =
-                |least: usize| self.interface_is(bridge, |name| self.ports_of(name).count() > least);
+            let ports = |least: usize| {
+                self.interface_is(bridge, |name| self.ports_of(name).count() > least)
+            };
             let copied = t.or(ports(number + 1), t.and(back, ports(number)));
             let first = t.and(t.is(number == 0), t.and(unknown, other));
             self.copy(run, trip, bridge, t.and(when, t.or(copied, first)));

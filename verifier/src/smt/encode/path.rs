@@ -246,7 +246,10 @@ impl<'s> Encoder<'s> {
         self.stop(trip, t.and(asked, isolated), end::DROPPED);
     }
 
-    pub(super) fn ports_of(&self, bridge: &str) -> impl Iterator<Item = &'s nattrace_model::host::BridgePort> {
+    pub(super) fn ports_of(
+        &self,
+        bridge: &str,
+    ) -> impl Iterator<Item = &'s nattrace_model::host::BridgePort> {
         let ports = self.host.interfaces.iter().filter_map(|own| own.port.as_ref());
         ports.filter(move |port| port.bridge == bridge)
     }
