@@ -414,6 +414,8 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let manip = Manip::of(hook);
         let asks = self.run.connections.get(index).is_some_and(|c| !c.is_settled(manip))
             && match self.maker {
+                // kernel-facts A2: what ICMP says about another connection has that one's mapping.
+                _ if state == TrackedState::Related && self.is_icmp() => false,
                 Maker::Sender | Maker::IcmpAnswer | Maker::TcpReset => {
                     direction == Direction::Original && state != TrackedState::Established
                 }
@@ -445,6 +447,10 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             self.keep_interface()?;
         }
         self.translate(hook, index, direction, mapped_by)
+    }
+
+    fn is_icmp(&self) -> bool {
+        matches!(self.packet.protocol, protocol::ICMP | protocol::ICMPV6)
     }
 
     /// What MASQUERADE translated goes on leaving by the interface of the first packet, or not at

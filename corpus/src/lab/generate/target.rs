@@ -92,15 +92,16 @@ impl Generator {
     pub(super) fn mark_sequence(&mut self, chain: &str) -> String {
         let byte = |generator: &mut Self| generator.random.u8(1..=u8::MAX);
         let (value, packets, connections) = (byte(self), byte(self), byte(self));
-        let masks = format!("--nfmask {packets:#x} --ctmask {connections:#x}");
+        // No bits beyond those that are written: they would be turned with every packet.
+        let both = packets | connections;
         let mut targets = match self.random.u8(0..3) {
             0 => vec![
                 format!(" -j CONNMARK --set-xmark {value:#x}/0xff"),
-                format!(" -j CONNMARK --restore-mark {masks}"),
+                format!(" -j CONNMARK --restore-mark --nfmask {both:#x} --ctmask {connections:#x}"),
             ],
             1 => vec![
                 format!(" -j MARK --set-xmark {value:#x}/0xff"),
-                format!(" -j CONNMARK --save-mark {masks}"),
+                format!(" -j CONNMARK --save-mark --nfmask {packets:#x} --ctmask {both:#x}"),
             ],
             _ => Vec::new(),
         };
