@@ -2,6 +2,7 @@
 
 use nattrace_model::hook::Hook;
 use nattrace_model::simulate::MOST_COPIES;
+use nattrace_model::target::Target;
 
 use super::state::{Connection, Merge as _, Trip, end};
 use super::{Decider, Encoder, Run};
@@ -28,7 +29,9 @@ impl Encoder<'_> {
         let back = t.all([when, some(|port| port.hairpin == Some(true))]);
         let hairpin = self.port_flag(bridge, back, "hairpin_mode is on", |port| port.hairpin);
         let back = t.and(back, hairpin);
-        for number in 0..MOST_COPIES {
+        // Without marks to be written the second copy does nothing that the first has not done.
+        let copies = if self.marks_connections() { MOST_COPIES } else { 1 };
+        for number in 0..copies {
             let ports = |least: usize| {
                 self.interface_is(bridge, |name| self.ports_of(name).count() > least)
             };
@@ -36,6 +39,14 @@ impl Encoder<'_> {
             let first = t.and(t.is(number == 0), t.and(unknown, other));
             self.copy(run, trip, bridge, t.and(when, t.or(copied, first)));
         }
+    }
+
+    fn marks_connections(&self) -> bool {
+        let mut rules = self.system.rules.chains.iter().flat_map(|chain| &chain.rules);
+        // What native nft does in a sequence or a map is not looked into.
+        rules.any(|rule| {
+            matches!(rule.target, Target::Connmark(..) | Target::Sequence(_) | Target::Map(_))
+        })
     }
 
     fn copy(&self, run: &Run, trip: &mut Trip, bridge: V, when: B) {
