@@ -57,6 +57,12 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
             }
         }
     }
+    // A protocol that no packet has.
+    let protocol = |raw: &str| raw.starts_with("-p ") || raw.starts_with("! -p ");
+    for unsupported in rule.unsupported.iter().filter(|one| protocol(&one.raw)) {
+        out.push(' ');
+        out.push_str(&unsupported.raw);
+    }
     if let Some(Negatable { negated, .. }) = rule.fragment {
         out.push_str(if negated { " ! -f" } else { " -f" });
     }
@@ -64,7 +70,7 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
         out.push_str(" -m ");
         emit_use(used, out);
     }
-    for unsupported in &rule.unsupported {
+    for unsupported in rule.unsupported.iter().filter(|one| !protocol(&one.raw)) {
         out.push(' ');
         out.push_str(&unsupported.raw);
     }

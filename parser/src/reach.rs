@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use crate::diagnostic::Diagnostic;
 use crate::extension::{Completion, Extension, ExtensionKind};
+use crate::recognize::Tool;
 use crate::rule::RuleContext;
 use crate::span::Span;
 use crate::syntax::{Backend, ExtensionUse, Rule, Rules, Table, Target};
@@ -217,6 +218,7 @@ impl<'r, 'a> Graph<'r, 'a> {
             span: rule.span,
             line: rule.line,
             counters: rule.counters,
+            tool: Tool::Rules,
             interfaces: rule.interfaces,
             verbatim: rule.verbatim,
         };

@@ -88,7 +88,10 @@ fn changes(line: &str) -> bool {
 /// takes it; a table that does not exist only without the blank, which is otherwise prose.
 fn is_table_header(rest: &str) -> bool {
     let glued = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase());
-    glued || table(rest.trim()).is_some()
+    // What stands behind the name does not count.
+    glued
+        || table(rest.trim()).is_some()
+        || rest.split([' ', '\t']).next().is_some_and(|name| table(name).is_some())
 }
 
 /// `Chain NAME (policy …)` or `Chain NAME (1 references)`.

@@ -3,6 +3,7 @@
 //! A [`Replay`] starts empty, or from rules that were read before, and says of each command
 //! whether iptables carries it out (kernel-facts G6, H12, I5).
 
+mod batch;
 mod chain;
 mod change;
 mod command;
@@ -64,6 +65,15 @@ struct ChainState<'a> {
     counters: Option<Counters>,
     span: Span,
     rules: Vec<Rule<'a>>,
+    /// Whether it was declared or made, or got a policy: a built-in chain of iptables-nft is only
+    /// there from then on (kernel-facts A11).
+    there: bool,
+}
+
+impl ChainState<'_> {
+    fn new(span: Span) -> Self {
+        Self { policy: None, counters: None, span, rules: Vec::new(), there: false }
+    }
 }
 
 /// Where a command stands, and what is not known about it.
@@ -214,7 +224,7 @@ impl<'a> TableSet<'a> {
         let at = self.tables.iter().position(|table| table.name == name);
         let at = at.unwrap_or_else(|| {
             let chains = name.builtin_chains().iter().map(|chain| {
-                let state = ChainState { policy: None, counters: None, span, rules: Vec::new() };
+                let state = ChainState::new(span);
                 (Cow::Borrowed(*chain), state)
             });
             self.tables.push(State { name, span, chains: chains.collect() });
@@ -248,12 +258,7 @@ impl<'a> TableSet<'a> {
 impl<'a> State<'a> {
     /// The chain, which comes into being if it is not there.
     fn chain(&mut self, name: &Cow<'a, str>, span: Span) -> &mut ChainState<'a> {
-        self.chains.entry(name.clone()).or_insert_with(|| ChainState {
-            policy: None,
-            counters: None,
-            span,
-            rules: Vec::new(),
-        })
+        self.chains.entry(name.clone()).or_insert_with(|| ChainState::new(span))
     }
 
     fn is_builtin(&self, chain: &str) -> bool {

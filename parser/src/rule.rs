@@ -12,6 +12,7 @@ use std::borrow::Cow;
 
 use crate::diagnostic::Diagnostic;
 use crate::extension::Extension;
+use crate::recognize::Tool;
 use crate::span::Span;
 use crate::syntax::{
     AddressMask, Backend, Counters, Family, Interfaces, Negatable, OptionUse, Placement, Rule,
@@ -19,7 +20,7 @@ use crate::syntax::{
 };
 use crate::words::{Word, clip};
 
-pub(crate) use basic::{check_chain_name, is_chain_name};
+pub(crate) use basic::{check_chain_name, is_chain_name, option_names};
 
 /// What surrounds a rule.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +39,8 @@ pub(crate) struct RuleContext {
     pub line: u32,
     /// Its counters, where they stand outside of its words.
     pub counters: Option<Counters>,
+    /// The tool that takes it.
+    pub tool: Tool,
     /// Whether a missing `-i` or `-o` means any interface.
     pub interfaces: Interfaces,
     /// Whether the words are exactly one line that means just this rule.
@@ -213,11 +216,21 @@ impl<'r, 'a> Reader<'r, 'a> {
         while let Some(word) = self.words.get(self.at) {
             let start = self.at;
             self.at += 1;
-            if word.quoted {
+            if word.quoted && self.foreign {
+                // Part of what is kept of a match that is not known.
                 self.stray(start);
                 continue;
             }
             match word.text.as_bytes() {
+                // Nothing behind it is an option.
+                b"--" => {
+                    if let Some(next) = self.words.get(self.at) {
+                        self.at = self.words.len();
+                        let message = format!("`{}` stands behind `--`", clip(&next.text));
+                        self.error("unexpected-word", message, next.span);
+                        self.keep(start);
+                    }
+                }
                 [b'-', b'-', _, ..] => self.long_option(start, word),
                 [b'-', short] => self.short_option(start, word, *short),
                 [b'-', short, _, ..] => self.attached(start, word, *short),

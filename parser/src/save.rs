@@ -40,6 +40,7 @@ impl Line<'_> {
 
 pub(crate) use chains::declaration;
 pub(crate) use rules::split_counters;
+pub(crate) use tables::padding;
 
 /// A line that holds a rule, and how its words are cut.
 #[derive(Clone, Copy, Debug)]

@@ -43,7 +43,7 @@ pub fn parse_sequence<'a>(
         let number = u16::try_from(index).unwrap_or(u16::MAX);
         let (left, found) = if script(text) {
             let backend = known.backend.or(used).unwrap_or(Backend::Nft);
-            replay.script(text, backend, number)
+            replay.script_of(text, Origin { backend: Some(backend), ..known }, number)
         } else {
             let (rules, found) = parse_rules_of(text, known);
             (vec![rules], found)

@@ -1,7 +1,8 @@
 //! A rule line cut into words, as iptables-restore cuts it.
 //!
 //! Only double quotes quote; inside of them a backslash keeps the next character (kernel-facts I6,
-//! H7). What a web page or a word processor did to a pasted rule is undone, with a note: long
+//! H7), and the one that closes ends the word: `ab"cd"ef` is `abcd` and `ef` (`add_param_to_argv`).
+//! What a web page or a word processor did to a pasted rule is undone, with a note: long
 //! dashes for `--`, typographic quotes for `"`.
 
 use std::borrow::Cow;
@@ -16,7 +17,7 @@ pub(crate) struct Word<'a> {
     pub(crate) text: Cow<'a, str>,
     /// Its place, with its quotes.
     pub(crate) span: Span,
-    /// Whether any of it stood in quotes; a quoted word is never an option.
+    /// Whether any of it stood in quotes, which iptables never learns.
     pub(crate) quoted: bool,
 }
 
@@ -30,10 +31,39 @@ impl Word<'_> {
 /// How many words a line may have, which is far more than iptables-restore takes.
 const MOST_WORDS: usize = 10_000;
 
+/// What a quote does that is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    /// It ends the word.
+    Ends,
+    /// The word goes on, as in a shell.
+    GoesOn,
+}
+
 /// Appends the words of `line`, which starts at byte `offset` of its text, to `words`.
 pub(crate) fn split_words<'a>(
     line: &'a str,
     offset: usize,
+    words: &mut Vec<Word<'a>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    split(line, offset, Closing::Ends, words, diagnostics);
+}
+
+/// The same for a line that was typed at a shell.
+pub(crate) fn split_typed_words<'a>(
+    line: &'a str,
+    offset: usize,
+    words: &mut Vec<Word<'a>>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    split(line, offset, Closing::GoesOn, words, diagnostics);
+}
+
+fn split<'a>(
+    line: &'a str,
+    offset: usize,
+    closing: Closing,
     words: &mut Vec<Word<'a>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) {
@@ -62,7 +92,7 @@ pub(crate) fn split_words<'a>(
                 span: Span::new(offset + start, offset + plain),
                 quoted: false,
             }),
-            Some(_) => at = odd_word(line, start, offset, words, diagnostics),
+            Some(_) => at = odd_word((line, start), offset, closing, words, diagnostics),
         }
     }
 }
@@ -94,9 +124,9 @@ fn plain_length(bytes: &[u8]) -> usize {
 
 /// Reads a word with quotes or with characters beyond ASCII; returns where it ends.
 fn odd_word<'a>(
-    line: &'a str,
-    start: usize,
+    (line, start): (&'a str, usize),
     offset: usize,
+    closing: Closing,
     words: &mut Vec<Word<'a>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> usize {
@@ -105,7 +135,7 @@ fn odd_word<'a>(
     if let Some(blank) = rest.chars().next().filter(|char| char.is_whitespace()) {
         return start + blank.len_utf8();
     }
-    if let Some(end) = simple_quoted(rest) {
+    if let Some(end) = simple_quoted(rest, closing) {
         words.push(Word {
             text: Cow::Borrowed(rest.get(1..end - 1).unwrap_or_default()),
             span: Span::new(offset + start, offset + start + end),
@@ -122,6 +152,11 @@ fn odd_word<'a>(
     let mut chars = rest.char_indices();
     while let Some((index, char)) = chars.next() {
         match char {
+            '"' if inside && closing == Closing::Ends => {
+                inside = false;
+                end = index + 1;
+                break;
+            }
             '"' => {
                 inside = !inside;
                 quoted = true;
@@ -162,10 +197,11 @@ fn odd_word<'a>(
 }
 
 /// The length of a word that is one quoted string without escapes, the usual comment.
-fn simple_quoted(rest: &str) -> Option<usize> {
+fn simple_quoted(rest: &str, closing: Closing) -> Option<usize> {
     let inner = rest.strip_prefix('"')?.as_bytes();
     let close = memchr::memchr2(b'"', b'\\', inner)?;
-    let ends = inner.get(close + 1).is_none_or(u8::is_ascii_whitespace);
+    let ends =
+        closing == Closing::Ends || inner.get(close + 1).is_none_or(u8::is_ascii_whitespace);
     (inner.get(close) == Some(&b'"') && ends).then_some(close + 2)
 }
 
@@ -226,6 +262,7 @@ mod tests {
         check(r#"--comment "it\'s \"x\"" x"#, &["--comment", "it's \"x\"", "x"]);
         check(r#"--comment "" x"#, &["--comment", "", "x"]);
         check(r#"--comment "open end"#, &["--comment", "open end"]);
+        check(r#"ab"cd"ef "g""h" i"#, &["abcd", "ef", "g", "h", "i"]);
         check(r"--comment 'a b'", &["--comment", "'a", "b'"]);
         check("--comment grüße x", &["--comment", "grüße", "x"]);
         check("a\u{a0}b \u{a0} c\u{b}d\u{1}", &["a", "b", "c", "d"]);

@@ -292,3 +292,11 @@ fn public_listings_agree_with_what_was_saved() {
         }
     }
 }
+
+#[test]
+fn no_rule_of_a_listing_jumps_to_a_built_in_chain() {
+    let text = "Chain FORWARD (policy ACCEPT)\ntarget     prot opt source               destination\n\
+                OUTPUT     all  --  anywhere             anywhere\n";
+    let (_, diagnostics) = nattrace_parser::parse_rules(text);
+    assert!(diagnostics.iter().any(|one| one.code == "jump-to-builtin"), "{diagnostics:?}");
+}

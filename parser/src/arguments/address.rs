@@ -17,6 +17,9 @@ pub(crate) fn address(text: &str, family: Option<Family>) -> Result<AddressMask,
         Some((host, mask)) => (host, Some(mask)),
         None => (text, None),
     };
+    if let Some(any) = mask.and_then(|mask| no_mask(mask, family)) {
+        return Ok(any);
+    }
     match of_family(resolve(host, family, mask.is_some())?, family, text)? {
         IpAddr::V4(address) => {
             let mask = mask.map_or(Ok(u32::MAX), mask_v4)?;
@@ -26,6 +29,15 @@ pub(crate) fn address(text: &str, family: Option<Family>) -> Result<AddressMask,
             let mask = mask.map_or(Ok(u128::MAX), mask_v6)?;
             Ok(AddressMask::V6(address.to_bits(), mask))
         }
+    }
+}
+
+/// Any address, where the mask is none: then the address does not count, as in `any/0`
+/// (`xtables_ipparse_any`).
+fn no_mask(mask: &str, family: Option<Family>) -> Option<AddressMask> {
+    match family? {
+        Family::Ipv4 => (mask_v4(mask).ok()? == 0).then_some(AddressMask::V4(0, 0)),
+        Family::Ipv6 => (mask_v6(mask).ok()? == 0).then_some(AddressMask::V6(0, 0)),
     }
 }
 

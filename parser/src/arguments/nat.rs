@@ -3,12 +3,12 @@
 use std::net::IpAddr;
 
 use super::{Context, Fault, address, number, port};
-use crate::syntax::{NatRange, Value};
+use crate::syntax::{Family, NatRange, Value};
 use crate::words::clip;
 
 /// `[ADDRESS[-ADDRESS]][:PORT[-PORT[/BASE]]]`; an IPv6 address with ports stands in brackets.
 pub(crate) fn nat(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
-    let (addresses, ports) = split(text);
+    let (addresses, ports) = split(text, context);
     let mut range = NatRange::default();
     if let Some(ports) = ports {
         (range.ports, range.base_port) = parse_ports(ports)?;
@@ -32,7 +32,15 @@ pub(crate) fn nat(text: &str, context: &Context) -> Result<Value<'static>, Fault
 }
 
 /// Divides addresses from ports.
-fn split(text: &str) -> (&str, Option<&str>) {
+fn split<'t>(text: &'t str, context: &Context) -> (&'t str, Option<&'t str>) {
+    // What stands around the first brackets does not count, up to a colon (`parse_to`).
+    if context.family == Some(Family::Ipv6)
+        && let Some((_, inside)) = text.split_once('[')
+        && let Some((inside, behind)) = inside.split_once(']')
+        && !inside.is_empty()
+    {
+        return (inside, behind.split_once(':').map(|(_, ports)| ports));
+    }
     let colons = memchr::memchr_iter(b':', text.as_bytes()).take(2).count();
     match text.rsplit_once(':') {
         Some((addresses, ports)) if colons == 1 => (addresses, Some(ports)),

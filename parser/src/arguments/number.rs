@@ -36,6 +36,21 @@ pub(crate) fn leading(text: &str) -> Option<(u64, &str)> {
     Some((u64::from_str_radix(digits, radix).ok()?, rest))
 }
 
+/// The number that a text begins with as scanf(3) with `%llu` reads it: with a sign, and at most as
+/// large as fits; and the rest of the text.
+pub(crate) fn scanned(text: &str) -> Option<(u64, &str)> {
+    let text = text.trim_start_matches(BLANKS);
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let (digits, rest) = digits.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())?;
+    let number = match digits.parse::<u64>() {
+        Ok(number) if text.starts_with('-') => number.wrapping_neg(),
+        Ok(number) => number,
+        Err(_) => u64::MAX,
+    };
+    Some((number, rest))
+}
+
 /// A number up to `max`.
 pub(crate) fn number(text: &str, max: u64) -> Result<u64, Fault> {
     parse(text).filter(|&number| number <= max).ok_or_else(|| {

@@ -7,6 +7,7 @@ use super::names::{Place, place};
 use super::row::{Field, Fragment, Row};
 use crate::diagnostic::Diagnostic;
 use crate::protocols;
+use crate::recognize::Tool;
 use crate::rule::{RuleContext, rule_from_words};
 use crate::syntax::{Backend, Family, Interfaces, Placement, Rule, TableName, Target, Unsupported};
 use crate::words::Word;
@@ -70,6 +71,7 @@ pub(super) fn rule_of<'a>(
         span: row.piece.span(),
         line,
         counters: row.counters,
+        tool: Tool::Rules,
         interfaces: match row.interfaces {
             Some(_) => Interfaces::Given,
             None => Interfaces::NotShown,
@@ -84,6 +86,12 @@ pub(super) fn rule_of<'a>(
         if let (TargetText::Unknown, Some(target)) = (target_text, row.target) {
             let raw = Cow::Owned(format!("-j {}", target.text));
             rule.target = Target::Unsupported(Unsupported { raw, span: target.span() });
+        }
+        if let Target::Jump(name, span) | Target::Goto(name, span) = &rule.target
+            && around.table.builtin_chains().contains(&name.as_ref())
+        {
+            let message = format!("`{name}` is a built-in chain, which no rule can jump to");
+            diagnostics.push(Diagnostic::error("jump-to-builtin", message, *span));
         }
     }
     rules.append(&mut read);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::change::doubtful;
+use super::change::{doubtful, position};
 use super::command::{Field, Invocation};
 use super::{At, Outcome, State, TableSet, refuse};
 use crate::diagnostic::Diagnostic;
@@ -168,7 +168,21 @@ impl<'a> TableSet<'a> {
         {
             return self.no_chain(table, chain, diagnostics);
         }
-        let number = invocation.value.as_ref().and_then(|value| value.word.text.parse().ok());
+        let number = match &invocation.value {
+            None => None,
+            Some(value) => match position(value, diagnostics) {
+                Some(number) => Some(number),
+                None => return Outcome::Refused,
+            },
+        };
+        if let (Some(number), Some(value), Some(chain)) = (number, &invocation.value, chain)
+            && number > self.length(table, &chain.word.text)
+            && self.backend == Backend::Legacy
+        {
+            let message = format!("chain `{}` has no rule {number}", clip(&chain.word.text));
+            let says = "iptables: Index of counter too big";
+            return refuse(diagnostics, "bad-position", message, value.word.span, says);
+        }
         let Some(state) = self.find_mut(table) else { return Outcome::Done };
         let zeroed = state
             .chains
@@ -231,6 +245,7 @@ impl<'a> TableSet<'a> {
             return Outcome::Unknown;
         }
         state.policy = Some(policy);
+        state.there = true;
         state.counters = None;
         state.span = at.span;
         Outcome::Done

@@ -5,7 +5,9 @@ use std::borrow::Cow;
 use super::command::{self, Field, Invocation, Verb};
 use super::loops::target;
 use super::{At, Outcome, TableSet, refuse, spec};
+use crate::arguments::number;
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::recognize::Tool;
 use crate::span::Span;
 use crate::syntax::{Backend, Counters, Family, Rule, TableName, Unsupported};
 use crate::words::clip;
@@ -22,7 +24,7 @@ impl<'a> TableSet<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Outcome {
         self.touch();
-        let Some(invocation) = command::read(fields, at.span, diagnostics) else {
+        let Some(invocation) = command::read(fields, Tool::Rules, at.span, diagnostics) else {
             return Outcome::Refused;
         };
         self.carry_out(&invocation, None, at, diagnostics)
@@ -196,7 +198,7 @@ impl<'a> TableSet<'a> {
         refuse(out, "chain-loop", message, at.span, says)
     }
 
-    fn length(&self, table: TableName, chain: &str) -> usize {
+    pub(super) fn length(&self, table: TableName, chain: &str) -> usize {
         let state = self.find(table).and_then(|state| state.chains.get(chain));
         state.map_or(0, |chain| chain.rules.len())
     }
@@ -386,8 +388,10 @@ fn no_rule(chain: &str, at: &At<'_>, diagnostics: &mut Vec<Diagnostic>) -> Outco
     refuse(diagnostics, "no-such-rule", message, at.span, says)
 }
 
-fn position(number: &Field<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
-    let found = number.word.text.parse().ok().filter(|position| *position > 0);
+pub(super) fn position(number: &Field<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
+    // As strtoul(3) reads it: `01` and `0x1` are 1.
+    let found = number::parse(&number.word.text).and_then(|position| usize::try_from(position).ok());
+    let found = found.filter(|position| (1..=i32::MAX as usize).contains(position));
     if found.is_none() {
         let message = format!("expected a position from 1, found `{}`", clip(&number.word.text));
         diagnostics.push(Diagnostic::error("invalid-position", message, number.word.span));

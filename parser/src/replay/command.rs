@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::recognize::table;
+use crate::extension::EXTENSIONS;
+use crate::recognize::{Tool, table};
+use crate::rule::option_names as rule_options;
 use crate::span::Span;
 use crate::syntax::{Family, TableName};
 use crate::words::{Word, clip};
@@ -74,18 +76,11 @@ pub(crate) struct Invocation<'a> {
 /// The verb of a word, and what is attached to it.
 fn verb_of(text: &str) -> Option<(Verb, Option<&str>)> {
     if let Some(long) = text.strip_prefix("--") {
-        if long.is_empty() {
-            return None;
+        if let Some(verb) = long_verb(long) {
+            return Some((verb, None));
         }
-        let exact = LONG.iter().find(|(name, _)| *name == long);
-        // Options may be abbreviated; `--new` is a command of its own name.
-        let mut near = LONG.iter().filter(|(name, _)| name.starts_with(long));
-        let found = exact.or_else(|| match (near.next(), near.next()) {
-            (Some(one), None) if long.len() >= 3 => Some(one),
-            _ if long == "new" => LONG.iter().find(|(name, _)| *name == "new-chain"),
-            _ => None,
-        });
-        return found.map(|(_, verb)| (*verb, None));
+        let (name, value) = long.split_once('=')?;
+        return Some((long_verb(name)?, Some(value)));
     }
     let letters = text.strip_prefix('-')?;
     let first = letters.chars().next()?;
@@ -110,6 +105,36 @@ fn verb_of(text: &str) -> Option<(Verb, Option<&str>)> {
     Some((verb, attached))
 }
 
+/// The verb of a long option, which may be abbreviated as long as no other option of iptables
+/// begins alike.
+fn long_verb(name: &str) -> Option<Verb> {
+    if name.is_empty() {
+        return None;
+    }
+    if let Some((_, verb)) = LONG.iter().find(|(long, _)| *long == name) {
+        return Some(*verb);
+    }
+    let mut near = LONG.iter().filter(|(long, _)| long.starts_with(name));
+    let (only, verb) = near.next().filter(|_| near.next().is_none())?;
+    let others = rule_options().filter(|long| long.starts_with(name));
+    others.into_iter().all(|long| long == *only).then_some(*verb)
+}
+
+/// Whether an extension has an option that is written so: `--pol` of the match of this name is not
+/// short for `--policy`.
+fn is_of_extension(text: &str) -> bool {
+    let Some(name) = text.strip_prefix("--").and_then(|text| text.split('=').next()) else {
+        return false;
+    };
+    let mut extensions = EXTENSIONS.iter().copied().flatten();
+    extensions.any(|extension| extension.option_named(name).is_some())
+}
+
+/// Whether a word is a command.
+pub(crate) fn is_command(word: &str) -> bool {
+    verb_of(word).is_some()
+}
+
 /// Whether a word is a command that changes rules.
 pub(crate) fn changes_rules(word: &str) -> bool {
     let known = word.len() == 2 || word.starts_with("--");
@@ -119,6 +144,7 @@ pub(crate) fn changes_rules(word: &str) -> bool {
 /// The reading of arguments.
 struct Arguments<'f, 'a> {
     fields: std::iter::Peekable<std::slice::Iter<'f, Field<'a>>>,
+    tool: Tool,
     invocation: Invocation<'a>,
     verb: Option<Verb>,
 }
@@ -131,18 +157,17 @@ impl<'a> Arguments<'_, 'a> {
         if plain { self.fields.next().cloned() } else { None }
     }
 
-    /// The next word, if it is a number.
+    /// The next word, if it stands where a number does.
     fn number(&mut self) -> Option<Field<'a>> {
-        let digits =
-            |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let next = self.fields.peek()?;
-        if digits(&next.word.text) { self.fields.next().cloned() } else { None }
+        if next.known { self.argument() } else { None }
     }
 }
 
 /// Reads the arguments of `iptables`; what is no part of a command is its rule.
 pub(crate) fn read<'a>(
     fields: &[Field<'a>],
+    tool: Tool,
     program: Span,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Invocation<'a>> {
@@ -155,9 +180,11 @@ pub(crate) fn read<'a>(
         rule: Vec::new(),
         family: None,
     };
-    let mut arguments = Arguments { fields: fields.iter().peekable(), invocation, verb: None };
+    let fields = fields.iter().peekable();
+    let mut arguments = Arguments { fields, tool, invocation, verb: None };
     while let Some(field) = arguments.fields.next() {
-        if !option(&mut arguments, field, diagnostics)? {
+        let is_text = arguments.invocation.rule.last().is_some_and(takes_text);
+        if is_text || !option(&mut arguments, field, diagnostics)? {
             arguments.invocation.rule.push(field.clone());
         }
     }
@@ -171,7 +198,29 @@ pub(crate) fn read<'a>(
         return None;
     };
     invocation.verb = verb;
+    let takes_rule = matches!(
+        verb,
+        Verb::Append | Verb::Insert | Verb::Delete | Verb::Replace | Verb::Check | Verb::Print
+    );
+    let stray = invocation.rule.first().filter(|field| field.known && !takes_rule);
+    // `-P INPUT DROP -c 1 2` gives counters.
+    if let Some(stray) = stray
+        && (verb != Verb::Policy || stray.word.text != "-c")
+    {
+        let message = format!("`{}` does not belong to this command", clip(&stray.word.text));
+        diagnostics.push(Diagnostic::error("unexpected-word", message, stray.word.span));
+        return None;
+    }
     Some(invocation)
+}
+
+/// Whether what stands behind an option is its text, however it looks: `--comment -A`.
+fn takes_text(option: &Field<'_>) -> bool {
+    let Some(name) = option.word.text.strip_prefix("--") else { return false };
+    let mut extensions = EXTENSIONS.iter().copied().flatten();
+    extensions.any(|extension| {
+        extension.option_named(name).is_some_and(|(_, argument)| argument.takes_any_word())
+    })
 }
 
 /// Takes an option that is not one of the rule; `None` where the command can't be used.
@@ -181,8 +230,19 @@ fn option<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<bool> {
     let (word, text) = (&field.word, field.word.text.as_ref());
-    if !field.known || word.quoted || !text.starts_with('-') {
+    if !field.known || !text.starts_with('-') {
         return Some(false);
+    }
+    let waits = text.starts_with("-w") || text.starts_with("-W") || text.starts_with("--wait");
+    if arguments.tool == Tool::Restore
+        && (waits || !word.quoted && (text.starts_with("-t") || text.starts_with("--table")))
+    {
+        let message = format!("`{}` can't stand in the input of iptables-restore", clip(text));
+        diagnostics.push(
+            Diagnostic::error("not-in-restore", message, word.span)
+                .help("leave it out; the line that begins with `*` names the table"),
+        );
+        return None;
     }
     if let Some(name) = table_option(arguments, text) {
         arguments.invocation.table = named_table(name.as_ref(), word.span, diagnostics)?;
@@ -203,6 +263,9 @@ fn option<'a>(
         _ => {
             // A short option that is no command belongs to the rule, and so does `-c 1 2`.
             let Some((verb, attached)) = verb_of(text) else { return Some(false) };
+            if arguments.verb.is_some() && is_of_extension(text) {
+                return Some(false);
+            }
             command(arguments, field, verb, attached, diagnostics)?;
         }
     }

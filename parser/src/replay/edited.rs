@@ -2,55 +2,71 @@
 
 use std::borrow::Cow;
 
+use super::command::is_command;
 use super::{Options, Replay, RestoreLine, restore};
 use crate::diagnostic::Diagnostic;
-use crate::save::{Origin, family_of_save, lines};
+use crate::save::{Line, Origin, family_of_save, lines, padding};
 use crate::syntax::{Backend, Family};
+use crate::words::split_words;
 
 /// Whether a text begins with a table and holds commands that depend on those before them, or are
-/// for one family only. A dump holds neither.
+/// for one family only, or are written as iptables-save never writes them. A dump holds neither.
 pub(crate) fn is_edited(text: &str) -> bool {
     let first = lines(text).find(|line| !line.text.starts_with('#'));
     if !first.is_some_and(|line| line.text.starts_with('*')) {
         return false;
     }
-    let families = [" -4", " -6", " --ipv"];
+    let families = [" -4", " -6", " --ipv", "\"-4", "\"-6", "\"--ipv"];
     let of_family = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes());
     if families.into_iter().any(|needle| of_family(needle).is_some())
         && lines(text).any(|line| line.text.split_ascii_whitespace().any(is_family))
     {
         return true;
     }
-    let starts = memchr::memmem::find_iter(text.as_bytes(), b"\n-");
-    starts.into_iter().any(|newline| {
-        let line = text.get(newline + 1..).and_then(|rest| rest.lines().next());
-        line.is_some_and(edits)
+    // `-A CHAIN` begins nearly every line.
+    let mut starts = memchr::memchr_iter(b'\n', text.as_bytes());
+    starts.any(|newline| {
+        let line = text.get(newline + 1..).unwrap_or_default();
+        match line.as_bytes() {
+            [b'-', b'A', b' ', ..] | [b':', ..] => false,
+            [b'-' | b'[' | b'"' | b'!' | b' ' | b'\t', ..] => line.lines().next().is_some_and(edits),
+            _ => false,
+        }
     })
 }
 
 /// Whether a line is such a command.
 fn edits(line: &str) -> bool {
+    let line = line.trim();
+    let line = match line.strip_prefix('[').and_then(|counted| counted.split_once(']')) {
+        Some((_, rest)) => rest.trim_start(),
+        None => line,
+    };
     let (option, rest) = match line.split_once([' ', '\t']) {
         Some((option, rest)) => (option, rest.trim_start()),
-        None => (line.trim_end(), ""),
+        None => (line, ""),
     };
     match option {
-        "-A" => false,
+        "-A" | "--append" => false,
         // Where a rule is put depends on how many there are.
         "-I" | "--insert" => {
             let position = rest.split_ascii_whitespace().nth(1);
-            position.is_some_and(|word| word.bytes().all(|byte| byte.is_ascii_digit()))
+            position.is_some_and(|word| !word.starts_with(['-', '!', '"']))
         }
-        "-D" | "-R" | "-E" | "-F" | "-X" | "-Z" | "-C" | "-L" | "-S" | "-N" | "-P" => true,
-        "--delete" | "--replace" | "--rename-chain" | "--flush" | "--delete-chain" | "--zero"
-        | "--check" | "--list" | "--list-rules" | "--new-chain" | "--policy" => true,
-        option => is_family(option),
+        _ if option.starts_with(['-', '"', '!']) => {
+            is_family(option) || {
+                let mut words = Vec::new();
+                split_words(line, 0, &mut words, &mut Vec::new());
+                words.iter().any(|word| is_command(&word.text))
+            }
+        }
+        _ => false,
     }
 }
 
 /// Whether a word is the option of a family.
 fn is_family(word: &str) -> bool {
-    matches!(word, "-4" | "-6" | "--ipv4" | "--ipv6")
+    matches!(word.trim_matches('"'), "-4" | "-6" | "--ipv4" | "--ipv6")
 }
 
 /// Carries out the commands, from empty tables.
@@ -63,6 +79,11 @@ pub(super) fn load<'a>(
     let told = family_of_save(text, known);
     let family = told.family.unwrap_or(Family::Ipv4);
     let backend = told.backend.unwrap_or(Backend::Nft);
+    let padded = |line: Line<'a>| {
+        let begins = matches!(line.text.as_bytes(), [b'*' | b':' | b'#' | b'[', ..] | b"COMMIT");
+        begins.then(|| padding(text, line, told.backend)).flatten()
+    };
+    diagnostics.extend(lines(text).find_map(padded));
     let given: Vec<RestoreLine<'a>> = lines(text)
         .map(|line| RestoreLine {
             text: Cow::Borrowed(line.text),

@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
+use super::batch::{self, Course};
 use super::command;
 use super::{At, Field, Outcome, TableSet};
 use crate::diagnostic::{Diagnostic, Severity};
-use crate::recognize::table;
+use crate::recognize::{Tool, table};
 use crate::save::{Line, declaration, split_counters};
 use crate::span::Span;
-use crate::syntax::{Backend, TableName, Unsupported};
+use crate::syntax::{Backend, Counters, TableName, Unsupported};
 use crate::words::{Word, clip, split_words};
 
 /// Marks a word whose value is not known, in front of how it is written. A character that no text
@@ -82,7 +83,7 @@ impl<'a> Restore<'_, 'a> {
             [b'*', ..] => self.begin(text, line),
             b"COMMIT" => self.commit(line),
             [b':', ..] => self.chain(line),
-            [b'-' | b'[', ..] => self.command(line),
+            [b'-' | b'[' | b'"' | b'!', ..] => self.command(line),
             _ => self.fail(Diagnostic::error(
                 "unexpected-line",
                 format!("expected a rule, a chain or COMMIT, found `{}`", clip(text)),
@@ -96,7 +97,8 @@ impl<'a> Restore<'_, 'a> {
             let message = "expected COMMIT before the next table";
             self.fail(Diagnostic::error("missing-commit", message, line.span));
         }
-        let name = text.trim_start_matches('*').trim();
+        let name = text.strip_prefix('*').unwrap_or_default();
+        let name = name.split_ascii_whitespace().next().unwrap_or_default();
         let Some(found) = table(name) else {
             let message = format!("unknown table `{}`", clip(name));
             self.fail(Diagnostic::error("unknown-table", message, line.span));
@@ -168,8 +170,16 @@ impl<'a> Restore<'_, 'a> {
         };
         let counters = counters.filter(|_| self.options.counters);
         let builtin = table.builtin_chains().contains(&name.as_ref());
+        let known = self.set.find(table).is_some_and(|state| state.chains.contains_key(&name));
+        if known && !builtin && self.set.backend == Backend::Legacy && !self.options.keeps {
+            // kernel-facts I4.
+            let message = format!("chain `{}` is declared twice", clip(&name));
+            self.fail(Diagnostic::error("duplicate-chain", message, line.span));
+            return;
+        }
         let state = self.set.make(table, line.span).chain(&name, line.span);
         state.span = line.span;
+        state.there = true;
         if builtin {
             state.policy = policy.or(state.policy);
             state.counters = counters;
@@ -185,7 +195,7 @@ impl<'a> Restore<'_, 'a> {
         let fields = fields(line, &mut found);
         let counters = fields.1;
         let at = At { span: line.span, line: line.line, doubt: None };
-        let invocation = command::read(&fields.0, line.span, &mut found);
+        let invocation = command::read(&fields.0, Tool::Restore, line.span, &mut found);
         let counters = counters.filter(|_| self.options.counters);
         let outcome = match invocation {
             // Lines of the other family are skipped (kernel-facts I6).
@@ -196,7 +206,7 @@ impl<'a> Restore<'_, 'a> {
             }
             Some(mut one) => {
                 one.table = table;
-                self.set.carry_out(&one, counters, &at, &mut found)
+                self.carry_out(&one, counters, &at, &mut found)
             }
             None => Outcome::Refused,
         };
@@ -207,11 +217,35 @@ impl<'a> Restore<'_, 'a> {
     }
 }
 
+impl<'a> Restore<'_, 'a> {
+    fn carry_out(
+        &mut self,
+        one: &command::Invocation<'a>,
+        counters: Option<Counters>,
+        at: &At<'a>,
+        found: &mut Vec<Diagnostic>,
+    ) -> Outcome {
+        if self.set.backend == Backend::Legacy {
+            return self.set.carry_out(one, counters, at, found);
+        }
+        let kernel = self.before.as_ref().filter(|_| self.options.keeps);
+        let outcome = match batch::course(self.set, kernel, one, at.span, found) {
+            Course::Nothing => Outcome::Done,
+            Course::Refused => Outcome::Refused,
+            Course::Usual => self.set.carry_out(one, counters, at, found),
+        };
+        if outcome == Outcome::Done {
+            batch::lose_policies(self.set, kernel, one, at.span, found);
+        }
+        outcome
+    }
+}
+
 /// The words of a line, and the counters before them.
 fn fields<'a>(
     line: &RestoreLine<'a>,
     found: &mut Vec<Diagnostic>,
-) -> (Vec<Field<'a>>, Option<crate::syntax::Counters>) {
+) -> (Vec<Field<'a>>, Option<Counters>) {
     let start = line.span.range().start;
     match &line.text {
         Cow::Borrowed(text) => {

@@ -7,6 +7,7 @@ use super::{At, Field, TableSet};
 use crate::arguments::text::print_quoted;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::emit::emit_rule;
+use crate::recognize::Tool;
 use crate::rule::{RuleContext, Scratch, read_rule};
 use crate::span::Span;
 use crate::syntax::{Counters, Interfaces, Placement, Rule, Target, Unsupported};
@@ -30,6 +31,7 @@ pub(super) fn read<'a>(
         span: at.span,
         line: at.line,
         counters,
+        tool: Tool::Rules,
         interfaces: Interfaces::Given,
         verbatim: false,
     };
@@ -44,7 +46,9 @@ pub(super) fn read<'a>(
         rules = self::rules(&context, chain, &[], &mut found);
         let whole = whole(&invocation.rule, at.span);
         for rule in &mut rules {
-            rule.target = Target::Unsupported(whole.clone());
+            let raw = Cow::Borrowed("-j shell");
+            rule.target = Target::Unsupported(Unsupported { raw, span: at.span });
+            rule.unsupported.push(whole.clone());
         }
     } else {
         for rule in &mut rules {
@@ -148,7 +152,7 @@ pub(crate) fn as_match(name: &str, text: &str) -> String {
 
 fn whole<'a>(fields: &[Field<'a>], span: Span) -> Unsupported<'a> {
     let words: Vec<&str> = fields.iter().map(|field| field.word.text.as_ref()).collect();
-    Unsupported { raw: Cow::Owned(words.join(" ")), span }
+    Unsupported { raw: Cow::Owned(as_match("shell", &words.join(" "))), span }
 }
 
 /// Refuses a jump to a chain that does not exist, or to a built-in one.

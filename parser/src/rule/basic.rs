@@ -7,6 +7,7 @@ use crate::arguments::{Fault, address, number};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::extension::{ExtensionKind, find};
 use crate::protocols;
+use crate::recognize::Tool;
 use crate::span::Span;
 use crate::syntax::{AddressMask, Backend, Counters, Family, Negatable, Target};
 use crate::words::{Word, clip};
@@ -54,6 +55,7 @@ pub(super) enum Basic {
     Ipv4,
     Ipv6,
     Wait,
+    Modprobe,
     Quiet,
     /// A command, or an option of another command.
     Command,
@@ -78,7 +80,7 @@ pub(super) const LONG: &[(&str, Basic)] = &[
     ("--ipv6", Basic::Ipv6),
     ("--wait", Basic::Wait),
     ("--verbose", Basic::Quiet),
-    ("--modprobe", Basic::Quiet),
+    ("--modprobe", Basic::Modprobe),
     ("--append", Basic::Command),
     ("--delete", Basic::Command),
     ("--check", Basic::Command),
@@ -100,6 +102,11 @@ pub(super) const LONG: &[(&str, Basic)] = &[
     ("--line-numbers", Basic::Command),
 ];
 
+/// The long names of all options that iptables has without extensions.
+pub(crate) fn option_names() -> impl Iterator<Item = &'static str> {
+    LONG.iter().map(|(name, _)| name.trim_start_matches('-'))
+}
+
 impl Basic {
     fn of_short(short: u8) -> Option<Self> {
         Some(match short {
@@ -117,6 +124,7 @@ impl Basic {
             b'6' => Self::Ipv6,
             b'w' => Self::Wait,
             b'v' => Self::Quiet,
+            b'M' => Self::Modprobe,
             _ => return None,
         })
     }
@@ -138,7 +146,20 @@ impl<'a> Reader<'_, 'a> {
                 let name = Word { text: Cow::Owned(name.to_owned()), ..word.clone() };
                 self.load_match(start, &name);
             }
-            (Some(Basic::Wait | Basic::Quiet), _) => {}
+            (Some(Basic::Wait), _) => self.wait(start, word),
+            (Some(Basic::Quiet | Basic::Modprobe), _) => {}
+            (Some(basic @ (Basic::In | Basic::Out)), _) => {
+                let bit = if basic == Basic::In { 4 } else { 8 };
+                self.interface_named(start, word, word, bit);
+            }
+            (Some(Basic::Goto), Some(name)) => {
+                let name = Word { text: Cow::Owned(name.to_owned()), ..word.clone() };
+                self.goto(start, word, &name);
+            }
+            (Some(Basic::Counters), Some(first)) => {
+                let first = Word { text: Cow::Owned(first.to_owned()), ..word.clone() };
+                self.counters(start, Some(&first));
+            }
             (Some(_), Some(value)) => {
                 let option = word.text.get(..2).unwrap_or_default();
                 self.say(
@@ -163,8 +184,12 @@ impl<'a> Reader<'_, 'a> {
             Basic::Protocol => self.protocol(start, word),
             Basic::In => self.interface(start, word, 4),
             Basic::Out => self.interface(start, word, 8),
-            Basic::Jump => self.jump(start, word, false),
-            Basic::Goto => self.jump(start, word, true),
+            Basic::Jump => self.jump(start, word),
+            Basic::Goto => {
+                if let Some([name]) = self.arguments(start, 1, false) {
+                    self.goto(start, word, name);
+                }
+            }
             Basic::Match => {
                 self.refuse_negation(&word.text);
                 if let Some([name]) = self.arguments(start, 1, false) {
@@ -172,11 +197,15 @@ impl<'a> Reader<'_, 'a> {
                 }
             }
             Basic::Fragment => self.fragment(start, word),
-            Basic::Counters => self.counters(start),
+            Basic::Counters => self.counters(start, None),
             Basic::Ipv4 | Basic::Ipv6 => self.family(start, word, basic),
             Basic::Wait => {
                 let number = self.words.get(self.at).and_then(|word| number::parse(&word.text));
                 self.at += usize::from(number.is_some());
+                self.wait(start, word);
+            }
+            Basic::Modprobe => {
+                let _ = self.arguments(start, 1, true);
             }
             Basic::Quiet => {}
             Basic::Command => self.unknown_option(start, word),
@@ -256,6 +285,7 @@ impl<'a> Reader<'_, 'a> {
         }
         let number = match number::parse(&argument.text) {
             Some(number) => u8::try_from(number).ok(),
+            None if argument.text.eq_ignore_ascii_case("mptcp") => return self.mptcp(start, argument),
             None => protocols::number(&argument.text),
         };
         match number {
@@ -277,10 +307,30 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
+    /// `-p mptcp`, whose number 262 no packet has: iptables-nft keeps 8 bits of it, which are tcp,
+    /// and iptables-legacy a rule that never matches.
+    fn mptcp(&mut self, start: usize, argument: &Word<'a>) {
+        let negated = self.negation.is_some();
+        let message = if self.context.backend == Some(Backend::Legacy) {
+            self.keep(start);
+            "protocol `mptcp` has the number 262, which no packet has"
+        } else {
+            self.protocol = Some(Negatable { negated, value: protocols::TCP });
+            "iptables-nft reads protocol `mptcp`, whose number is 262, as tcp"
+        };
+        self.say(Diagnostic::warning("odd-protocol", message, argument.span));
+    }
+
     fn interface(&mut self, start: usize, word: &Word<'a>, bit: u16) {
+        if let Some([argument]) = self.arguments(start, 1, true) {
+            self.interface_named(start, word, argument, bit);
+        }
+    }
+
+    /// The interface of `-i NAME`; of `-iNAME`, iptables takes the whole word (kernel-facts H12).
+    fn interface_named(&mut self, start: usize, word: &Word<'a>, argument: &Word<'a>, bit: u16) {
         let first = self.once(bit, word);
         let negated = self.negation.is_some();
-        let Some([argument]) = self.arguments(start, 1, true) else { return };
         if !first {
             self.keep(start);
             return;
@@ -331,15 +381,47 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    fn counters(&mut self, start: usize) {
+    /// `-w`, which iptables-restore has as an option of its own only (kernel-facts I6).
+    fn wait(&mut self, start: usize, word: &Word<'a>) {
+        if self.context.tool == Tool::Restore {
+            let message = format!("`{}` can't stand in the input of iptables-restore", word.text);
+            self.fault(start, word.span, Fault::new("not-in-restore", message));
+        }
+    }
+
+    /// `-c PACKETS BYTES` or `-c PACKETS,BYTES`; what stands behind a number does not count.
+    pub(super) fn counters(&mut self, start: usize, attached: Option<&Word<'a>>) {
         self.refuse_negation("-c");
-        let Some([packets, bytes]) = self.arguments(start, 2, false) else { return };
-        match (packets.text.parse(), bytes.text.parse()) {
-            (Ok(packets), Ok(bytes)) => self.counters = Some(Counters { packets, bytes }),
+        if let Some(word) = self.words.get(start) {
+            self.once(128, word);
+        }
+        let first = match attached {
+            Some(first) => first.clone(),
+            None => match self.arguments(start, 1, true) {
+                Some([first]) => first.clone(),
+                _ => return,
+            },
+        };
+        // The comma is looked for behind the first character.
+        let comma = first.text.char_indices().skip(1).find(|(_, char)| *char == ',');
+        let (packets, bytes, span) = match comma {
+            Some((at, _)) => {
+                let (packets, bytes) = first.text.split_at_checked(at).unwrap_or_default();
+                (packets, bytes.get(1..).unwrap_or_default(), first.span)
+            }
+            None => {
+                let Some([bytes]) = self.arguments(start, 1, false) else { return };
+                (first.text.as_ref(), bytes.text.as_ref(), first.span.cover(bytes.span))
+            }
+        };
+        match (number::scanned(packets), number::scanned(bytes)) {
+            (Some((packets, _)), Some((bytes, _))) => {
+                self.counters = Some(Counters { packets, bytes });
+            }
             _ => {
                 let fault =
                     Fault::new("invalid-counters", "expected packets and bytes behind `-c`");
-                self.fault(start, packets.span.cover(bytes.span), fault);
+                self.fault(start, span, fault);
             }
         }
     }
@@ -355,7 +437,19 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
-    fn jump(&mut self, start: usize, word: &Word<'a>, goto: bool) {
+    /// `-g`, `--goto=CHAIN` or `-gCHAIN`.
+    pub(super) fn goto(&mut self, start: usize, word: &Word<'a>, name: &Word<'a>) {
+        self.refuse_negation(&word.text);
+        if !self.once(64, word) {
+            self.keep(start);
+            return;
+        }
+        self.target_span = word.span.cover(name.span);
+        self.target = Target::Goto(name.text.clone(), name.span);
+        self.check_jump(start);
+    }
+
+    fn jump(&mut self, start: usize, word: &Word<'a>) {
         self.refuse_negation(&word.text);
         let first = self.once(64, word);
         let Some([name]) = self.arguments(start, 1, false) else { return };
@@ -365,7 +459,6 @@ impl<'a> Reader<'_, 'a> {
         }
         self.target_span = word.span.cover(name.span);
         self.target = match name.text.as_ref() {
-            _ if goto => Target::Goto(name.text.clone(), name.span),
             "ACCEPT" => Target::Accept,
             "DROP" => Target::Drop,
             "RETURN" => Target::Return,
@@ -379,6 +472,11 @@ impl<'a> Reader<'_, 'a> {
                 None => Target::Jump(name.text.clone(), name.span),
             },
         };
+        self.check_jump(start);
+    }
+
+    /// Refuses a jump to what can't be the name of a chain.
+    fn check_jump(&mut self, start: usize) {
         if let Target::Jump(text, span) | Target::Goto(text, span) = &self.target
             && let Some(fault) = bad_chain_name(text)
         {

@@ -169,6 +169,9 @@ impl<'a> Reader<'_, 'a> {
             }
             (Found::Basic(basic), None) => self.basic(start, word, basic),
             (Found::Basic(Basic::Match), Some(value)) => self.load_match(start, &value),
+            (Found::Basic(Basic::Goto), Some(value)) => self.goto(start, word, &value),
+            (Found::Basic(Basic::Counters), Some(value)) => self.counters(start, Some(&value)),
+            (Found::Basic(Basic::Modprobe), Some(_)) => {}
             (Found::Basic(_), Some(_)) => {
                 let message =
                     format!("`{}` needs its argument as a word of its own", clip(&word.text));
@@ -225,13 +228,25 @@ impl<'a> Reader<'_, 'a> {
         let any_text = argument.takes_any_word();
         let given = self.words.get(self.at).is_some_and(|next| !next.text.starts_with(['-', '!']));
         let count = match argument {
-            Argument::Optional(_) => usize::from(given),
+            Argument::Optional(_) => usize::from(given || value.is_some()),
             _ => argument.words(),
         };
+        if let (0, Some(value)) = (count, &value) {
+            let message = format!("`--{}` takes no argument, found `{}`", option.name, clip(&value.text));
+            self.error("unexpected-word", message, word.span);
+            self.keep(start);
+            return;
+        }
         let storage;
         let words = match value {
-            Some(value) if count == 1 => {
-                storage = [value];
+            Some(value) if count > 0 => {
+                let Some(more) = self.arguments(start, count - 1, any_text) else {
+                    if let Some(pending) = self.scratch.uses.get_mut(number) {
+                        pending.faulty = true;
+                    }
+                    return;
+                };
+                storage = [&[value], more].concat();
                 &storage[..]
             }
             _ => match self.arguments(start, count, any_text) {

@@ -106,13 +106,35 @@ impl<'a> Reader<'_, 'a> {
             let used = ExtensionUse { extension, options, span };
             match self.target_use == Some(number) {
                 true => target = Some(used),
-                false => matches.push(used),
+                false => self.push(used, &mut matches),
             }
         }
         if let Some(used) = target {
             self.target = Target::Extension(used);
         }
         matches
+    }
+
+    /// Adds a match. Of a second use of tcp or udp nftables makes no match of its own, so that
+    /// iptables-nft prints the two as one; where both say the same thing differently, they stay.
+    fn push(&self, used: ExtensionUse<'a>, matches: &mut Vec<ExtensionUse<'a>>) {
+        let native = |one: &ExtensionUse<'_>| {
+            std::ptr::eq(one.extension, used.extension)
+                && crate::matches::native::is_native(one.extension, &one.options)
+        };
+        let same = |first: &OptionUse<'_>, second: &OptionUse<'_>| {
+            std::ptr::eq(first.option, second.option)
+        };
+        if self.context.backend != Some(Backend::Legacy)
+            && let Some(first) = matches.iter_mut().find(|one| native(one))
+            && native(&used)
+            && !used.options.iter().any(|one| first.options.iter().any(|other| same(one, other)))
+        {
+            first.options.extend(used.options);
+            first.options.sort_by_key(|option| option_index(first.extension.options, option));
+            return;
+        }
+        matches.push(used);
     }
 
     /// Adds the values of options that are not given but printed.

@@ -1,11 +1,12 @@
 //! Chains: their declarations, and whether those that rules name exist.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::Line;
 use foldhash::fast::RandomState;
 
+use super::Line;
+use crate::arguments::number;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::span::Span;
 use crate::syntax::{Backend, Chain, Counters, Policy, Rule, TableName, Target, Unsupported};
@@ -32,10 +33,11 @@ pub(super) fn is_other_command(text: &str) -> bool {
     )
 }
 
-/// `[PACKETS:BYTES]`.
+/// `[PACKETS:BYTES]` as scanf(3) reads it: what stands behind the numbers does not count.
 pub(super) fn counters(text: &str) -> Option<Counters> {
-    let (packets, bytes) = text.strip_prefix('[')?.strip_suffix(']')?.split_once(':')?;
-    Some(Counters { packets: packets.parse().ok()?, bytes: bytes.parse().ok()? })
+    let (packets, rest) = number::scanned(text.strip_prefix('[')?)?;
+    let (bytes, _) = number::scanned(rest.strip_prefix(':')?)?;
+    Some(Counters { packets, bytes })
 }
 
 /// `:NAME POLICY [PACKETS:BYTES]`.
@@ -45,7 +47,7 @@ pub(crate) fn declaration<'a>(
     backend: Option<Backend>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Chain<'a>> {
-    let mut fields = line.text.strip_prefix(':')?.split_whitespace();
+    let mut fields = line.text.strip_prefix(':')?.split_ascii_whitespace();
     let name = fields.next().unwrap_or_default();
     let span = line.span();
     let Some(word) = fields.next() else {
@@ -53,50 +55,68 @@ pub(crate) fn declaration<'a>(
         diagnostics.push(Diagnostic::error("invalid-chain", message, span));
         return None;
     };
-    let counters = match fields.next() {
-        None => None,
-        Some(field) => counters(field).or_else(|| {
+    let within = line.text.find(name).unwrap_or(1);
+    let name_span = Span::new(line.start + within, line.start + within + name.len());
+    crate::rule::check_chain_name(name, name_span, diagnostics);
+    let builtin = table.builtin_chains().contains(&name);
+    let policy = match word {
+        "-" => None,
+        _ if !builtin => {
+            no_policy(name, backend, name_span, diagnostics);
+            None
+        }
+        word => declared_policy(word, name_span, diagnostics),
+    };
+    if table == TableName::Nat && policy == Some(Policy::Drop) {
+        let message = "nothing should be dropped in the nat table, which is not for filtering";
+        diagnostics.push(Diagnostic::warning("drop-in-nat", message, span));
+    }
+    // Only those of a built-in chain are ever read.
+    let counters = fields.next().filter(|_| builtin).and_then(|field| {
+        counters(field).or_else(|| {
             let message = format!("expected `[PACKETS:BYTES]`, found `{}`", clip(field));
             diagnostics.push(Diagnostic::error("invalid-counters", message, span));
             None
-        }),
-    };
-    let name_span = Span::new(line.start + 1, line.start + 1 + name.len());
-    let policy = match word {
-        "-" => None,
-        word => policy(word, name, table, backend, name_span, diagnostics),
-    };
-    crate::rule::check_chain_name(name, name_span, diagnostics);
+        })
+    });
     Some(Chain { name: name.into(), policy, counters, span })
 }
 
-/// The policy of a built-in chain.
+/// Reports a policy of a chain that has none: iptables-nft ignores it, whatever it is, and
+/// iptables-legacy refuses it (kernel-facts I4).
+fn no_policy(name: &str, backend: Option<Backend>, span: Span, diagnostics: &mut Vec<Diagnostic>) {
+    let severity = match backend {
+        Some(Backend::Legacy) => Severity::Error,
+        Some(Backend::Nft) | None => Severity::Warning,
+    };
+    let message = format!("chain `{}` is no built-in chain and has no policy", clip(name));
+    diagnostics.push(Diagnostic { severity, ..Diagnostic::error("invalid-policy", message, span) });
+}
+
+fn declared_policy(word: &str, span: Span, diagnostics: &mut Vec<Diagnostic>) -> Option<Policy> {
+    match word {
+        "ACCEPT" => Some(Policy::Accept),
+        "DROP" => Some(Policy::Drop),
+        _ => {
+            let message = format!("expected the policy ACCEPT or DROP, found `{}`", clip(word));
+            diagnostics.push(Diagnostic::error("invalid-policy", message, span));
+            None
+        }
+    }
+}
+
+/// The policy that `-P` gives a chain.
 pub(super) fn policy(
     word: &str,
     chain: &str,
     table: TableName,
-    backend: Option<Backend>,
     span: Span,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Policy> {
-    let policy = match word {
-        "ACCEPT" => Policy::Accept,
-        "DROP" => Policy::Drop,
-        _ => {
-            let message = format!("expected the policy ACCEPT or DROP, found `{}`", clip(word));
-            diagnostics.push(Diagnostic::error("invalid-policy", message, span));
-            return None;
-        }
-    };
+    let policy = declared_policy(word, span, diagnostics)?;
     if !table.builtin_chains().contains(&chain) {
-        // kernel-facts I4: iptables-nft ignores it, iptables-legacy refuses it.
-        let severity = match backend {
-            Some(Backend::Nft) => Severity::Warning,
-            _ => Severity::Error,
-        };
-        let message = format!("chain `{}` is no built-in chain and has no policy", clip(chain));
-        diagnostics
-            .push(Diagnostic { severity, ..Diagnostic::error("invalid-policy", message, span) });
+        // kernel-facts G6.
+        no_policy(chain, Some(Backend::Legacy), span, diagnostics);
         return None;
     }
     if table == TableName::Nat && policy == Policy::Drop {
@@ -107,10 +127,20 @@ pub(super) fn policy(
     Some(policy)
 }
 
+/// Whether it counts where a chain is declared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Only what stands behind may name it, as in the input of iptables-restore.
+    Counts,
+    /// It does not, as in what is pasted from a listing.
+    Free,
+}
+
 /// The chains of a table that exist.
 pub(super) struct Declared<'b> {
     table: TableName,
-    names: HashSet<&'b str, RandomState>,
+    /// The byte of the text from which on each is there.
+    names: HashMap<&'b str, u32, RandomState>,
     /// Whether a chain that is not declared surely does not exist.
     complete: bool,
     /// How often a name was looked for that is near to a mistyped one.
@@ -125,29 +155,30 @@ impl<'b> Declared<'b> {
         table: TableName,
         chains: &'b [Chain<'_>],
         complete: bool,
-        diagnostics: &mut Vec<Diagnostic>,
+        order: Order,
     ) -> Self {
-        let mut names = HashSet::with_capacity_and_hasher(chains.len(), RandomState::default());
+        let mut names = HashMap::with_capacity_and_hasher(chains.len(), RandomState::default());
         for chain in chains {
-            if !names.insert(chain.name.as_ref()) {
-                let message = format!("chain `{}` is declared twice", clip(&chain.name));
-                diagnostics.push(Diagnostic::warning("duplicate-chain", message, chain.span));
-            }
+            let from = match order {
+                Order::Counts => chain.span.start,
+                Order::Free => 0,
+            };
+            names.entry(chain.name.as_ref()).or_insert(from);
         }
-        names.extend(table.builtin_chains());
+        names.extend(table.builtin_chains().iter().map(|name| (*name, 0)));
         Self { table, names, complete, advised: AtomicUsize::new(0) }
     }
 
     /// Adds a chain that a rule stands in, where chains are not declared.
     pub(super) fn add(&mut self, name: &'b str) {
         if !self.complete {
-            self.names.insert(name);
+            self.names.insert(name, 0);
         }
     }
 
-    /// Whether the chain is known, without a message.
-    pub(super) fn contains(&self, name: &str) -> bool {
-        self.names.contains(name)
+    /// Whether the chain is known at a place, without a message.
+    pub(super) fn contains(&self, name: &str, at: Span) -> bool {
+        self.names.get(name).is_some_and(|from| *from <= at.start)
     }
 
     /// Reports a rule in a chain that does not exist (kernel-facts G6).
@@ -158,13 +189,19 @@ impl<'b> Declared<'b> {
         diagnostics: &mut Vec<Diagnostic>,
     ) {
         let message = format!(
-            "chain `{}` does not exist in the {} table",
+            "chain `{}` does not exist in the {} table{}",
             clip(&rule.chain),
-            self.table.as_str()
+            self.table.as_str(),
+            self.later(&rule.chain),
         );
         let mut diagnostic = Diagnostic::error("unknown-chain", message, span);
         diagnostic.help = self.near(&rule.chain);
         diagnostics.push(diagnostic);
+    }
+
+    /// What is said of a chain that is declared behind the rule that names it (kernel-facts I4).
+    fn later(&self, name: &str) -> &'static str {
+        if self.names.contains_key(name) { " before it is declared" } else { "" }
     }
 
     /// Reports a jump to a chain that does not exist, and keeps it as not understood.
@@ -174,14 +211,14 @@ impl<'b> Declared<'b> {
             Target::Goto(name, span) => ("-g", name, *span),
             _ => return,
         };
-        if self.names.contains(name.as_ref()) {
+        if self.contains(name, rule.span) {
             if self.table.builtin_chains().contains(&name.as_ref()) {
                 let message = format!("`{name}` is a built-in chain, which no rule can jump to");
                 diagnostics.push(Diagnostic::error("jump-to-builtin", message, span));
             }
             return;
         }
-        let message = format!("chain `{}` does not exist", clip(name));
+        let message = format!("chain `{}` does not exist{}", clip(name), self.later(name));
         let mut diagnostic = match self.complete {
             true => Diagnostic::error("unknown-chain", message, span),
             false => Diagnostic::warning("unknown-chain", message, span),
@@ -193,10 +230,10 @@ impl<'b> Declared<'b> {
     }
 
     fn near(&self, name: &str) -> Option<String> {
-        if name.len() > 60 || self.advised.fetch_add(1, Ordering::Relaxed) >= ADVISED {
+        if name.len() > 60 || self.names.contains_key(name) || self.advised.fetch_add(1, Ordering::Relaxed) >= ADVISED {
             return None;
         }
-        let mut names: Vec<&str> = self.names.iter().copied().collect();
+        let mut names: Vec<&str> = self.names.keys().copied().collect();
         names.extend(["ACCEPT", "DROP", "RETURN"]);
         names.extend(crate::targets::ALL.iter().map(|extension| extension.name));
         names.sort_unstable();

@@ -8,7 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::recognize::{header, invocation, table};
 use crate::span::Span;
 use crate::syntax::{Chain, Counters, Family, TableName};
-use crate::words::{Word, clip, split_words};
+use crate::words::{Word, clip, split_typed_words, split_words};
 
 /// A command of the text.
 struct Command<'a> {
@@ -220,7 +220,11 @@ impl<'a> Scan<'_, 'a> {
             false => 0,
         };
         let inner = text.get(skipped..).unwrap_or_default();
-        split_words(inner, line.start + skipped, &mut words, &mut Vec::new());
+        let split = match form {
+            LineForm::Shell => split_typed_words,
+            LineForm::Save | LineForm::Command => split_words,
+        };
+        split(inner, line.start + skipped, &mut words, &mut Vec::new());
         let table = self.take_table(&mut words);
         clean(form, &mut words, &mut Vec::new());
         let Some(first) = words.first() else { return };
@@ -452,7 +456,7 @@ fn declare<'a>(
             return Some(chain);
         };
         // `-P` of a user chain is refused by both backends (kernel-facts G6).
-        chain.policy = chains::policy(&word.text, &name.text, table, None, word.span, diagnostics);
+        chain.policy = chains::policy(&word.text, &name.text, table, word.span, diagnostics);
         // `-S -v` has `-c PACKETS BYTES`.
         if let Some([option, packets, bytes]) = command.words.get(3..6)
             && option.text == "-c"

@@ -5,13 +5,15 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use super::chains::{self, Declared};
+use super::chains::Declared;
 use super::{Block, Line, LineForm, Origin, RuleLine, commands, tables};
+use crate::arguments::number;
 use crate::diagnostic::Diagnostic;
+use crate::recognize::Tool;
 use crate::rule::{RuleContext, Scratch, is_chain_name, read_rule};
 use crate::span::Span;
 use crate::syntax::{Counters, Interfaces, Placement, Rule, Table, TableName};
-use crate::words::{Word, clip, split_words};
+use crate::words::{Word, clip, split_typed_words, split_words};
 
 /// How many lines a thread should have at least.
 const LINES_A_THREAD: usize = 1_024;
@@ -23,7 +25,7 @@ pub(super) fn read<'a, R: Send, K: FnMut(Rule<'a>) -> R>(
     keep: &(impl Fn() -> K + Sync),
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Table<'a, R> {
-    let mut declared = tables::declared(&block, diagnostics);
+    let mut declared = tables::declared(&block);
     if !block.declared {
         for line in &block.lines {
             if let Some(name) = commands::chain_of(line.line.text)
@@ -141,7 +143,12 @@ impl<R> Reading<'_, R> {
         let Buffers { words, scratch, more, diagnostics, home } = buffers;
         words.clear();
         let (line, counters) = split_counters(rule_line.line, diagnostics);
-        split_words(line.text, line.start, words, diagnostics);
+        match rule_line.form {
+            LineForm::Shell => split_typed_words(line.text, line.start, words, diagnostics),
+            LineForm::Save | LineForm::Command => {
+                split_words(line.text, line.start, words, diagnostics);
+            }
+        }
         if rule_line.form != LineForm::Save {
             commands::clean(rule_line.form, words, diagnostics);
         }
@@ -160,6 +167,10 @@ impl<R> Reading<'_, R> {
             span: line.span(),
             line: line.number,
             counters,
+            tool: match rule_line.form {
+                LineForm::Save => Tool::Restore,
+                LineForm::Command | LineForm::Shell => Tool::Rules,
+            },
             interfaces: Interfaces::Given,
             verbatim: rule_line.form != LineForm::Shell,
         };
@@ -170,7 +181,7 @@ impl<R> Reading<'_, R> {
             return (rule, false);
         }
         if home.as_ref() != Some(&rule.chain) {
-            if self.declared.contains(&rule.chain) {
+            if self.declared.contains(&rule.chain, rule.span) {
                 *home = Some(rule.chain.clone());
             } else {
                 self.declared.check_home(&rule, chain_span, diagnostics);
@@ -184,18 +195,23 @@ impl<R> Reading<'_, R> {
     }
 }
 
-/// Takes the counters off the front of a line.
+/// Takes the counters off the front of a line. What stands behind a number does not count
+/// (`tokenize_rule_counters`).
 pub(crate) fn split_counters<'a>(
     line: Line<'a>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Line<'a>, Option<Counters>) {
-    if !line.text.starts_with('[') {
-        return (line, None);
-    }
-    let end = line.text.find(']').map_or(line.text.len(), |bracket| bracket + 1);
-    let (front, rest) = line.text.split_at_checked(end).unwrap_or((line.text, ""));
-    let counters = chains::counters(front);
+    let Some(inner) = line.text.strip_prefix('[') else { return (line, None) };
+    let (inner, rest) = inner.split_once(']').unwrap_or((inner, ""));
+    let closed = inner.len() + 1 < line.text.len();
+    let counters = inner.split_once(':').filter(|_| closed).and_then(|(packets, bytes)| {
+        let (packets, _) = number::scanned(packets)?;
+        let (bytes, _) = number::scanned(bytes)?;
+        Some(Counters { packets, bytes })
+    });
     if counters.is_none() {
+        let end = (inner.len() + 2).min(line.text.len());
+        let front = line.text.get(..end).unwrap_or(line.text);
         let message = format!("expected `[PACKETS:BYTES]`, found `{}`", clip(front));
         let span = Span::new(line.start, line.start + end);
         diagnostics.push(Diagnostic::error("invalid-counters", message, span));

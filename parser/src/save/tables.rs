@@ -1,10 +1,14 @@
 //! The tables of iptables-save, with their chains and the lines of their rules.
 
-use super::chains::{self, Declared};
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+
+use super::chains::{self, Declared, Order};
 use super::{Block, Line, LineForm, Origin, RuleLine, all_lines, commands};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::recognize::{header, table};
-use crate::syntax::{Family, TableName};
+use crate::syntax::{Backend, Family, TableName};
 use crate::words::clip;
 
 /// Reads everything but the rules.
@@ -13,14 +17,19 @@ pub(super) fn scan<'a>(
     origin: Origin,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Origin, Vec<Block<'a>>) {
-    let mut scan = Scan { origin, blocks: Vec::new(), place: Place::Outside, diagnostics };
+    let place = Place::Outside;
+    let mut scan = Scan { text, origin, blocks: Vec::new(), place, padded: false, diagnostics };
     for line in all_lines(text) {
         scan.line(line);
     }
     if matches!(scan.place, Place::Table(_)) {
         scan.missing_commit(crate::Span::new(text.trim_end().len(), text.len()));
     }
-    (scan.origin, scan.blocks)
+    let Scan { origin, mut blocks, diagnostics, .. } = scan;
+    for block in &mut blocks {
+        clear_repeated(block, origin.backend, diagnostics);
+    }
+    (origin, blocks)
 }
 
 /// Where the scan is.
@@ -35,20 +44,27 @@ enum Place {
 }
 
 struct Scan<'d, 'a> {
+    text: &'a str,
     origin: Origin,
     blocks: Vec<Block<'a>>,
     place: Place,
+    /// Whether blanks were found where iptables-restore takes none.
+    padded: bool,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
 
 impl<'a> Scan<'_, 'a> {
     fn line(&mut self, line: Line<'a>) {
         match line.text.as_bytes() {
-            [b'-' | b'[', ..] => self.rule(line),
+            [b'-', ..] => self.rule(line),
+            [b'[', ..] => {
+                self.padding(line);
+                self.rule(line);
+            }
             [b':', ..] => self.chain(line),
             [b'*', ..] => self.table(line),
             [b'#', ..] => self.comment(line),
-            b"COMMIT" => self.place = Place::Outside,
+            b"COMMIT" => self.commit(line),
             _ if line.text.starts_with(['–', '—', '−']) => self.rule(line),
             _ => self.other(line),
         }
@@ -90,11 +106,32 @@ impl<'a> Scan<'_, 'a> {
         self.blocks.push(Block { name, span, chains: Vec::new(), lines: Vec::new(), declared });
     }
 
+    /// Takes note of the first line that iptables-restore takes only without blanks around it.
+    fn padding(&mut self, line: Line<'a>) {
+        if !self.padded
+            && let Some(padding) = padding(self.text, line, self.origin.backend)
+        {
+            self.padded = true;
+            self.diagnostics.push(padding);
+        }
+    }
+
+    fn commit(&mut self, line: Line<'a>) {
+        self.padding(line);
+        if self.place == Place::Outside {
+            let message = "COMMIT stands behind no table";
+            self.diagnostics.push(Diagnostic::error("outside-of-table", message, line.span()));
+        }
+        self.place = Place::Outside;
+    }
+
     fn table(&mut self, line: Line<'a>) {
+        self.padding(line);
         if matches!(self.place, Place::Table(_)) {
             self.missing_commit(line.span());
         }
-        let name = line.text.trim_start_matches('*').trim();
+        let name = line.text.strip_prefix('*').unwrap_or_default();
+        let name = name.split_ascii_whitespace().next().unwrap_or_default();
         let Some(found) = table(name) else {
             let message = format!("unknown table `{}`", clip(name));
             let mut diagnostic = Diagnostic::error("unknown-table", message, line.span());
@@ -123,6 +160,7 @@ impl<'a> Scan<'_, 'a> {
     }
 
     fn chain(&mut self, line: Line<'a>) {
+        self.padding(line);
         match self.place {
             Place::Unknown => {}
             Place::Outside => self.other(line),
@@ -138,6 +176,7 @@ impl<'a> Scan<'_, 'a> {
     }
 
     fn comment(&mut self, line: Line<'a>) {
+        self.padding(line);
         let Some(header) = header(line.text) else { return };
         if let (Some(before), Some(family)) = (self.origin.family, header.family)
             && before != family
@@ -188,10 +227,81 @@ impl<'a> Scan<'_, 'a> {
     }
 }
 
-/// The chains that a block declares, for the check of its rules.
-pub(super) fn declared<'b>(
-    block: &'b Block<'_>,
+/// What is said of blanks around a line where iptables-restore takes none (kernel-facts I6). A
+/// carriage return is none: texts with Windows line ends are read as they are meant.
+pub(crate) fn padding(
+    text: &str,
+    line: Line<'_>,
+    backend: Option<Backend>,
+) -> Option<Diagnostic> {
+    let (before, rest) = text.split_at_checked(line.start)?;
+    let behind = rest.get(line.text.len()..)?.trim_start_matches('\r');
+    let begins = before.is_empty() || before.ends_with('\n');
+    let ends = line.text != "COMMIT" || behind.starts_with('\n');
+    if begins && behind.is_empty() && !ends && backend == Some(Backend::Legacy) {
+        let message = "the last line is not ended, so that iptables-legacy-restore refuses it";
+        return Some(Diagnostic::note("repaired-text", message, line.span()));
+    }
+    if begins && (ends || behind.is_empty()) {
+        return None;
+    }
+    let message = format!("blanks around `{}` left out", clip(line.text));
+    Some(
+        Diagnostic::note("repaired-text", message, line.span())
+            .label("iptables-restore takes this line only without them"),
+    )
+}
+
+/// Takes out what the second of two declarations of a chain clears, which iptables-legacy refuses
+/// (kernel-facts I4).
+fn clear_repeated(
+    block: &mut Block<'_>,
+    backend: Option<Backend>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Declared<'b> {
-    Declared::new(block.name, &block.chains, block.declared, diagnostics)
+) {
+    let builtin = block.name.builtin_chains();
+    let (ours, users): (Vec<_>, Vec<_>) =
+        block.chains.iter().map(|chain| &chain.name).partition(|name| builtin.contains(&&***name));
+    // As iptables-save prints them.
+    if users.is_sorted_by(|one, next| one < next) && ours.len() <= builtin.len() {
+        return;
+    }
+    let mut names: HashSet<&str, RandomState> =
+        HashSet::with_capacity_and_hasher(block.chains.len(), RandomState::default());
+    let mut again = Vec::new();
+    for chain in &block.chains {
+        if !names.insert(chain.name.as_ref()) {
+            again.push((chain.name.clone(), chain.span));
+        }
+    }
+    for (name, span) in again {
+        let builtin = builtin.contains(&name.as_ref());
+        let message = format!("chain `{}` is declared twice", clip(&name));
+        let mut diagnostic = match backend {
+            Some(Backend::Legacy) if !builtin => {
+                Diagnostic::error("duplicate-chain", message, span)
+            }
+            _ => Diagnostic::warning("duplicate-chain", message, span),
+        };
+        let before = block.lines.len();
+        if !builtin {
+            block.lines.retain(|line| {
+                line.line.start > span.range().start
+                    || commands::chain_of(line.line.text) != Some(name.as_ref())
+            });
+        }
+        if block.lines.len() < before {
+            diagnostic = diagnostic.label("the rules before it are cleared");
+        }
+        diagnostics.push(diagnostic);
+    }
+}
+
+/// The chains that a block declares, for the check of its rules.
+pub(super) fn declared<'b>(block: &'b Block<'_>) -> Declared<'b> {
+    let order = match block.lines.first().map(|line| line.form) {
+        Some(LineForm::Save) => Order::Counts,
+        Some(LineForm::Command | LineForm::Shell) | None => Order::Free,
+    };
+    Declared::new(block.name, &block.chains, block.declared, order)
 }
