@@ -200,8 +200,7 @@ fn odd_word<'a>(
 fn simple_quoted(rest: &str, closing: Closing) -> Option<usize> {
     let inner = rest.strip_prefix('"')?.as_bytes();
     let close = memchr::memchr2(b'"', b'\\', inner)?;
-    let ends =
-        closing == Closing::Ends || inner.get(close + 1).is_none_or(u8::is_ascii_whitespace);
+    let ends = closing == Closing::Ends || inner.get(close + 1).is_none_or(u8::is_ascii_whitespace);
     (inner.get(close) == Some(&b'"') && ends).then_some(close + 2)
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn scanned(text: &str) -> Option<(u64, &str)> {
     let text = text.trim_start_matches(BLANKS);
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let length = digits.bytes().take_while(u8::is_ascii_digit).count();
-    let (digits, rest) = digits.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())?;
+    let (digits, rest) =
+        digits.split_at_checked(length).filter(|(digits, _)| !digits.is_empty())?;
     let number = match digits.parse::<u64>() {
         Ok(number) if text.starts_with('-') => number.wrapping_neg(),
         Ok(number) => number,

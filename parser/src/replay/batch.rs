@@ -95,7 +95,8 @@ fn zero(
         return refused(message, super::change::NO_CHAIN);
     }
     let Some(known) = known else { return Course::Usual };
-    let counted = |rule: &crate::syntax::Rule<'_>| rule.counters.unwrap_or_default() != Default::default();
+    let counted =
+        |rule: &crate::syntax::Rule<'_>| rule.counters.unwrap_or_default() != Default::default();
     let number = invocation.value.as_ref().and_then(|value| {
         let number = crate::arguments::number::parse(&value.word.text)?;
         usize::try_from(number).ok()

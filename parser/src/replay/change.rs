@@ -390,7 +390,8 @@ fn no_rule(chain: &str, at: &At<'_>, diagnostics: &mut Vec<Diagnostic>) -> Outco
 
 pub(super) fn position(number: &Field<'_>, diagnostics: &mut Vec<Diagnostic>) -> Option<usize> {
     // As strtoul(3) reads it: `01` and `0x1` are 1.
-    let found = number::parse(&number.word.text).and_then(|position| usize::try_from(position).ok());
+    let found =
+        number::parse(&number.word.text).and_then(|position| usize::try_from(position).ok());
     let found = found.filter(|position| (1..=i32::MAX as usize).contains(position));
     if found.is_none() {
         let message = format!("expected a position from 1, found `{}`", clip(&number.word.text));

@@ -29,7 +29,9 @@ pub(crate) fn is_edited(text: &str) -> bool {
         let line = text.get(newline + 1..).unwrap_or_default();
         match line.as_bytes() {
             [b'-', b'A', b' ', ..] | [b':', ..] => false,
-            [b'-' | b'[' | b'"' | b'!' | b' ' | b'\t', ..] => line.lines().next().is_some_and(edits),
+            [b'-' | b'[' | b'"' | b'!' | b' ' | b'\t', ..] => {
+                line.lines().next().is_some_and(edits)
+            }
             _ => false,
         }
     })

@@ -226,7 +226,9 @@ impl<'a> Reader<'_, 'a> {
     fn address(&mut self, start: usize, word: &Word<'a>, bit: u16) {
         let first = self.once(bit, word);
         let negation = self.negation;
-        let Some([argument]) = self.arguments(start, 1, false) else { return };
+        // `-x/0` is an address, too.
+        let odd = self.words.get(self.at).is_some_and(|word| word.text.ends_with("/0"));
+        let Some([argument]) = self.arguments(start, 1, odd) else { return };
         if !first {
             self.keep(start);
             return;
@@ -285,7 +287,9 @@ impl<'a> Reader<'_, 'a> {
         }
         let number = match number::parse(&argument.text) {
             Some(number) => u8::try_from(number).ok(),
-            None if argument.text.eq_ignore_ascii_case("mptcp") => return self.mptcp(start, argument),
+            None if argument.text.eq_ignore_ascii_case("mptcp") => {
+                return self.mptcp(start, argument);
+            }
             None => protocols::number(&argument.text),
         };
         match number {

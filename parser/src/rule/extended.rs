@@ -232,7 +232,8 @@ impl<'a> Reader<'_, 'a> {
             _ => argument.words(),
         };
         if let (0, Some(value)) = (count, &value) {
-            let message = format!("`--{}` takes no argument, found `{}`", option.name, clip(&value.text));
+            let message =
+                format!("`--{}` takes no argument, found `{}`", option.name, clip(&value.text));
             self.error("unexpected-word", message, word.span);
             self.keep(start);
             return;

@@ -230,7 +230,10 @@ impl<'b> Declared<'b> {
     }
 
     fn near(&self, name: &str) -> Option<String> {
-        if name.len() > 60 || self.names.contains_key(name) || self.advised.fetch_add(1, Ordering::Relaxed) >= ADVISED {
+        if name.len() > 60
+            || self.names.contains_key(name)
+            || self.advised.fetch_add(1, Ordering::Relaxed) >= ADVISED
+        {
             return None;
         }
         let mut names: Vec<&str> = self.names.keys().copied().collect();

@@ -229,11 +229,7 @@ impl<'a> Scan<'_, 'a> {
 
 /// What is said of blanks around a line where iptables-restore takes none (kernel-facts I6). A
 /// carriage return is none: texts with Windows line ends are read as they are meant.
-pub(crate) fn padding(
-    text: &str,
-    line: Line<'_>,
-    backend: Option<Backend>,
-) -> Option<Diagnostic> {
+pub(crate) fn padding(text: &str, line: Line<'_>, backend: Option<Backend>) -> Option<Diagnostic> {
     let (before, rest) = text.split_at_checked(line.start)?;
     let behind = rest.get(line.text.len()..)?.trim_start_matches('\r');
     let begins = before.is_empty() || before.ends_with('\n');

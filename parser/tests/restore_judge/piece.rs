@@ -184,7 +184,6 @@ pub(crate) const COMMON: &[&str] = &[
     "-j LOG --log-prefix \"x\" --log-uid",
     "-j MARK --set-xmark 0x1/0x0",
     "-j MARK --xor-mark 0xffffffff",
-    "-j SECMARK --selctx x",
     "-j SYNPROXY",
     "-j IDLETIMER --timeout 5 --label x",
     "-j LED --led-trigger-id x",

@@ -31,7 +31,7 @@ fn seldom(rng: &mut Rng) -> bool {
 pub(crate) fn text(family: Family, rng: &mut Rng) -> String {
     let mut text = String::new();
     // Most texts have one oddity, so that what follows it is compared as well.
-    let tables = if seldom(rng) { rng.usize(..4) } else { 1 };
+    let tables = if seldom(rng) { 1 + rng.usize(..3) } else { 1 };
     if rng.usize(..SELDOM * 4) == 0 {
         odd_line(&mut text, rng);
     }
@@ -219,8 +219,19 @@ fn rule(builtin: &[&str], family: Family, rng: &mut Rng) -> String {
     if rng.usize(..SELDOM) == 0 {
         line.push_str(pick(
             &[
-                "[1:2] ", "[1:2]", "[0:0] ", "[1:2]\t", "[1:] ", "[1:2 ", "[a:b] ", "[] ",
-                "[-1:2] ", "[0x1:02] ", "[1:2] [3:4] ", "[1:2]  ", " [1:2] ",
+                "[1:2] ",
+                "[1:2]",
+                "[0:0] ",
+                "[1:2]\t",
+                "[1:] ",
+                "[1:2 ",
+                "[a:b] ",
+                "[] ",
+                "[-1:2] ",
+                "[0x1:02] ",
+                "[1:2] [3:4] ",
+                "[1:2]  ",
+                " [1:2] ",
                 "[99999999999999999999:1] ",
             ],
             rng,
