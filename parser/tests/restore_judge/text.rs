@@ -352,7 +352,7 @@ fn changed(line: &str, rng: &mut Rng) -> String {
         }
         7 => words[at] = words[at].to_uppercase(),
         8 => words[at] = words[at].to_lowercase(),
-        9 => words[at].push_str("x"),
+        9 => words[at].push('x'),
         10 => {
             words[at].pop();
         }
