@@ -237,6 +237,9 @@ pub(crate) struct Packet {
     /// Its ICMP type, by name or as TYPE or TYPE/CODE [default: echo-request].
     #[arg(long, value_name = "TYPE")]
     pub(crate) icmp_type: Option<String>,
+    /// Its TTL or hop limit [default: 64].
+    #[arg(long)]
+    pub(crate) ttl: Option<String>,
 }
 
 /// `nattrace audit`.
@@ -491,12 +494,26 @@ fn with_arrows(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
 fn parse_table(text: &str) -> Result<syntax::TableName, String> {
     let mut tables = syntax::TableName::ALL.into_iter();
     let found = tables.find(|table| table.as_str().eq_ignore_ascii_case(text));
-    found.ok_or_else(|| "expected raw, mangle, nat, filter or security".to_owned())
+    found.ok_or_else(|| {
+        let known = syntax::TableName::ALL.map(syntax::TableName::as_str);
+        expected("raw, mangle, nat, filter or security", &text.to_ascii_lowercase(), &known)
+    })
 }
 
 fn parse_hook(text: &str) -> Result<Hook, String> {
-    Hook::of_chain(&text.to_ascii_uppercase())
-        .ok_or_else(|| "expected PREROUTING, INPUT, FORWARD, OUTPUT or POSTROUTING".to_owned())
+    Hook::of_chain(&text.to_ascii_uppercase()).ok_or_else(|| {
+        let known = Hook::ALL.map(Hook::as_str);
+        let words = "PREROUTING, INPUT, FORWARD, OUTPUT or POSTROUTING";
+        expected(words, &text.to_ascii_uppercase(), &known)
+    })
+}
+
+/// What was expected, and which of it may be meant.
+fn expected(words: &str, found: &str, known: &[&str]) -> String {
+    match nearest(found, known.iter().copied()) {
+        Some(near) => format!("expected {words}; did you mean `{near}`?"),
+        None => format!("expected {words}"),
+    }
 }
 
 #[cfg(test)]

@@ -101,7 +101,10 @@ fn read_host() -> Result<Vec<Text>> {
 
 /// Reads a file of rules.
 pub(crate) fn read_rules(path: &Path) -> Result<Text> {
-    let text = read_text(path)?;
+    let text = read_text(path).map_err(|failure| match path.is_dir() {
+        true => failure.help("a directory with the parts of a snapshot goes with `--snapshot`"),
+        false => failure,
+    })?;
     if is_snapshot(&text) {
         return Err(Failure::input(format!("{} is a snapshot, not rules", shown(path)))
             .help(format!("use `--snapshot {}`", path.display())));
@@ -175,7 +178,19 @@ pub(crate) fn read_text(path: &Path) -> Result<String> {
     decode(path, bytes.map_err(|error| unreadable(path, &error))?)
 }
 
+/// What compressed files begin with, and the program that takes them apart.
+const COMPRESSED: [(&[u8], &str); 4] = [
+    (&[0x1f, 0x8b], "gzip"),
+    (&[0xfd, b'7', b'z', b'X', b'Z', 0], "xz"),
+    (&[0x28, 0xb5, 0x2f, 0xfd], "zstd"),
+    (b"BZh", "bzip2"),
+];
+
 fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
+    if let Some((_, program)) = COMPRESSED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Err(Failure::input(format!("{} is compressed by {program}", shown(path)))
+            .help(format!("`{program} -dc FILE | nattrace … -` reads what is in it")));
+    }
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
         return Err(Failure::input(format!("{} is UTF-16", shown(path)))
             .help("save it as UTF-8; PowerShell's `>` writes UTF-16"));
@@ -194,19 +209,24 @@ fn decode(path: &Path, bytes: Vec<u8>) -> Result<String> {
 
 /// Why a file can't be read, with the name that may be meant.
 pub(crate) fn unreadable(path: &Path, error: &io::Error) -> Failure {
-    let cause = error.to_string();
-    // Without the number that Rust puts behind the words.
-    let cause = cause.split(" (os error").next().unwrap_or(&cause).to_lowercase();
-    let failure = Failure::input(format!("can't read {}: {cause}", shown(path)));
+    let failure = Failure::input(format!("can't read {}: {}", shown(path), cause_words(error)));
     match (error.kind(), neighbour(path)) {
         (io::ErrorKind::NotFound, Some(near)) => {
             failure.help(format!("a similar name exists: `{near}`"))
         }
-        (io::ErrorKind::IsADirectory, _) => {
-            failure.help("a directory with the parts of a snapshot goes with `--snapshot`")
-        }
         _ => failure,
     }
+}
+
+/// Why a file can't be written.
+pub(crate) fn unwritable(path: &Path, error: &io::Error) -> Failure {
+    Failure::input(format!("can't write {}: {}", shown(path), cause_words(error)))
+}
+
+/// What the system says, without the number that Rust puts behind the words.
+fn cause_words(error: &io::Error) -> String {
+    let cause = error.to_string();
+    cause.split(" (os error").next().unwrap_or(&cause).to_lowercase()
 }
 
 /// The name beside a missing one that may be meant.
@@ -239,6 +259,8 @@ mod tests {
         let path = Path::new("dump");
         let error = decode(path, b"a\nb\xffc".to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "`dump` is not UTF-8: line 2, byte 3");
+        let error = decode(path, b"\x1f\x8b\x08\0".to_vec()).unwrap_err();
+        assert_eq!(error.to_string(), "`dump` is compressed by gzip");
         let error = decode(path, b"\xff\xfea\0".to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "`dump` is UTF-16");
         assert_eq!(decode(path, b"\xef\xbb\xbf*nat".to_vec()).unwrap(), "*nat");

@@ -53,7 +53,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
         Command::Snapshot(snapshot) => snapshot::run(global, snapshot),
         Command::Redact(redact) => redact::run(global, redact),
         Command::Selftest(selftest) => selftest::run(global, selftest),
-        Command::Explain(explain) => explain::run(explain),
+        Command::Explain(explain) => explain::run(global, explain),
         Command::Completions(completions) => completions::run(completions),
         Command::Man(man) => man::run(man),
     }

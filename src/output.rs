@@ -1,5 +1,6 @@
 //! Answers for people and for programs.
 
+pub(crate) mod chains;
 pub(crate) mod check;
 pub(crate) mod concise;
 pub(crate) mod context;

@@ -47,6 +47,8 @@ pub struct FlowRequest {
     pub tcp_flags: Option<String>,
     /// `--icmp-type`: a name, or `TYPE[/CODE]`.
     pub icmp_type: Option<String>,
+    /// `--ttl`: TTL or hop limit.
+    pub ttl: Option<String>,
     /// `--family`: names stand for addresses of this IP version only.
     pub family: Option<Family>,
 }
@@ -66,6 +68,7 @@ impl FlowRequest {
             Argument::Mark => &self.mark,
             Argument::TcpFlags => &self.tcp_flags,
             Argument::IcmpType => &self.icmp_type,
+            Argument::Ttl => &self.ttl,
         };
         option.as_deref().unwrap_or("")
     }
@@ -140,7 +143,7 @@ pub fn resolve(system: &System, request: &FlowRequest) -> Result<Question, Endpo
         mark: options::mark(request)?,
         tcp_flags: options::tcp_flags(request, service.protocol)?,
         icmp: options::icmp(request, service.protocol)?,
-        ttl: None,
+        ttl: options::ttl(request)?,
         any_source: ends.source.any,
     };
     Ok(Question { flow, assumptions, own })

@@ -102,6 +102,11 @@ pub(crate) enum Format {
 }
 
 impl Format {
+    /// Whether every command prints it.
+    pub(crate) fn is_usual(self) -> bool {
+        matches!(self, Self::Pretty | Self::Concise | Self::Json | Self::Jsonl)
+    }
+
     /// Whether it is a drawing or a table, as `graph` and `matrix` make them.
     pub(crate) fn is_drawing(self) -> bool {
         matches!(self, Self::Csv | Self::Dot | Self::Mermaid | Self::Svg | Self::Html)

@@ -19,7 +19,7 @@ use crate::args::{Check, CheckFailOn, Format, Global};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, system};
 use crate::output::check::{self as shown, Checked};
-use crate::output::diagnostic::{Source, print_diagnostics};
+use crate::output::diagnostic::{Source, print_diagnostics, print_note};
 use crate::output::json::Layout;
 use crate::output::report;
 use crate::output::screen::Screen;
@@ -61,6 +61,9 @@ pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
             return Err(failure);
         }
     };
+    if policy.entries.is_empty() && diagnostics.is_empty() {
+        print_note(format_args!("`{name}` has no entries, so it proves nothing"));
+    }
     diagnostics.extend(unknown_names(&policy, &system));
     let expired = expired(&mut policy);
     diagnostics.extend(expired);

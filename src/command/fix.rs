@@ -224,6 +224,5 @@ fn write(path: Option<&Path>, answer: &Reply) -> Result<()> {
         return Ok(());
     };
     let plain = anstream::adapter::strip_str(&answer.text).to_string();
-    fs::write(path, plain)
-        .map_err(|error| Failure::input(format!("can't write `{}`: {error}", path.display())))
+    fs::write(path, plain).map_err(|error| input::unwritable(path, &error))
 }

@@ -1,5 +1,6 @@
 //! `nattrace fmt`: rules as iptables-save prints them.
 
+mod printed;
 mod stats;
 
 use std::io::Write;
@@ -12,6 +13,7 @@ use nattrace_parser::{
     EmitOptions, Left, Origin, RuleCounters, Severity, check_chains, emit_rules, parse_sequence,
 };
 
+use self::printed::Printed;
 use self::stats::{Lines, Stats};
 use crate::args::{Fmt, Format, Global};
 use crate::exit::{Failure, Result, Status};
@@ -21,6 +23,9 @@ use crate::output::screen::Screen;
 
 /// Prints the rules, or compares them with how they are written.
 pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
+    if global.format().is_some_and(|format| !format.is_usual()) {
+        return Err(Failure::input("`fmt` prints pretty, concise, json or jsonl"));
+    }
     let texts = texts(global, arguments)?;
     let views: Vec<(&str, Origin)> =
         texts.iter().map(|(text, origin)| (text.text.as_str(), *origin)).collect();
@@ -56,13 +61,41 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
         screen.finish()?;
         return Ok(status);
     }
-    for (number, (text, origin)) in texts.iter().enumerate() {
-        let printed = print(&left, number, origin.family);
-        if !arguments.check {
-            screen.raw().write_all(printed.as_bytes())?;
-        } else if let Some(line) = first_difference(&text.text, &printed) {
-            print_note(format_args!("`{}` is not as iptables-save prints it: {line}", text.name));
-            status = Status::Fails;
+    // Parts of a snapshot are told apart, so that what is printed can be read again.
+    let named = arguments.files.is_empty() && global.rules.is_empty();
+    let filled = |(number, _): &(usize, _)| {
+        left.iter().any(|one| one.text == *number && !one.rules.tables.is_empty())
+    };
+    let heading = match named && texts.iter().enumerate().filter(filled).count() > 1 {
+        true => Heading::Always,
+        false => Heading::WhereSeveral,
+    };
+    let printed: Vec<Printed<'_>> = texts
+        .iter()
+        .enumerate()
+        .map(|(number, (text, origin))| {
+            let rules = print(&left, number, origin.family, heading);
+            let differs = arguments.check.then(|| first_difference(&text.text, &rules)).flatten();
+            Printed { text: &text.name, rules, differs }
+        })
+        .collect();
+    if printed.iter().any(|one| one.differs.is_some()) {
+        status = Status::Fails;
+    }
+    match global.format() {
+        Some(Format::Json) => printed::write_json(screen.raw(), &printed, Lines::Many)?,
+        Some(Format::Jsonl) => printed::write_json(screen.raw(), &printed, Lines::One)?,
+        None | Some(Format::Pretty | Format::Concise) if arguments.check => {
+            for Printed { text, differs, .. } in &printed {
+                if let Some(line) = differs {
+                    print_note(format_args!("`{text}` is not as iptables-save prints it: {line}"));
+                }
+            }
+        }
+        _ => {
+            for one in &printed {
+                screen.raw().write_all(one.rules.as_bytes())?;
+            }
         }
     }
     screen.finish()?;
@@ -94,10 +127,16 @@ fn texts(global: &Global, arguments: &Fmt) -> Result<Vec<(Text, Origin)>> {
         })
     };
     let parts = input.parts.iter().filter(|text| best(text));
-    let rules: Vec<(Text, Origin)> =
-        parts.filter_map(|text| of_part(&text.name).map(|o| (text.clone(), o))).collect();
+    let wanted = |origin: &Origin| given.family.is_none() || origin.family == given.family;
+    let rules: Vec<(Text, Origin)> = parts
+        .filter_map(|text| of_part(&text.name).filter(wanted).map(|o| (text.clone(), o)))
+        .collect();
     if rules.is_empty() {
-        return Err(Failure::input("the snapshot holds no rules"));
+        return Err(Failure::input(match given.family {
+            None => "the snapshot holds no rules",
+            Some(Family::Ipv4) => "the snapshot holds no rules of IPv4",
+            Some(Family::Ipv6) => "the snapshot holds no rules of IPv6",
+        }));
     }
     Ok(rules)
 }
@@ -133,12 +172,20 @@ fn own<'l, 'a>(left: &'l [Left<'a>], text: usize, family: Option<Family>) -> Vec
     own
 }
 
-fn print(left: &[Left<'_>], text: usize, family: Option<Family>) -> String {
+/// Whether a line tells the family and the backend of what follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heading {
+    Always,
+    /// Only where one text leaves rules of several.
+    WhereSeveral,
+}
+
+fn print(left: &[Left<'_>], text: usize, family: Option<Family>, heading: Heading) -> String {
     let own = own(left, text, family);
     let several = own.len() > 1;
     let mut printed = String::new();
     for one in own {
-        if several {
+        if several || (heading == Heading::Always && !one.rules.tables.is_empty()) {
             let heading = match (one.family, one.backend) {
                 (Family::Ipv4, Backend::Nft) => "# Generated by iptables-save v1.8.9 (nf_tables)\n",
                 (Family::Ipv6, Backend::Nft) => {

@@ -8,7 +8,8 @@ use clap::CommandFactory;
 use clap_mangen::Man as Page;
 
 use crate::args::{Arguments, Man};
-use crate::exit::{Failure, Result, Status};
+use crate::exit::{Result, Status};
+use crate::input::unwritable;
 use crate::output::screen::Screen;
 
 /// Prints the page of nattrace, or writes one page for each command.
@@ -28,7 +29,7 @@ pub(crate) fn run(arguments: &Man) -> Result<Status> {
 }
 
 fn write_pages(command: &clap::Command, folder: &Path) -> Result<()> {
-    let cause = |error| Failure::input(format!("can't write to `{}`: {error}", folder.display()));
+    let cause = |error| unwritable(folder, &error);
     fs::create_dir_all(folder).map_err(cause)?;
     Page::new(command.clone()).generate_to(folder).map_err(cause)?;
     for subcommand in command.get_subcommands().filter(|known| !known.is_hide_set()) {

@@ -9,7 +9,7 @@ use nattrace_parser::redact::{Input, Pseudonyms, redact};
 use super::snapshot::{create, deliver};
 use crate::args::{Global, Redact};
 use crate::exit::{Failure, Result, Status};
-use crate::input::{self, Text};
+use crate::input::{self, Text, unwritable};
 use crate::output::diagnostic::print_note;
 use crate::output::screen::Screen;
 
@@ -27,13 +27,13 @@ pub(crate) fn run(global: &Global, arguments: &Redact) -> Result<Status> {
     for note in redacted.pseudonyms.notes() {
         print_note(note);
     }
+    if let Some(path) = &arguments.map {
+        write_map(path, &redacted.pseudonyms)?;
+    }
     if only_rules {
         write_rules(&redacted.parts, arguments.output.as_deref())?;
     } else {
         deliver(&redacted.parts, arguments.output.as_deref())?;
-    }
-    if let Some(path) = &arguments.map {
-        write_map(path, &redacted.pseudonyms)?;
     }
     Ok(Status::Holds)
 }
@@ -65,8 +65,4 @@ fn write_map(path: &Path, pseudonyms: &Pseudonyms) -> Result<()> {
         file.write_all(b"\n")
     });
     written.map_err(|error| unwritable(path, &error))
-}
-
-fn unwritable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::input(format!("can't write to `{}`: {error}", path.display()))
 }

@@ -49,7 +49,7 @@ pub(crate) fn deliver<N: AsRef<str>>(parts: &[(N, String)], to: Option<&Path>) -
     } else {
         create(path).and_then(|file| write_single(&mut BufWriter::new(file), parts))
     };
-    written.map_err(|error| Failure::input(format!("can't write to `{}`: {error}", path.display())))
+    written.map_err(|error| input::unwritable(path, &error))
 }
 
 /// The one-file form.

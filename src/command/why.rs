@@ -55,7 +55,7 @@ pub(crate) fn run(global: &Global, arguments: &Why) -> Result<Status> {
         Format::Json => json::write_answer(screen.raw(), &context, &answer, Layout::Indented)?,
         Format::Jsonl => json::write_answer(screen.raw(), &context, &answer, Layout::Line)?,
         Format::Concise => {
-            screen.write_styled(&format!("{}\n", concise::render(&context, &answer)))?;
+            screen.write_styled(&format!("{}\n", concise::line(&context, &answer)))?;
         }
         _ => {
             let page = pretty::render(&context, &answer, screen.width());
@@ -84,6 +84,7 @@ pub(crate) fn request(
         mark: packet.mark.clone(),
         tcp_flags: packet.tcp_flags.clone(),
         icmp_type: packet.icmp_type.clone(),
+        ttl: packet.ttl.clone(),
         family: global.family(),
     }
 }

@@ -310,12 +310,18 @@ impl Serialize for Whole<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("schema", SCHEMA)?;
         map.serialize_entry("results", &Results(checked))?;
-        let mut summary = serde_json::Map::new();
-        for status in [Status::Holds, Status::Fails, Status::Unknown] {
-            summary.insert(status_name(status).to_owned(), checked.count(status).into());
-        }
-        map.serialize_entry("summary", &summary)?;
+        map.serialize_entry("summary", &Summary(checked))?;
         map.end()
+    }
+}
+
+/// How many there are of each status.
+struct Summary<'a>(&'a Checked<'a>);
+
+impl Serialize for Summary<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let statuses = [Status::Holds, Status::Fails, Status::Unknown];
+        serializer.collect_map(statuses.map(|status| (status_name(status), self.0.count(status))))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use nattrace_model::answer::{Answer, Verdict};
+use nattrace_model::answer::{Answer, Outcome, Verdict};
 
 use super::context::Context;
 use super::{names, words};
@@ -19,6 +19,30 @@ pub(crate) fn render(context: &Context<'_>, answer: &Answer) -> String {
     }
     if let Some(because) = &answer.because {
         let _ = write!(line, ": {}", words::visible(because));
+    }
+    line
+}
+
+/// The same, with what it rests on that nobody measured.
+pub(crate) fn line(context: &Context<'_>, answer: &Answer) -> String {
+    let mut line = render(context, answer);
+    if !answer.branches.is_empty() && answer.outcome == Outcome::Undetermined {
+        let open = words::open_questions(answer);
+        if let Some((first, others)) = open.split_first() {
+            let _ = write!(line, ": whether {} is not known", words::visible(first));
+            if !others.is_empty() {
+                let _ = write!(line, ", nor {} more", others.len());
+            }
+        }
+    }
+    if !answer.assumptions.is_empty() {
+        let mut codes: Vec<&str> = Vec::new();
+        for assumption in &answer.assumptions {
+            if !codes.contains(&assumption.code) {
+                codes.push(assumption.code);
+            }
+        }
+        let _ = write!(line, " [assumed: {}]", codes.join(", "));
     }
     line
 }

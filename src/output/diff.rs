@@ -140,7 +140,7 @@ impl Compared<'_> {
         if !self.comparison.left.is_empty() {
             text.push_str(match sure {
                 0 => "; not all odd packets were compared",
-                _ => "; odd packets were not all compared (`--all` tells more)",
+                _ => "; odd packets were not all compared (`nattrace diff --all` tells more)",
             });
         }
         text.push('\n');
@@ -167,7 +167,7 @@ pub(crate) fn concise(compared: &Compared<'_>, all: bool) -> String {
         );
     }
     if others > 0 {
-        let _ = writeln!(text, "and {others} more about odd packets (`--all`)");
+        let _ = writeln!(text, "and {others} more about odd packets (`nattrace diff --all`)");
     }
     text + &compared.summary()
 }
@@ -227,7 +227,7 @@ pub(crate) fn pretty(compared: &Compared<'_>, all: bool) -> String {
         let _ = writeln!(text, "and {more} more (`--json` tells all)");
     }
     if others > 0 {
-        let _ = writeln!(text, "and {others} more about odd packets (`--all`)");
+        let _ = writeln!(text, "and {others} more about odd packets (`nattrace diff --all`)");
     }
     text + &compared.summary()
 }

@@ -73,6 +73,9 @@ fn write_flow(page: &mut Page, context: &Context<'_>, flow: &Flow) {
     if let Some(flags) = flow.tcp_flags {
         about.push(format!("flags {}", names::TcpFlags(flags)));
     }
+    if let Some(ttl) = flow.ttl {
+        about.push(format!("TTL {ttl}"));
+    }
     let text = format!("{source} → {destination}, {}", about.join(", "));
     page.row("packet", &format!("{BOLD}packet{BOLD:#}"), &text, None);
 }
@@ -107,12 +110,7 @@ fn write_branches(page: &mut Page, context: &Context<'_>, answer: &Answer) {
         return;
     }
     if agree(answer) {
-        let mut open: Vec<&str> = Vec::new();
-        for (what, _) in answer.branches.iter().flat_map(|branch| &branch.when) {
-            if !open.contains(&what.as_str()) {
-                open.push(what);
-            }
-        }
+        let open = words::open_questions(answer);
         let text = format!(
             "whether {} is not known, and makes no difference",
             words::visible(&open.join(", or whether "))
@@ -131,7 +129,7 @@ fn write_branches(page: &mut Page, context: &Context<'_>, answer: &Answer) {
                 if *holds { what } else { format!("not ({what})") }
             })
             .collect();
-        page.line(&format!("  {BOLD}if{BOLD:#} {}", when.join(" and ")));
+        page.labelled(&format!("  {BOLD}if{BOLD:#} "), "  if ".len(), &when.join(" and "));
         page.indented(|page| {
             let rest = branch.answer.steps.get(common..).unwrap_or(&[]);
             let decided_by =

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use nattrace_model::answer::{
     Answer, Effect, Egress, Outcome, Reply, ReplyKind, Rewrite, RouteDecision, Step, Verdict,
 };
-use nattrace_model::flow::Flow;
+use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::ruleset::{ChainId, RuleId};
 use nattrace_model::target::{RejectWith, Target};
 
@@ -56,6 +56,21 @@ pub(crate) fn replay(flow: &Flow) -> String {
     }
     if let Some(port) = flow.source_port.filter(|port| *port != 40000) {
         let _ = write!(text, " --sport {port}");
+    }
+    if flow.state != FlowState::New {
+        let _ = write!(text, " --state {}", names::state(flow.state));
+    }
+    if flow.mark != 0 {
+        let _ = write!(text, " --mark {:#x}", flow.mark);
+    }
+    if let Some(flags) = flow.tcp_flags {
+        let _ = write!(text, " --tcp-flags {}", names::TcpFlags(flags));
+    }
+    if let Some((kind, code)) = flow.icmp {
+        let _ = write!(text, " --icmp-type {kind}/{code}");
+    }
+    if let Some(ttl) = flow.ttl {
+        let _ = write!(text, " --ttl {ttl}");
     }
     text
 }
@@ -250,6 +265,17 @@ fn leaving_words(context: &Context<'_>, verdict: Verdict, egress: &Egress) -> St
         (None, Verdict::Proxied) => format!(" to docker-proxy as {source} → {destination}"),
         (None, _) => format!(" to this host as {source} → {destination}"),
     }
+}
+
+/// What nobody can know, in the order in which it matters.
+pub(crate) fn open_questions(answer: &Answer) -> Vec<&str> {
+    let mut open: Vec<&str> = Vec::new();
+    for (what, _) in answer.branches.iter().flat_map(|branch| &branch.when) {
+        if !open.contains(&what.as_str()) {
+            open.push(what);
+        }
+    }
+    open
 }
 
 /// What the sender experiences.

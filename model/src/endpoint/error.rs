@@ -18,6 +18,7 @@ pub enum Argument {
     Mark,
     TcpFlags,
     IcmpType,
+    Ttl,
 }
 
 impl Argument {
@@ -35,6 +36,7 @@ impl Argument {
             Self::Mark => "--mark",
             Self::TcpFlags => "--tcp-flags",
             Self::IcmpType => "--icmp-type",
+            Self::Ttl => "--ttl",
         }
     }
 }
@@ -116,6 +118,8 @@ pub enum Problem {
     InvalidFlags(String),
     #[error("expected an ICMP type such as `echo-request` or `3/4`, found `{0}`")]
     InvalidIcmpType(String),
+    #[error("expected a TTL from 0 to 255, found `{0}`")]
+    InvalidTtl(String),
     #[error("`{0}` packets have no {1}")]
     NotOfProtocol(String, &'static str),
 }
@@ -145,6 +149,7 @@ impl Problem {
             Self::InvalidMark(_) => "invalid-mark",
             Self::InvalidFlags(_) => "invalid-tcp-flags",
             Self::InvalidIcmpType(_) => "invalid-icmp-type",
+            Self::InvalidTtl(_) => "invalid-number",
             Self::NotOfProtocol(..) => "not-of-protocol",
         }
     }

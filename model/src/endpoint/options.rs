@@ -283,3 +283,10 @@ pub(super) fn icmp(request: &FlowRequest, number: u8) -> Result<Option<(u8, u8)>
         }
     }
 }
+
+/// `--ttl`.
+pub(super) fn ttl(request: &FlowRequest) -> Result<Option<u8>, EndpointError> {
+    let Some(text) = &request.ttl else { return Ok(None) };
+    let invalid = |_| at(Argument::Ttl, text, Problem::InvalidTtl(text.clone()));
+    text.trim().parse().map(Some).map_err(invalid)
+}

@@ -212,6 +212,7 @@ fn refused(request: &FlowRequest) -> (&'static str, String, Option<String>) {
         Argument::Mark => request.mark.as_ref().unwrap(),
         Argument::TcpFlags => request.tcp_flags.as_ref().unwrap(),
         Argument::IcmpType => request.icmp_type.as_ref().unwrap(),
+        Argument::Ttl => request.ttl.as_ref().unwrap(),
     };
     assert!(!error.to_string().ends_with('.'), "{error}");
     (error.problem.code(), error.span.slice(text).to_owned(), error.help)
@@ -254,6 +255,7 @@ fn what_is_wrong_is_underlined() {
     assert_eq!(set(|r| r.state = Some("nwe".to_owned())), "invalid-state nwe");
     assert_eq!(set(|r| r.tcp_flags = Some("SYN,FOO".to_owned())), "invalid-tcp-flags SYN,FOO");
     assert_eq!(set(|r| r.icmp_type = Some("8".to_owned())), "not-of-protocol 8");
+    assert_eq!(set(|r| r.ttl = Some("256".to_owned())), "invalid-number 256");
     assert_eq!(set(|r| r.destination_port = Some("81".to_owned())), "contradiction 81");
     assert_eq!(set(|r| r.protocol = Some("icmp".to_owned())), "no-ports 80");
     assert_eq!(set(|r| r.source_port = Some("x".to_owned())), "invalid-port x");

@@ -30,6 +30,34 @@ pub struct GraphOptions<'a> {
     pub visited: &'a [ChainId],
 }
 
+impl GraphOptions<'_> {
+    /// The chains that are shown, table by table: base chains by hook, then the others.
+    #[must_use]
+    pub fn chains(&self, ruleset: &Ruleset, graph: &ChainGraph) -> Vec<ChainId> {
+        let shown = |id: ChainId, chain: &Chain| {
+            let reached = graph.reaching_hooks(id);
+            self.family.is_none_or(|family| family == chain.family)
+                && (self.tables.is_empty() || self.tables.iter().any(|table| chain.table == *table))
+                && (self.hooks.is_empty() || self.hooks.iter().any(|hook| reached.contains(*hook)))
+                && chain
+                    .base
+                    .is_none_or(|base| self.hooks.is_empty() || self.hooks.contains(&base.hook))
+        };
+        let numbered = (0u32..).map(ChainId).zip(&ruleset.chains);
+        let mut chains: Vec<(ChainId, &Chain)> =
+            numbered.filter(|(id, chain)| shown(*id, chain)).collect();
+        chains.sort_by_key(|(id, chain)| {
+            (table_key(chain), chain.base.is_none(), chain.base.map(|base| base.hook), *id)
+        });
+        chains.into_iter().map(|(id, _)| id).collect()
+    }
+}
+
+/// What the table of a chain is told from others by, and sorted.
+fn table_key(chain: &Chain) -> (Family, &Table, Backend) {
+    (chain.family, &chain.table, chain.backend)
+}
+
 /// What is drawn: the tables in order.
 #[derive(Debug, Default)]
 pub(super) struct Drawing {
@@ -82,31 +110,13 @@ impl Drawing {
         let path: BTreeSet<RuleId> = options.path.iter().copied().collect();
         let mut visited: BTreeSet<ChainId> = options.visited.iter().copied().collect();
         visited.extend(path.iter().map(|rule| rule.chain));
-        let shown = |id: ChainId, chain: &Chain| {
-            let reached = graph.reaching_hooks(id);
-            options.family.is_none_or(|family| family == chain.family)
-                && (options.tables.is_empty()
-                    || options.tables.iter().any(|table| chain.table == *table))
-                && (options.hooks.is_empty()
-                    || options.hooks.iter().any(|hook| reached.contains(*hook)))
-                && chain.base.is_none_or(|base| {
-                    options.hooks.is_empty() || options.hooks.contains(&base.hook)
-                })
-        };
-        let mut clusters: BTreeMap<(Family, &Table, Backend), Vec<ChainId>> = BTreeMap::new();
-        for (id, chain) in (0u32..).map(ChainId).zip(&ruleset.chains) {
-            if shown(id, chain) {
-                let key = (chain.family, &chain.table, chain.backend);
-                clusters.entry(key).or_default().push(id);
-            }
-        }
         let mut drawing = Self::default();
-        for ((family, table, backend), mut chains) in clusters {
-            chains.sort_by_key(|id| {
-                let base = ruleset.chain(*id).and_then(|chain| chain.base);
-                (base.is_none(), base.map(|base| base.hook), *id)
-            });
-            for &id in &chains {
+        let table_of = |id: &ChainId| ruleset.chain(*id).map(table_key);
+        for chains in options.chains(ruleset, &graph).chunk_by(|a, b| table_of(a) == table_of(b)) {
+            let Some((family, table, backend)) = chains.first().and_then(table_of) else {
+                continue;
+            };
+            for &id in chains {
                 drawing.add_edges(ruleset, &graph, id, &path);
             }
             let nodes = chains.iter().filter_map(|&id| {

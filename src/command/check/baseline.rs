@@ -65,8 +65,7 @@ impl Baseline {
         results.sort_unstable();
         let baseline = Self { schema: SCHEMA.to_owned(), results };
         let text = serde_json::to_string_pretty(&baseline).map_err(std::io::Error::from)? + "\n";
-        fs::write(path, text)
-            .map_err(|error| Failure::input(format!("can't write `{}`: {error}", path.display())))
+        fs::write(path, text).map_err(|error| input::unwritable(path, &error))
     }
 
     /// Whether a finding was there before. One that was unknown and fails now is new.

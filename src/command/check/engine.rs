@@ -11,6 +11,7 @@ use nattrace_verifier::smt;
 use super::at_odds;
 use crate::args::{self, Check};
 use crate::exit::{Failure, Result};
+use crate::input;
 
 /// Fails where an engine is asked for that this program was built without.
 pub(super) fn refuse_missing(arguments: &Check) -> Result<()> {
@@ -51,9 +52,7 @@ pub(super) fn check(
 
 /// Writes the obligations of a policy.
 pub(super) fn emit(folder: &Path, policy: &Policy, system: &System, given: &Given) -> Result<()> {
-    let failed = |path: &Path, error: &std::io::Error| {
-        Failure::input(format!("can't write `{}`: {error}", path.display()))
-    };
+    let failed = |path: &Path, error: &std::io::Error| input::unwritable(path, &error);
     fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
     for script in smt::scripts(policy, system, given) {
         let path = folder.join(&script.file_name);

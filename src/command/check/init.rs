@@ -8,8 +8,8 @@ use nattrace_verifier::draft::draft;
 
 use super::at_odds;
 use crate::args::Global;
-use crate::exit::{Failure, Result, Status};
-use crate::input::system;
+use crate::exit::{Result, Status};
+use crate::input::{self, system};
 use crate::output::diagnostic::print_note;
 use crate::output::screen::Screen;
 
@@ -26,7 +26,7 @@ pub(super) fn run(global: &Global, path: Option<&Path>) -> Result<Status> {
     let file = OpenOptions::new().write(true).create_new(true).open(path);
     let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
-        let failure = Failure::input(format!("can't write `{}`: {error}", path.display()));
+        let failure = input::unwritable(path, &error);
         match error.kind() {
             ErrorKind::AlreadyExists => failure.help("a policy that is there is not overwritten"),
             _ => failure,

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::exit::Result;
 use crate::output::screen::Screen;
+use crate::output::words::visible;
 
 /// What there is to tell of all texts.
 #[derive(Debug, Serialize)]
@@ -170,7 +171,7 @@ impl RulesetStats {
         writeln!(
             out,
             "{}: {family}, {}, {}, {}",
-            self.text,
+            visible(&self.text),
             self.backend,
             counted(self.chains, "chain"),
             counted(self.rules, "rule")
@@ -197,7 +198,7 @@ impl RulesetStats {
         }
         writeln!(out, "\n  not understood")?;
         for one in &self.unsupported {
-            writeln!(out, "    {}  {}", one.at, one.text)?;
+            writeln!(out, "    {}  {}", visible(&one.at), visible(&one.text))?;
         }
         Ok(())
     }

@@ -220,7 +220,7 @@ impl Questioner<'_> {
                 };
                 match self.style {
                     Style::Json => json::write_answer(out, context, &answer, Layout::Line),
-                    Style::Concise => writeln!(out, "{}", concise::render(context, &answer)),
+                    Style::Concise => writeln!(out, "{}", concise::line(context, &answer)),
                 }
             }
             Err(Failure::Question { diagnostic, .. }) => match diagnostic.help {

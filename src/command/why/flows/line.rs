@@ -10,8 +10,19 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
 /// The keys of a line.
-const KEYS: [&str; 10] =
-    ["src", "sport", "dst", "dport", "proto", "iif", "state", "mark", "tcp_flags", "icmp_type"];
+const KEYS: [&str; 11] = [
+    "src",
+    "sport",
+    "dst",
+    "dport",
+    "proto",
+    "iif",
+    "state",
+    "mark",
+    "tcp_flags",
+    "icmp_type",
+    "ttl",
+];
 
 /// Reads a line, or says why it can't be read.
 pub(crate) fn read(line: &[u8], family: Option<Family>) -> Result<FlowRequest, String> {
@@ -70,6 +81,7 @@ impl<'de> Visitor<'de> for LineVisitor {
                 "mark" => &mut request.mark,
                 "tcp_flags" => &mut request.tcp_flags,
                 "icmp_type" => &mut request.icmp_type,
+                "ttl" => &mut request.ttl,
                 unknown => return Err(A::Error::custom(unknown_key(unknown))),
             };
             let Word(word) = map.next_value()?;
