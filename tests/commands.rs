@@ -357,6 +357,27 @@ fn one_line_says_what_was_assumed_and_what_is_open() {
     assert_eq!(line.lines().count(), 1);
 }
 
+/// Parts that do not fit one another are used, and it is said where the answer rests on that.
+#[test]
+fn a_route_to_an_interface_that_is_not_listed_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    for part in ["iptables-save", "ip-addr.json", "ip-route.json", "ip-rule.json", "sysctl"] {
+        let from = root().join("corpus/cases/01-default-bridge").join(part);
+        std::fs::copy(from, folder.path().join(part)).unwrap();
+    }
+    let path = folder.path().join("ip-route.json");
+    let routes = std::fs::read_to_string(&path).unwrap();
+    let more = "[{\"dst\":\"198.18.0.0/24\",\"dev\":\"nosuch0\",\"flags\":[]},";
+    std::fs::write(&path, routes.replacen('[', more, 1)).unwrap();
+    let ask = |to: &str| {
+        let host = folder.path().display();
+        let output = run(&format!("why -s {host} 172.17.0.2 to {to}:80 --format concise"));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(ask("198.18.0.9").contains("interface-exists"), "{}", ask("198.18.0.9"));
+    assert!(!ask("1.1.1.1").contains("interface-exists"), "{}", ask("1.1.1.1"));
+}
+
 #[test]
 fn a_packet_may_be_near_its_end() {
     let ask = |ttl: &str| {

@@ -8,14 +8,15 @@ mod clues;
 mod devices;
 mod settings;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_parser::syntax::Family;
 
 use crate::address::Prefix;
 use crate::build::connected;
-use crate::host::route::MAIN;
-use crate::host::{Assumption, Host, Interface, InterfaceKind, Part, Scope};
+use crate::host::route::{MAIN, RouteTable};
+use crate::host::{Assumption, Host, Interface, InterfaceKind, Part, Scope, Subject};
 use crate::ruleset::Ruleset;
 use clues::Clues;
 use devices::Devices;
@@ -46,7 +47,30 @@ pub fn infer(host: &mut Host, rules: &Ruleset) {
         }
     }
     default_route(host, &clues);
+    unlisted(host);
     settings::infer(host, rules);
+}
+
+/// Interfaces that routes lead to and that the listing of interfaces does not have: one of the two
+/// parts is of another time, or somebody shortened it.
+fn unlisted(host: &mut Host) {
+    if !host.has(Part::Addresses) {
+        return;
+    }
+    let tables = [Family::Ipv4, Family::Ipv6].map(|family| host.routing.tables(family));
+    let routes = tables.into_iter().flat_map(BTreeMap::values).flat_map(RouteTable::routes);
+    let named = routes.flat_map(|route| &route.next_hops).map(|hop| hop.interface.as_str());
+    let missing: BTreeSet<String> =
+        named.filter(|name| host.interface(name).is_none()).map(str::to_owned).collect();
+    for name in missing {
+        let text = format!(
+            "`{name}`, to which a route leads, is taken to be there and to have no address, \
+             although {} does not list it",
+            Part::Addresses.file_name()
+        );
+        let assumption = Assumption { code: "interface-exists", text };
+        host.assume_about(Subject::Interface(name), assumption);
+    }
 }
 
 /// Takes an address for the host's own, on an interface, because a question makes sense only so.

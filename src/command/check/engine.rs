@@ -52,11 +52,10 @@ pub(super) fn check(
 
 /// Writes the obligations of a policy.
 pub(super) fn emit(folder: &Path, policy: &Policy, system: &System, given: &Given) -> Result<()> {
-    let failed = |path: &Path, error: &std::io::Error| input::unwritable(path, &error);
-    fs::create_dir_all(folder).map_err(|error| failed(folder, &error))?;
+    fs::create_dir_all(folder).map_err(|error| input::unwritable(folder, &error))?;
     for script in smt::scripts(policy, system, given) {
         let path = folder.join(&script.file_name);
-        fs::write(&path, &script.text).map_err(|error| failed(&path, &error))?;
+        fs::write(&path, &script.text).map_err(|error| input::unwritable(&path, &error))?;
     }
     Ok(())
 }
