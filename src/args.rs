@@ -96,7 +96,12 @@ pub(crate) struct Why {
     #[arg(value_name = "SRC -> DST", required_unless_present = "flows", conflicts_with = "flows")]
     pub(crate) words: Vec<String>,
     /// Many packets: one JSON object a line with the keys of `flow`; `-` is standard input.
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        value_hint = ValueHint::FilePath,
+        conflicts_with_all = ["in_interface", "sport", "proto", "state", "mark", "tcp_flags", "icmp_type", "ttl"]
+    )]
     pub(crate) flows: Option<PathBuf>,
     /// What is asked of the packet.
     #[command(flatten)]

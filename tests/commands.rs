@@ -409,3 +409,45 @@ fn the_rules_of_one_family_are_printed_alone() {
     let parts: Vec<&str> = six.lines().chain(four.lines()).collect();
     assert_eq!(bare, parts);
 }
+
+/// What names containers and networks have is Docker's business; a policy says what it can.
+#[test]
+fn a_policy_is_drafted_whatever_things_are_called() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = root().join("corpus/cases/02-host-binding-ipv4");
+    for entry in std::fs::read_dir(case).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let text = text
+            .replace("\"pub\"", "\"my net:x\"")
+            .replace("\"/web\"", "\"\"")
+            .replace("\"/app\"", "\"/a\\nb\"");
+        std::fs::write(folder.path().join(path.file_name().unwrap()), text).unwrap();
+    }
+    let host = folder.path().display();
+    let output = run(&format!("check --init -s {host}"));
+    assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("# Not looked at, because no zone can be called like that:\n"), "{text}");
+    assert!(text.contains("#   \"bridge and my net:x are apart\"\n"), "{text}");
+    let policy = folder.path().join("policy");
+    std::fs::write(&policy, text).unwrap();
+    let output = run(&format!("check -s {host} {}", policy.display()));
+    assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+}
+
+#[test]
+fn many_packets_say_themselves_what_they_are() {
+    for option in ["--in eth0", "--sport 1", "--state new", "--mark 1", "--ttl 3"] {
+        let output = run(&format!("why {HOST} --flows - {option}"));
+        assert_eq!(output.status.code(), Some(2), "{option}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("cannot be used with"), "{text}");
+    }
+    let output = run(&format!("why {HOST} --flows tests"));
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: can't read `tests`: is a directory\n"
+    );
+}

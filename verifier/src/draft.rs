@@ -54,6 +54,7 @@ pub fn draft(system: &System) -> Result<String, Disagreement> {
     entries.extend(published(system));
     entries.extend(listeners(system));
     unite(&mut entries);
+    let mut unsaid = unsayable(&mut entries, "");
     let mut kept = holding(system, entries, "")?;
     // What is closed is closed but for what is open.
     let open: Vec<&str> =
@@ -75,8 +76,23 @@ pub fn draft(system: &System) -> Result<String, Disagreement> {
         closed.remove(0);
     }
     closed.extend(isolations(system));
+    unsaid.extend(unsayable(&mut closed, &context));
     kept.extend(holding(system, closed, &context)?);
-    Ok(page(&kept))
+    Ok(page(&kept, &unsaid))
+}
+
+/// Takes out the candidates that no policy can say, each beside the entries that it may refer to:
+/// a name that Docker allows may be none that a zone can have, such as `a:b`. Returns their names.
+fn unsayable(candidates: &mut Vec<Candidate>, context: &str) -> Vec<String> {
+    let sayable = |text: &str| parse(&format!("version = 1\n{context}{text}")).1.is_empty();
+    let all: String = candidates.iter().map(|entry| entry.text() + "\n").collect();
+    if sayable(&all) {
+        return Vec::new();
+    }
+    let (kept, lost): (Vec<Candidate>, Vec<Candidate>) =
+        candidates.drain(..).partition(|entry| sayable(&entry.text()));
+    *candidates = kept;
+    lost.into_iter().map(|entry| entry.name).collect()
 }
 
 /// The candidates that hold, each beside the entries that it may refer to.
@@ -276,7 +292,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-fn page(entries: &[Candidate]) -> String {
+fn page(entries: &[Candidate], unsaid: &[String]) -> String {
     let mut text = String::from(
         "# What holds on this host today, as nattrace found it: keep what is meant, and say the rest.\n\
          # `nattrace check` proves it for every packet; docs/policy.md tells what can be said.\n\
@@ -285,6 +301,13 @@ fn page(entries: &[Candidate]) -> String {
     for entry in entries {
         text.push('\n');
         text.push_str(&entry.text());
+    }
+    if !unsaid.is_empty() {
+        text.push_str("\n# Not looked at, because no zone can be called like that:\n");
+    }
+    for name in unsaid {
+        // Quoted, so that no line break gets out of the comment.
+        let _ = writeln!(text, "#   {}", quoted(name));
     }
     text
 }

@@ -54,7 +54,7 @@ pub(super) fn run(global: &Global, path: &Path, format: Option<Format>) -> Resul
     let mut screen = Screen::stdout();
     let fragments = Fragments::new(&system);
     let context = Context::new(&system).keeping(Some(&fragments));
-    let questioner = Questioner { global, system: &system, context, style };
+    let questioner = Questioner { global, flows: path, system: &system, context, style };
     questioner.answer_all(reader, screen.raw(), &mut tally)?;
     screen.finish()?;
     Ok(tally.status())
@@ -110,6 +110,8 @@ struct Page {
 /// Answers lines, many at a time.
 struct Questioner<'a> {
     global: &'a Global,
+    /// The file of the questions.
+    flows: &'a Path,
     system: &'a System,
     context: Context<'a>,
     style: Style,
@@ -122,7 +124,7 @@ impl Questioner<'_> {
         out: &mut impl Write,
         tally: &mut Tally,
     ) -> Result<()> {
-        let cause = |error| Failure::input(format!("can't read the flows: {error}"));
+        let cause = |error| input::unreadable(self.flows, &error);
         let mut buffer = Vec::with_capacity(2 * CHUNK);
         let mut chunk = vec![0; CHUNK];
         let mut pages = Vec::new();
