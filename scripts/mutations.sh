@@ -193,7 +193,9 @@ mutate group-forwarded path.rs \
 mutate masquerade-interface trip.rs \
     'Some(by) if by != out && self.maker != Maker::IcmpError => {' \
     'Some(by) if by != out && self.maker != Maker::IcmpError && !BROKEN => {'
-mutate source-selection6 routing.rs 'label6(own) == label6(to),' '(label6(own) == label6(to)) || BROKEN,'
+mutate source-prefix6 routing.rs \
+    'let common = (own.to_bits() ^ to.to_bits()).leading_zeros().min(a.subnet.length());' \
+    'let common = if BROKEN { 0 } else { (own.to_bits() ^ to.to_bits()).leading_zeros().min(a.subnet.length()) };'
 mutate flooded-nat flood.rs '(0..copies.min(MOST_COPIES))' '(0..if BROKEN { 0 } else { copies.min(MOST_COPIES) })'
 
 # Unused parts of what is broken are no matter.

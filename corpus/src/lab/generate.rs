@@ -121,6 +121,7 @@ impl Generator {
             places.push(Place { table, chain, hooks, builtin: false });
         }
         for at in 0..places.len() {
+            text += &self.steering(table, places.get(at).map_or("", |place| &place.chain));
             let count = self.random.usize(0..5);
             for _ in 0..count {
                 text += &self.rule(&places, at);
@@ -188,7 +189,7 @@ impl Generator {
                 let filter = if everywhere && self.random.bool() { 0 } else { filter };
                 set("rp_filter", filter.to_string());
                 set("route_localnet", flag(self.chance(if everywhere { 5 } else { 30 })));
-                set("accept_local", flag(self.chance(if everywhere { 2 } else { 15 })));
+                set("accept_local", flag(self.chance(if everywhere { 4 } else { 30 })));
                 set("src_valid_mark", flag(self.chance(if everywhere { 2 } else { 15 })));
                 if !everywhere {
                     set("forwarding", flag(!self.chance(7)));
@@ -230,14 +231,11 @@ impl Generator {
                 "pref 190 from 2001:db8:5::2 lookup 100",
             ],
         };
-        let turn = self.seed
-            ^ u64::from(self.backend == Backend::Nft)
-            ^ u64::from(self.family == Family::Ipv6);
-        if turn.is_multiple_of(2) {
+        if !has_routing_of_its_own(self.seed, self.backend, self.family) {
             return Vec::new();
         }
         let Some((always, others)) = all.split_last() else { return Vec::new() };
-        let drawn = others.iter().copied().filter(|_| self.random.u8(0..4) == 0);
+        let drawn = others.iter().copied().filter(|_| self.random.u8(0..5) < 2);
         drawn.chain([*always]).map(str::to_owned).collect()
     }
 
@@ -245,6 +243,12 @@ impl Generator {
     pub(crate) fn trial(&mut self) -> Trial {
         traffic::draw(self)
     }
+}
+
+/// Whether a run has policy rules and `local` routes, beside those that every host has.
+pub(crate) fn has_routing_of_its_own(seed: u64, backend: Backend, family: Family) -> bool {
+    let turn = seed ^ u64::from(backend == Backend::Nft) ^ u64::from(family == Family::Ipv6);
+    !turn.is_multiple_of(2)
 }
 
 /// The rules without those that turn bits of the mark: saved, the connection's mark would depend on

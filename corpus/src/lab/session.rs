@@ -17,7 +17,7 @@ use super::Options;
 use super::command;
 use super::comparison::{Judgement, Prediction};
 use super::conntrack::Connections;
-use super::generate::Generator;
+use super::generate::{Generator, has_routing_of_its_own};
 use super::kept::{Kept, kept_dir};
 use super::kinds::kinds;
 use super::native;
@@ -26,7 +26,7 @@ use super::rules::Loader;
 use super::shrink::{self, Found};
 use super::socket::Listeners;
 use super::surroundings::Surroundings;
-use super::topology::{self, Around, Variation};
+use super::topology::{self, Around, LocalRoutes, Variation};
 use super::trace::{Meter, Trace};
 use super::trial::{Bench, Observation, Skipped, Trial};
 use super::wire::{Patience, Wires};
@@ -179,11 +179,11 @@ const PAUSES: [(Duration, Patience); 3] = [
 ];
 
 impl Session {
-    fn open(options: &Options) -> io::Result<Self> {
+    fn open(options: &Options, local: LocalRoutes) -> io::Result<Self> {
         topology::create_interfaces()?;
         let surroundings: Rc<dyn Surroundings> = Rc::new(Around);
         let wires = Wires::attach(Rc::clone(&surroundings))?;
-        topology::configure()?;
+        topology::configure(local)?;
         let loader = Loader { family: options.family, backend: options.backend };
         let listeners = Listeners::open(options.family)?;
         let end = std::time::Instant::now() + ANNOUNCEMENTS;
@@ -288,7 +288,9 @@ impl Session {
 ///
 /// The namespace can't be set up, or a program that it needs fails.
 pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
-    let session = Session::open(options)?;
+    let others = has_routing_of_its_own(options.seed, options.backend, options.family);
+    let local = if others { LocalRoutes::Others } else { LocalRoutes::OfAddresses };
+    let session = Session::open(options, local)?;
     let mut totals = Totals::default();
     let mut before: Option<Variation> = None;
     for number in options.first..options.first + options.rulesets {
@@ -369,7 +371,7 @@ pub fn run(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
 ///
 /// The namespace can't be set up, or a program that it needs fails.
 pub fn replay(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
-    let session = Session::open(options)?;
+    let session = Session::open(options, LocalRoutes::Others)?;
     let mut totals = Totals::default();
     let mut before: Option<Variation> = None;
     for (name, kept) in Kept::read_all(&kept_dir())? {
@@ -395,7 +397,7 @@ pub fn replay(options: &Options, out: &mut dyn Write) -> io::Result<Totals> {
 ///
 /// The namespace can't be set up, or a part can't be written.
 pub fn record_host(options: &Options, folder: &Path) -> io::Result<()> {
-    let session = Session::open(options)?;
+    let session = Session::open(options, LocalRoutes::Others)?;
     let mut texts = session.fixed.clone();
     texts.extend(topology::varying_parts()?);
     texts.into_iter().try_for_each(|(name, text)| std::fs::write(folder.join(name), text))

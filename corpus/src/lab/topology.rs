@@ -275,8 +275,16 @@ pub(crate) fn create_interfaces() -> io::Result<()> {
     ip(&batch)
 }
 
+/// Whether there are `local` routes beside those of the addresses: where there ever was one, the
+/// kernel checks sources differently for good (kernel-facts K4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LocalRoutes {
+    OfAddresses,
+    Others,
+}
+
 /// Adds addresses, routes, neighbours, sets and settings.
-pub(crate) fn configure() -> io::Result<()> {
+pub(crate) fn configure(local: LocalRoutes) -> io::Result<()> {
     for (path, value) in FIXED {
         write_sysctl(path, value)?;
     }
@@ -292,7 +300,8 @@ pub(crate) fn configure() -> io::Result<()> {
             line(&mut batch, &format!("addr add {address}{brd} dev {interface}{options}"));
         }
     }
-    for route in ROUTES {
+    let left_out = |route: &&str| local == LocalRoutes::OfAddresses && route.starts_with("local ");
+    for route in ROUTES.into_iter().filter(|route| !left_out(route)) {
         let kind = if route.contains("::") { "-6 route" } else { "route" };
         line(&mut batch, &format!("{kind} add {route}"));
     }

@@ -134,6 +134,8 @@ pub(crate) struct Connection {
     /// The ports of the translated packet that were drawn by chance: the tuple then holds ones that
     /// may be drawn.
     pub(crate) drawn: Drawn,
+    /// The same of the packet that began it: an answer that another zone tracks goes to such a port.
+    pub(crate) begun_with: Drawn,
     pub(crate) mark: u32,
     pub(crate) zone: u16,
     /// The interface by which MASQUERADE had its first packet leave.
@@ -155,10 +157,16 @@ impl Connection {
             assured: Assured::No,
             confirmed: false,
             drawn: Drawn::default(),
+            begun_with: Drawn::default(),
             mark: 0,
             zone,
             masqueraded_by: None,
         }
+    }
+
+    /// The same for a packet of which ports were drawn.
+    pub(crate) fn begun_with(self, drawn: Drawn) -> Self {
+        Self { drawn, begun_with: drawn, ..self }
     }
 
     /// The direction that a packet travels in this connection, if it belongs to it.

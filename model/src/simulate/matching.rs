@@ -325,7 +325,8 @@ impl View<'_> {
                     TupleField::ReplyDestination if identified => None,
                     TupleField::ReplySource => destination,
                     TupleField::ReplyDestination => source,
-                    TupleField::OriginalSource | TupleField::OriginalDestination => None,
+                    TupleField::OriginalSource => connection.begun_with.source,
+                    TupleField::OriginalDestination => connection.begun_with.destination,
                 };
                 return within(port, drawn, &[(*first, *last)]).sense(sense);
             }

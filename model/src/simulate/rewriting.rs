@@ -151,6 +151,11 @@ impl Trip<'_, '_, '_> {
                 Manip::Destination if mapping.drawn.is_some() => {
                     connection.drawn.destination = mapping.drawn;
                 }
+                // A port that is given is no drawn one any more.
+                Manip::Source if mapping.port.is_some() => connection.drawn.source = None,
+                Manip::Destination if mapping.port.is_some() => {
+                    connection.drawn.destination = None;
+                }
                 Manip::Source | Manip::Destination => {}
             }
         }

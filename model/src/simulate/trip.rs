@@ -317,7 +317,8 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             return;
         }
         let begin = |trip: &mut Self, state| {
-            trip.run.connections.push(Connection::begin(&trip.packet, trip.zone));
+            let begun = Connection::begin(&trip.packet, trip.zone).begun_with(trip.drawn);
+            trip.run.connections.push(begun);
             let connection = trip.run.connections.len() - 1;
             Tracking::Tracked { connection, state, direction: Direction::Original }
         };
@@ -513,14 +514,17 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         let before = self.packet.clone();
         if let Some(connection) = self.run.connections.get(connection) {
             connection.translate(&mut self.packet, hook, direction);
+            let begun_with = connection.begun_with.of_answer();
             match (direction, Manip::of(hook)) {
                 (Direction::Original, Manip::Source) => self.drawn.source = connection.drawn.source,
                 (Direction::Original, Manip::Destination) => {
                     self.drawn.destination = connection.drawn.destination;
                 }
                 // The answer has the ports again that were asked.
-                (Direction::Reply, Manip::Destination) => self.drawn.destination = None,
-                (Direction::Reply, Manip::Source) => self.drawn.source = None,
+                (Direction::Reply, Manip::Destination) => {
+                    self.drawn.destination = begun_with.destination;
+                }
+                (Direction::Reply, Manip::Source) => self.drawn.source = begun_with.source,
             }
         }
         if self.packet == before {

@@ -247,7 +247,8 @@ impl View<'_> {
         self.connection.is_some_and(|connection| match field {
             TupleField::ReplySource => connection.drawn.destination.is_some(),
             TupleField::ReplyDestination => connection.drawn.source.is_some(),
-            TupleField::OriginalSource | TupleField::OriginalDestination => false,
+            TupleField::OriginalSource => connection.begun_with.source.is_some(),
+            TupleField::OriginalDestination => connection.begun_with.destination.is_some(),
         })
     }
 

@@ -36,7 +36,7 @@ impl Generator {
             (_, 55..62) | (TableName::Filter, 62..80) if calm => Drawn::plain(""),
             (_, 55..62) => Drawn::plain(" -j DROP"),
             (TableName::Filter, 62..80) => self.reject(),
-            (TableName::Raw, 80..83) => Drawn::plain(" -j CT --zone 1"),
+            (TableName::Raw, 78..83) => Drawn::plain(" -j CT --zone 1"),
             (TableName::Raw, 83..85) => Drawn::plain(" -j CT --ctevents new,destroy"),
             (TableName::Raw, 85..87) => Drawn::plain(" -j TRACE"),
             (_, 95..97) => {
@@ -44,7 +44,7 @@ impl Generator {
                 Drawn::plain(format!(" -j SET --add-set {set} src"))
             }
             (_, 97..98) => Drawn::plain(" -j NFLOG --nflog-group 5"),
-            (TableName::Raw, 62..80) => {
+            (TableName::Raw, 62..78) => {
                 Drawn::plain(self.pick(&[" -j CT --notrack", " -j NOTRACK", " -j CT --notrack"]))
             }
             (TableName::Mangle, 62..95) => Drawn::plain(self.header(place)),
@@ -85,6 +85,24 @@ impl Generator {
             "--restore-mark --nfmask 0x3 --ctmask 0xf",
         ];
         format!(" -j CONNMARK {}", self.pick(&forms))
+    }
+
+    /// A rule that asks little and changes much: other routes by marks, other zones by interfaces.
+    pub(super) fn steering(&mut self, table: TableName, chain: &str) -> String {
+        match (table, chain) {
+            (TableName::Mangle, "OUTPUT" | "PREROUTING") if self.chance(40) => {
+                // A later packet that is routed elsewhere is one of its own kind (kernel-facts K15).
+                let later = " -m conntrack --ctstate ESTABLISHED";
+                let asked = self.pick(&["", " -p tcp", " -p udp", later, later]);
+                let mark = self.random.choice([1, 1, 1, 2, 3, 4]).unwrap_or(1);
+                format!("-A {chain}{asked} -j MARK --set-mark {mark}\n")
+            }
+            (TableName::Raw, "PREROUTING") if self.chance(25) => {
+                let interface = self.pick(&["lan", "w0", "br0"]);
+                format!("-A {chain} -i {interface} -j CT --zone 1\n")
+            }
+            _ => String::new(),
+        }
     }
 
     /// Marks that are set, saved and restored under masks, and rules that tell what became of them:
@@ -209,14 +227,16 @@ impl Generator {
         let (to, protocol) = match self.random.u8(0..10) {
             0..4 => (self.pick(values.destinations).to_owned(), None),
             4..7 => {
-                let port = self.pick(&["80", "8080", "53", "5000-5010", "5353"]);
+                let ports = ["80", "8080", "53", "5000-5010", "50-100", "5300-8100", "5353"];
+                let port = self.pick(&ports);
                 let address = self.pick(values.destinations);
                 (self.with_port(address, port), self.upper())
             }
-            7 => (format!(":{}", self.pick(&["8080", "53", "80", "5000-5003"])), self.upper()),
-            8 if self.backend == Backend::Nft && self.family == Family::Ipv4 => {
-                ("172.17.0.2:80-90/8080".to_owned(), self.upper())
+            7 | 8 if self.backend == Backend::Nft && self.family == Family::Ipv4 => {
+                let shifted = ["172.17.0.2:80-90/8080", "10.0.1.9:1000-1100/50"];
+                (self.pick(&shifted).to_owned(), self.upper())
             }
+            7 => (format!(":{}", self.pick(&["8080", "53", "70-90", "5000-5003"])), self.upper()),
             _ => (self.pick(values.destination_ranges).to_owned(), None),
         };
         Drawn { text: format!(" -j DNAT --to-destination {to}{options}"), protocol }
@@ -227,7 +247,7 @@ impl Generator {
         if self.chance(40) {
             return Drawn::plain(format!(" -j REDIRECT{options}"));
         }
-        let ports = self.pick(&["80", "8080", "53", "5353", "5000-5010"]);
+        let ports = self.pick(&["80", "8080", "53", "50-600", "5000-5010"]);
         let text = format!(" -j REDIRECT --to-ports {ports}{options}");
         Drawn { text, protocol: self.upper() }
     }

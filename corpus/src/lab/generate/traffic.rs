@@ -53,7 +53,7 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
     let plain = flow.tcp_flags.is_none() && flow.icmp.is_none();
     flow.state = match generator.random.u8(0..100) {
         0..4 if sums && plain => FlowState::Invalid,
-        4..18 if tracked && plain => FlowState::Established,
+        4..22 if tracked && plain => FlowState::Established,
         _ => FlowState::New,
     };
     if (flow.protocol, flow.state) == (protocol::TCP, FlowState::Established)
@@ -109,7 +109,7 @@ fn source(generator: &mut Generator, wire: WireName) -> Option<IpAddr> {
     if let Some(container) = topology::container_at(wire) {
         return Some(container.address(generator.family));
     }
-    if generator.chance(9) {
+    if generator.chance(15) {
         return address(generator.pick(values.odd_sources));
     }
     let pool = match wire {

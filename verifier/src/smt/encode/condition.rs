@@ -395,8 +395,8 @@ impl Encoder<'_> {
         let merge = |one: Drawn, other: Drawn| Drawn::merge(&self.t, icmp, &one, &other);
         let (source, destination) = (own.drawn_source, own.drawn_destination);
         match field {
-            TupleField::OriginalSource => (own.original.from_port, none),
-            TupleField::OriginalDestination => (own.original.to_port, none),
+            TupleField::OriginalSource => (own.original.from_port, own.begun_source),
+            TupleField::OriginalDestination => (own.original.to_port, own.begun_destination),
             TupleField::ReplySource => {
                 let identifier = Drawn::merge(&self.t, source.is, &source, &destination);
                 (own.reply.from_port, merge(identifier, destination))

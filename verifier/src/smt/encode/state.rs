@@ -86,6 +86,9 @@ merged! {
         confirmed: B,
         drawn_source: Drawn,
         drawn_destination: Drawn,
+        /// The same of the packet that began it.
+        begun_source: Drawn,
+        begun_destination: Drawn,
         mark: V,
         zone: V,
         /// The interface by which MASQUERADE had its first packet leave; 0 for none.

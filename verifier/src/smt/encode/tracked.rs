@@ -27,6 +27,8 @@ impl Encoder<'_> {
             confirmed: no,
             drawn_source: drawn,
             drawn_destination: drawn,
+            begun_source: drawn,
+            begun_destination: drawn,
             mark: self.t.number(32, 0u8),
             zone: self.t.number(16, 0u8),
             masqueraded_by: self.no_interface(),
@@ -87,6 +89,10 @@ impl Encoder<'_> {
             begun: t.yes,
             reply: self.inverted(&tuple),
             zone: trip.zone,
+            drawn_source: trip.drawn_source,
+            drawn_destination: trip.drawn_destination,
+            begun_source: trip.drawn_source,
+            begun_destination: trip.drawn_destination,
             ..self.no_connection(&tuple)
         };
         let begins = t.all([when, unknown, begins]);

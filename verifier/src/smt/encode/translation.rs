@@ -203,11 +203,13 @@ impl Encoder<'_> {
         now.reply = Tuple::merge(t, changed, &self.inverted(&after), &own.reply);
         match manip {
             Manip::Source => {
-                now.drawn_source = Merge::merge(t, drawn.is, &drawn, &own.drawn_source);
+                let given = t.or(drawn.is, mapping.port.is);
+                now.drawn_source = Merge::merge(t, given, &drawn, &own.drawn_source);
                 now.source_translated = t.any([own.source_translated, changed, drawn.is]);
             }
             Manip::Destination => {
-                now.drawn_destination = Merge::merge(t, drawn.is, &drawn, &own.drawn_destination);
+                let given = t.or(drawn.is, mapping.port.is);
+                now.drawn_destination = Merge::merge(t, given, &drawn, &own.drawn_destination);
                 // Whichever identifier is drawn, the end counts as translated.
                 let identifier = t.minus(drawn.is, mapping.port.is);
                 now.destination_translated =
@@ -353,13 +355,13 @@ impl Encoder<'_> {
             Manip::Source => {
                 tuple.source = t.choice(concerned, target.source, tuple.source);
                 tuple.from_port = t.choice(ports, target.from_port, tuple.from_port);
-                let drawn = Merge::merge(t, reply, &self.not_drawn(), &own.drawn_source);
+                let drawn = Merge::merge(t, reply, &own.begun_destination, &own.drawn_source);
                 trip.drawn_source = Merge::merge(t, when, &drawn, &trip.drawn_source);
             }
             Manip::Destination => {
                 tuple.destination = t.choice(concerned, target.destination, tuple.destination);
                 tuple.to_port = t.choice(ports, target.to_port, tuple.to_port);
-                let drawn = Merge::merge(t, reply, &self.not_drawn(), &own.drawn_destination);
+                let drawn = Merge::merge(t, reply, &own.begun_source, &own.drawn_destination);
                 trip.drawn_destination = Merge::merge(t, when, &drawn, &trip.drawn_destination);
             }
         }
