@@ -97,6 +97,12 @@ impl<'s> Trip<'_, 's, '_> {
             self.check_header()?;
         }
         let silent = filtered && rewritten && self.packet.family() == Family::Ipv6;
+        let delivery = self.delivery;
+        if filtered && rewritten {
+            // The bridge hands on what it has rewritten as a frame for the host
+            // (`br_nf_pre_routing_finish`; kernel-facts K6).
+            self.delivery = LinkDelivery::Unicast;
+        }
         let route = match self.route_input() {
             // `br_nf_pre_routing_finish_ipv6` frees what it can't route (measured).
             Err(Stop::Unroutable { .. }) if silent => Err(Stop::Unroutable { error: None }),
@@ -114,6 +120,7 @@ impl<'s> Trip<'_, 's, '_> {
                     && route.interface == arrival.interface
                     && self.bridge_filters() =>
             {
+                self.delivery = delivery;
                 // The frame waits for its neighbour before FORWARD
                 // (`br_nf_pre_routing_finish_bridge`, measured).
                 let host = &self.run.system.host;

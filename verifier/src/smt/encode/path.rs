@@ -72,6 +72,10 @@ impl<'s> Encoder<'s> {
         let routed = t.and(routed, trip.alive);
         self.check_header(trip, t.and(routed, filtered));
         let silent = t.all([filtered, rewritten, t.is(!self.is_ipv4())]);
+        // kernel-facts K6: what the bridge has rewritten is a frame for the host.
+        let frame = trip.delivery;
+        let for_host = t.and(filtered, rewritten);
+        trip.delivery = t.choice(for_host, t.number(2, delivery::UNICAST), frame);
         let onward = self.route_input(trip, t.and(routed, trip.alive), silent);
         // kernel-facts B24, E3: rewritten to a host on the same bridge, it stays on the bridge.
         let returns = t.all([
@@ -82,6 +86,7 @@ impl<'s> Encoder<'s> {
             t.equal(onward.route.interface, came),
         ]);
         let returns = t.and(returns, self.bridge_filters(run, returns));
+        trip.delivery = t.choice(returns, frame, trip.delivery);
         let waits = t.and(returns, self.nobody_has(trip.packet.tuple.destination, came));
         self.stop(trip, waits, end::BRIDGED);
         let bridged = t.and(trip.alive, t.or(bridged, returns));
