@@ -40,12 +40,16 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// What happens to a packet, rule by rule, and whether the answer comes back
     Why(Why),
-    /// What is wrong with a host although nobody wrote a policy
-    Audit(Audit),
     /// Whether a policy holds for every packet
     Check(Check),
+    /// What is wrong with a host although nobody wrote a policy
+    Audit(Audit),
     /// Which packets a host treats differently than before
     Diff(Diff),
+    /// Who can reach whom, and with which source address
+    Matrix(Matrix),
+    /// The smallest verified change after which a policy holds
+    Fix(Fix),
     /// Puts a plan into the kernel, and takes it back unless it is confirmed
     Apply(Apply),
     /// Keeps a plan that was loaded
@@ -59,22 +63,18 @@ pub(crate) enum Command {
     /// Watches over a plan that waits
     #[command(hide = true)]
     Watchdog(StateOption),
-    /// The smallest verified change after which a policy holds
-    Fix(Fix),
-    /// Who can reach whom, and with which source address
-    Matrix(Matrix),
-    /// The chains and how they call each other, as a drawing
-    Graph(Graph),
-    /// The rules exactly as iptables-save prints them
-    Fmt(Fmt),
     /// Collects what this host tells into a snapshot
     Snapshot(Snapshot),
     /// The same snapshot with pseudonyms for addresses and names, to paste in public
     Redact(Redact),
+    /// The rules exactly as iptables-save prints them
+    Fmt(Fmt),
+    /// The chains and how they call each other, as a drawing
+    Graph(Graph),
+    /// The page of a diagnostic, lint or assumption
+    Explain(Explain),
     /// Whether your own kernel does what is said about it
     Selftest(Selftest),
-    /// The page of a diagnostic or assumption
-    Explain(Explain),
     /// Completions for a shell
     Completions(Completions),
     /// The manual
@@ -343,6 +343,12 @@ pub(crate) struct Matrix {
 
 /// `nattrace graph`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Without `--format` it is DOT, for Graphviz; pretty, concise, json and jsonl list what is drawn.
+
+  nattrace graph | dot -Tpdf > chains.pdf
+  nattrace graph -s host.snapshot --format svg > chains.svg
+  nattrace graph --hook FORWARD --format pretty --why web internet")]
 pub(crate) struct Graph {
     /// Only these tables.
     #[arg(long = "table", value_name = "TABLE", value_parser = parse_table)]
@@ -360,6 +366,12 @@ pub(crate) struct Graph {
 
 /// `nattrace fmt`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Several files are read in order: a script builds on the rules before it.
+
+  nattrace fmt rules.v4                       # what iptables-save would print
+  nattrace fmt --check rules.v4 rules.v6      # status 1 if they are written in another way
+  nattrace fmt --stats -s host.snapshot")]
 pub(crate) struct Fmt {
     /// The rules; `-` is standard input [default: those of `--rules` or of the snapshot].
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -374,6 +386,11 @@ pub(crate) struct Fmt {
 
 /// `nattrace snapshot`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+It tells much about the host: `nattrace redact` gives it pseudonyms.
+
+  nattrace snapshot -o host.snapshot
+  nattrace snapshot --script | ssh host sh -s > host.snapshot")]
 pub(crate) struct Snapshot {
     /// Where to: a directory if it is one or ends in `/`, else a file [default: standard output].
     #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
@@ -439,6 +456,12 @@ pub(crate) struct Selftest {
 
 /// `nattrace explain`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Codes stand above messages and behind notes; matches and targets of iptables have pages too.
+
+  nattrace explain                            # all codes
+  nattrace explain no-addresses
+  nattrace explain MASQUERADE")]
 pub(crate) struct Explain {
     /// The code, such as `unknown-option`, or a match or target, such as `conntrack` or
     /// `MASQUERADE`; `extensions` for a table of these [default: a list of all codes].
@@ -448,6 +471,10 @@ pub(crate) struct Explain {
 
 /// `nattrace completions`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Each shell looks for them in a place of its own.
+
+  nattrace completions bash > /etc/bash_completion.d/nattrace")]
 pub(crate) struct Completions {
     /// The shell.
     #[arg(value_enum)]
