@@ -9,6 +9,8 @@ mod namespace;
 mod probe;
 mod questions;
 mod socket;
+mod stories;
+mod trial;
 mod world;
 
 use std::collections::BTreeMap;
@@ -364,6 +366,18 @@ fn with_a_plan() {
     let world = World::new("plan", &["--live-restore", "--userland-proxy=false"]);
     let seen = populate(&world, &NETWORKS[..1], &["f1 --network front -p 8090:80"]);
     applied::survives_the_daemon(&world, &seen);
+}
+
+#[test]
+fn with_stories() {
+    if !can_run() {
+        return;
+    }
+    let options =
+        ["--live-restore", "--experimental", "--ip6tables", "--ipv6", "--fixed-cidr-v6", "fd00:d::/64"];
+    let world = World::new("stories", &options);
+    let seen = populate(&world, &stories::NETWORKS, &stories::CONTAINERS);
+    stories::are_told(&world, &seen);
 }
 
 #[test]

@@ -43,11 +43,3 @@ pub(crate) fn command_in(namespace: &Path, program: &str) -> Command {
     command.arg(format!("--net={}", namespace.display())).arg("--").arg(program);
     command
 }
-
-/// Runs lines of shell that must succeed.
-#[track_caller]
-pub(crate) fn shell(namespace: &Path, lines: &str) -> String {
-    let ran = run(command_in(namespace, "sh").args(["-ec", lines]));
-    assert!(ran.succeeded, "`{lines}` failed: {}", ran.text);
-    ran.text
-}

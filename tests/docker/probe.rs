@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nattrace_corpus::case::{CounterDelta, Probe, ProbeFlow, ProbeProtocol, Sender};
 
-use crate::namespace::{command_in, run};
+use crate::namespace::run;
 use crate::socket::{Call, Sightings, call, source_for};
 use crate::world::{Container, World};
 
@@ -76,7 +76,7 @@ impl Question {
         probe: ProbeFlow,
         answered: bool,
     ) -> Probe {
-        run(command_in(&world.namespace("host"), "conntrack").arg("-F"));
+        run(world.command("conntrack").arg("-F"));
         seen.lock().unwrap().clear();
         let before = counters(world);
         let bound = self.from.bound.iter().find(|bound| bound.is_ipv4() == probe.dst.is_ipv4());
@@ -116,7 +116,7 @@ type Counters = BTreeMap<(String, String), u64>;
 fn counters(world: &World) -> Counters {
     let mut counters = Counters::new();
     for program in ["iptables-save", "ip6tables-save"] {
-        let ran = run(command_in(&world.namespace("host"), program).arg("-c"));
+        let ran = run(world.command(program).arg("-c"));
         assert!(ran.succeeded, "{}", ran.text);
         let mut table = String::new();
         for line in ran.text.lines() {

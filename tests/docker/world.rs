@@ -7,6 +7,7 @@
 //!          host eth0 203.0.113.10 and .11, 2001:db8:1::10
 //! ```
 
+use std::cell::RefCell;
 use std::fs;
 use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nattrace_parser::syntax::Backend;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::namespace::{command_in, inside, run, shell};
+use crate::namespace::{command_in, inside, run};
 
 /// Addresses that questions use.
 pub(crate) const HOST: [&str; 2] = ["203.0.113.10", "2001:db8:1::10"];
@@ -54,20 +56,50 @@ impl Container {
 pub(crate) struct World {
     prefix: String,
     folder: TempDir,
-    options: Vec<String>,
+    options: RefCell<Vec<String>>,
 }
 
 impl World {
-    /// Builds the machines and starts the daemon with these options.
+    /// Builds the machines and starts the daemon with these options, on rules of nft.
     pub(crate) fn new(name: &str, options: &[&str]) -> Self {
+        Self::on(Backend::Nft, name, options)
+    }
+
+    /// The same with `iptables` of a backend.
+    pub(crate) fn on(backend: Backend, name: &str, options: &[&str]) -> Self {
         let world = Self {
             prefix: format!("nattrace-{name}-{}", std::process::id()),
             folder: tempfile::Builder::new().prefix("nattrace-docker-").tempdir().unwrap(),
-            options: options.iter().map(|option| (*option).to_owned()).collect(),
+            options: RefCell::new(options.iter().map(|option| (*option).to_owned()).collect()),
         };
+        world.link(backend);
         world.build();
         world.start();
         world
+    }
+
+    /// Makes `iptables` the program of a backend.
+    fn link(&self, backend: Backend) {
+        let folder = self.path("links");
+        fs::create_dir(&folder).unwrap();
+        let backend = nattrace_apply::backend_name(backend);
+        for name in ["iptables", "ip6tables"] {
+            for does in ["", "-save", "-restore"] {
+                let program = crate::find(&format!("{name}-{backend}{does}"));
+                let link = folder.join(format!("{name}{does}"));
+                std::os::unix::fs::symlink(program.expect("iptables has both"), link).unwrap();
+            }
+        }
+    }
+
+    /// A program on the machine with Docker.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = command_in(&self.namespace("host"), program);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{path}", self.path("links").display()));
+        // Other tests share the file system, but not the rules that it locks.
+        command.env("XTABLES_LOCKFILE", self.path("xtables.lock"));
+        command
     }
 
     /// The namespace of a machine.
@@ -123,6 +155,19 @@ impl World {
         assert!(ran.succeeded, "the machines can't be built: {}", ran.text);
     }
 
+    /// Starts the daemon anew with other options.
+    pub(crate) fn restart_with(&self, options: Vec<String>) -> Vec<String> {
+        self.stop();
+        let before = self.options.replace(options);
+        self.start();
+        self.quieten();
+        before
+    }
+
+    pub(crate) fn options(&self) -> Vec<String> {
+        self.options.borrow().clone()
+    }
+
     fn socket(&self) -> String {
         format!("unix://{}", self.path("docker.sock").display())
     }
@@ -132,7 +177,7 @@ impl World {
         fs::write(self.path("daemon.json"), "{}").unwrap();
         let log =
             fs::File::options().create(true).append(true).open(self.path("dockerd.log")).unwrap();
-        let mut command = command_in(&self.namespace("host"), "dockerd");
+        let mut command = self.command("dockerd");
         for (option, name) in [
             ("--data-root", "data"),
             ("--exec-root", "exec"),
@@ -141,7 +186,7 @@ impl World {
         ] {
             command.arg(option).arg(self.path(name));
         }
-        command.args(["-H", &self.socket(), "--storage-driver", "vfs"]).args(&self.options);
+        command.args(["-H", &self.socket(), "--storage-driver", "vfs"]).args(self.options.borrow().iter());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut child = command.spawn().expect("dockerd is there");
         let end = Instant::now() + Duration::from_secs(60);
@@ -244,7 +289,7 @@ impl World {
         let folder = self.path(name);
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("zones.toml"), ZONES).unwrap();
-        let mut command = command_in(&self.namespace("host"), env!("CARGO_BIN_EXE_nattrace"));
+        let mut command = self.command(env!("CARGO_BIN_EXE_nattrace"));
         command.args(["snapshot", "-o"]).arg(&folder).env("DOCKER_HOST", self.socket());
         let ran = run(&mut command);
         assert!(ran.succeeded, "no snapshot: {}", ran.text);
@@ -261,7 +306,9 @@ impl World {
     /// Runs lines of shell on the machine with Docker.
     #[track_caller]
     pub(crate) fn on_host(&self, lines: &str) -> String {
-        shell(&self.namespace("host"), lines)
+        let ran = run(self.command("sh").args(["-ec", lines]));
+        assert!(ran.succeeded, "`{lines}` failed: {}", ran.text);
+        ran.text
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "each test program uses a part of it"
 )]
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +16,11 @@ use std::{fs, thread};
 
 use nattrace_apply::{Analysed, Edit, Holder, OWN_CHAIN, Op, Plan, Store};
 use nattrace_parser::syntax::{Backend, Family, TableName};
+
+pub(crate) const BACKENDS: [Backend; 2] = [Backend::Nft, Backend::Legacy];
+
+pub(crate) const NAT: (Family, TableName, &str) = (Family::Ipv4, TableName::Nat, "POSTROUTING");
+pub(crate) const INPUT: (Family, TableName, &str) = (Family::Ipv4, TableName::Filter, "INPUT");
 
 /// The namespace, which ends with its one process.
 pub(crate) struct Host {
@@ -135,6 +141,26 @@ impl Host {
         let shown = format!("{}{}", text(&output.stdout), text(&output.stderr));
         assert_eq!(output.status.code(), Some(status), "nattrace {words}\n{shown}");
         shown
+    }
+
+    /// A refusal: status 5, the words, and nothing that is touched.
+    #[track_caller]
+    pub(crate) fn refuses(&self, words: &str, expected: &str) {
+        let old = self.rules();
+        let said = self.run(words, 5);
+        assert!(said.contains(expected), "{said}");
+        assert!(said.contains("nothing was touched"), "{said}");
+        assert_eq!(self.rules(), old);
+        assert!(!self.is_pending());
+        assert_eq!(self.watchdogs(), [0_u32; 0]);
+    }
+
+    /// Puts a program in front of the real one, which fails where a test wants it to.
+    pub(crate) fn wrap(&self, program: &str, script: &str) {
+        let path = self.path("bin").join(program);
+        let real = format!("/usr/sbin/{program}");
+        fs::write(&path, format!("#!/bin/sh\n{}\n", script.replace("REAL", &real))).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// All rules, without what does not change what they do: counters, comments, empty tables.

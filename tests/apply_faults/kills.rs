@@ -4,9 +4,6 @@
 //!
 //! `NATTRACE_FAULT_KILLS` is the number of random instants (90 by default), `NATTRACE_FAULT_SEED`
 //! what they are drawn from.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of a test")]
-
-mod host;
 
 use std::fs;
 use std::process::{Child, Stdio};
@@ -14,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use host::{Host, kill, text};
 use nattrace_apply::{FAULT_POINTS, Plan};
 use nattrace_parser::syntax::Backend;
+
+use crate::host::{Host, kill, text};
 
 /// How long the last process may take to bring back the old rules.
 const IN_TIME: u64 = 15;

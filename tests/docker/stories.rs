@@ -1,0 +1,215 @@
+//! The stories that nattrace began with and the states that people's hands leave, from a policy that
+//! fails to connections that behave, and on through a restart of the daemon: `stories.toml`.
+
+use nattrace_apply::{Plan, read_plan};
+use nattrace_corpus::case::cases_dir;
+use serde::Deserialize;
+
+use crate::Saved;
+use crate::namespace::run;
+use crate::socket::Sightings;
+use crate::trial::Trial;
+use crate::world::World;
+
+pub(crate) const NETWORKS: [&str; 3] = [
+    "--subnet 172.28.1.0/24 -o com.docker.network.bridge.name=br-pub \
+     -o com.docker.network.bridge.host_binding_ipv4=203.0.113.11 pub",
+    "--subnet 172.28.2.0/24 -o com.docker.network.bridge.name=br-back back",
+    "--subnet 172.28.5.0/24 --ipv6 --subnet fd00:5::/64 -o com.docker.network.bridge.name=br-six net6",
+];
+
+pub(crate) const CONTAINERS: [&str; 6] = [
+    "web -p 8080:80",
+    "c2",
+    "app --network pub",
+    "shop --network pub -p 8090:80",
+    "db --network back",
+    "six --network net6 -p 8200:80",
+];
+
+/// The second uplink, behind which the peer has a database.
+const UPLINK: &str = "ip link add eth1 type veth peer name eth1 netns PEER
+    ip addr add 10.20.0.5/24 dev eth1
+    ip link set eth1 up
+    ip -n PEER addr add 10.20.0.7/24 dev eth1
+    ip -n PEER link set eth1 up
+    ip -n PEER route add 172.28.2.0/24 via 10.20.0.5";
+
+#[derive(Deserialize)]
+struct Stories {
+    story: Vec<Story>,
+}
+
+/// One state of the host, and how it goes on.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Story {
+    about: String,
+    #[serde(default)]
+    options: Vec<String>,
+    #[serde(default)]
+    lines: String,
+    /// The case of the corpus that has the rules of ufw.
+    ufw: Option<String>,
+    policy: String,
+    /// Words for `nattrace fix`.
+    #[serde(default)]
+    fix: String,
+    /// The commands that are found, where they are told.
+    #[serde(default)]
+    commands: Vec<String>,
+    /// What is said about how long it lasts.
+    promise: Option<String>,
+    #[serde(default)]
+    before_restart: String,
+    #[serde(default)]
+    persists: bool,
+    /// Who, whom, and what comes of it each time.
+    ask: Vec<Vec<String>>,
+}
+
+/// When somebody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    Before,
+    Applied,
+    Restarted,
+    /// The unit of `--persist` ran.
+    Persisted,
+}
+
+impl Story {
+    /// The end of the line that a case of the corpus has about ufw.
+    fn ufw_rules(&self) -> Option<String> {
+        let path = cases_dir().join(self.ufw.as_ref()?).join("iptables-save");
+        let saved = std::fs::read_to_string(path).unwrap();
+        let filter = saved.split("*filter").nth(1).unwrap().split("COMMIT").next().unwrap();
+        let lines = filter.lines().filter_map(|line| match line.split_once("] ") {
+            Some((_, rule)) => Some(rule),
+            None => Some(line),
+        });
+        let ufw: Vec<&str> = lines.filter(|line| line.contains("ufw-")).collect();
+        Some(format!("*filter\n:INPUT DROP [0:0]\n{}\nCOMMIT\n", ufw.join("\n")))
+    }
+
+    fn prepare(&self, trial: &Trial<'_>) {
+        if let Some(rules) = self.ufw_rules() {
+            let path = trial.world.path("ufw");
+            std::fs::write(&path, rules).unwrap();
+            trial.world.on_host(&format!("iptables-restore --noflush {}", path.display()));
+        }
+        trial.world.on_host(&self.lines);
+    }
+
+    fn asked(&self, trial: &Trial<'_>, moment: Moment) -> Result<usize, String> {
+        for line in &self.ask {
+            let (from, to) = (&line[0], &line[1]);
+            let words = line[2..].iter().take(moment as usize + 1);
+            let expected = words.filter(|word| !word.is_empty()).next_back().unwrap();
+            let found = trial.ask(from, to, expected);
+            let agrees = match expected.strip_suffix('*') {
+                Some(start) => found.starts_with(start),
+                None => found == *expected,
+            };
+            if !agrees {
+                let rules = trial.world.on_host("iptables-save");
+                let what = format!("{from} to {to}: {found}, expected {expected}");
+                return Err(format!("{} ({moment:?}): {what}\n{rules}", self.about));
+            }
+        }
+        Ok(self.ask.len())
+    }
+
+    fn ensure(&self, holds: bool, otherwise: impl std::fmt::Display) -> Result<(), String> {
+        if holds { Ok(()) } else { Err(format!("{}: {otherwise}", self.about)) }
+    }
+
+    fn plan(&self, trial: &Trial<'_>, policy: &str) -> Result<Plan, String> {
+        let Self { fix, about, .. } = self;
+        let found = trial.nattrace(&format!("fix {policy} {fix} --json"));
+        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        self.ensure(found["verified"] == true, format_args!("{found:#}"))?;
+        if let Some(promise) = &self.promise {
+            let told = found["lasting"].as_array().unwrap();
+            let mut told = told.iter().filter_map(serde_json::Value::as_str);
+            let is_told = told.any(|line| line.starts_with(promise.as_str()));
+            self.ensure(is_told, format_args!("{found:#}"))?;
+        }
+        let commands = trial.nattrace(&format!("fix {policy} {fix} --format commands"));
+        println!("{about}:\n  {}", commands.trim_end().replace('\n', "\n  "));
+        if !self.commands.is_empty() {
+            self.ensure(commands.lines().eq(&self.commands), format_args!("found {commands}"))?;
+        }
+        let plan = trial.nattrace(&format!("fix {policy} {fix} --format plan"));
+        read_plan(&plan).map_err(|faults| format!("{about}: {faults:?}"))
+    }
+
+    /// The whole story; how many connections were made.
+    fn tell(&self, trial: &Trial<'_>) -> Result<usize, String> {
+        self.prepare(trial);
+        let path = trial.world.path("policy.toml");
+        std::fs::write(&path, &self.policy).unwrap();
+        let policy = path.display().to_string();
+        let mut asked = self.asked(trial, Moment::Before)?;
+        let holds = |trial: &Trial<'_>| run(&mut trial.command(&format!("check {policy}"))).succeeded;
+        self.ensure(!holds(trial), "the policy holds already")?;
+        let plan = self.plan(trial, &policy)?;
+        let before = trial.rules();
+        let applied = trial.apply(&plan, "--confirm 120");
+        asked += self.asked(trial, Moment::Applied)?;
+        // Undone, everything is as it was; and once more, for good.
+        trial.nattrace(&format!("rollback {}", plan.id));
+        let status = applied.wait_with_output().unwrap().status.code();
+        self.ensure(status == Some(4), format_args!("rolled back with {status:?}"))?;
+        let after = trial.rules();
+        self.ensure(after == before, format_args!("rolled back to {after}"))?;
+        asked += self.asked(trial, Moment::Before)?;
+        trial.keep(&plan, if self.persists { "--persist" } else { "" });
+        asked += self.asked(trial, Moment::Applied)?;
+        self.ensure(holds(trial), "the policy does not hold with the plan")?;
+        trial.world.on_host(&self.before_restart);
+        trial.restart();
+        asked += self.asked(trial, Moment::Restarted)?;
+        if self.persists {
+            self.ensure(!holds(trial), "the daemon was to undo it")?;
+            trial.run_unit(&plan.id);
+            asked += self.asked(trial, Moment::Persisted)?;
+        }
+        self.ensure(holds(trial), "the policy does not hold any more")?;
+        trial.nattrace("uninstall");
+        self.ensure(!trial.rules().contains("nattrace"), "something stays behind")?;
+        Ok(asked)
+    }
+}
+
+/// Tells every story on one host, each from what Docker made.
+pub(crate) fn are_told(world: &World, seen: &Sightings) {
+    let peer = world.namespace("peer");
+    let peer = peer.file_name().unwrap().to_str().unwrap();
+    world.on_host(&UPLINK.replace("PEER", peer));
+    let trial = Trial::new(world, seen);
+    let text = std::fs::read_to_string("tests/docker/stories.toml").unwrap();
+    let stories: Stories = toml::from_str(&text).unwrap();
+    let saved = Saved::of(world);
+    let options = world.options();
+    let (mut asked, mut faults) = (0, Vec::new());
+    let only = std::env::var("NATTRACE_STORY").unwrap_or_default();
+    for story in stories.story.iter().filter(|story| story.about.contains(&only)) {
+        let started = std::time::Instant::now();
+        if !story.options.is_empty() {
+            world.restart_with([&options[..], &story.options[..]].concat());
+        }
+        match story.tell(&trial) {
+            Ok(number) => asked += number,
+            Err(fault) => faults.push(fault),
+        }
+        drop(run(&mut trial.command("uninstall")));
+        if !story.options.is_empty() {
+            world.restart_with(options.clone());
+        }
+        saved.restore(world);
+        println!("  {:.1} s", started.elapsed().as_secs_f32());
+    }
+    println!("{} stories, {asked} real connections", stories.story.len());
+    assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+}
