@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
 
-packages=(iptables nftables ipset conntrack iproute2 procps busybox-static dash graphviz libz3-dev z3)
+packages=(iptables nftables ipset conntrack iproute2 procps busybox-static dash faketime graphviz libz3-dev z3)
 # Docker itself is asked too; a daemon that came from elsewhere will do.
 command -v dockerd >/dev/null || packages+=(docker.io)
 step "packages: ${packages[*]}"

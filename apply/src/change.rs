@@ -5,6 +5,8 @@
 //! the change is: loading twice fails, and so does taking back twice, whoever dies at whatever
 //! instant. Nothing is ever flushed, and no rule is deleted by its number.
 
+#[cfg(test)]
+mod law;
 mod load;
 mod place;
 #[cfg(test)]
@@ -14,11 +16,12 @@ mod undo;
 use nattrace_parser::syntax::{Backend, Family, TableName};
 use serde::{Deserialize, Serialize};
 
+use crate::brought::Brought;
 use crate::live::Store;
 use crate::plan::Op;
 use crate::saved::{Command, Finds, Forms};
 
-pub(crate) use load::{LoadError, changes};
+pub(crate) use load::{LoadError, Prepared, changes};
 pub(crate) use place::gap;
 pub(crate) use undo::{settle, undo};
 
@@ -32,6 +35,9 @@ pub(crate) struct TableChange {
     pub(crate) at: At,
     /// The edits, in order.
     pub(crate) steps: Vec<Step>,
+    /// What was not there before.
+    #[serde(default)]
+    pub(crate) brought: Brought,
 }
 
 /// A table of a family, and what holds it.

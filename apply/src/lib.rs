@@ -10,6 +10,7 @@
 //! ones, or somebody is left who brings the old ones back; no rule of others is lost or doubled.
 //! Whether a plan is a good one is not decided here: the command line asks the simulator.
 
+mod brought;
 mod capture;
 mod change;
 mod clock;
@@ -22,10 +23,12 @@ mod fault;
 mod journal;
 mod kernel;
 mod live;
+mod netlink;
 mod own;
 mod persistence;
 mod plan;
 mod preparation;
+mod reload;
 mod rollback;
 mod rules;
 mod saved;
@@ -44,12 +47,13 @@ pub use fault::FAULT_POINTS;
 pub use journal::{Journal, Persist, Phase};
 pub use kernel::{SYSCTLS, is_root};
 pub use live::Store;
-pub use persistence::{Rules, has_unit, in_place, install_unit, load_again, uninstall};
+pub use persistence::{Rules, has_unit, in_place, install_unit, uninstall};
 pub use plan::{
     Analysed, Edit, Holder, MustHold, OWN_CHAIN, OWN_PRIORITY, OWN_TABLE, Op, PLAN_SCHEMA, Plan,
     PolicyText, backend_name, family_name, read_plan,
 };
 pub use preparation::{Override, Preparation, Refusal, prepare};
+pub use reload::load_again;
 pub use rollback::RollbackError;
 pub use script::SCRIPT;
 pub use session::{Session, ssh_connection};

@@ -6,15 +6,14 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use crate::change::{At, Step, TableChange, forms, gap, tagged};
+use crate::change::{At, Step, TableChange, forms, tagged};
 use crate::command;
-use crate::commit::{commit, finds};
+use crate::commit::finds;
 use crate::decision::{DecideError, roll_back};
 use crate::journal::Journal;
-use crate::own::{self, OwnTable};
-use crate::plan::Op;
+use crate::own::OwnTable;
 use crate::rollback::take_back;
-use crate::saved::{Command, Forms, Saved, Table, count, removal};
+use crate::saved::{Forms, Saved, Table, count};
 use crate::state::{State, StateError};
 
 /// Where systemd looks for units of the administrator.
@@ -107,126 +106,6 @@ fn remove(path: &Path) -> io::Result<bool> {
 #[must_use]
 pub fn has_unit(id: &str) -> bool {
     units().join(unit_name(id)).exists()
-}
-
-/// Loads again what is missing of a confirmed transaction, and nothing twice. What was done is
-/// returned, one line a table.
-///
-/// # Errors
-///
-/// Where there is no such transaction, or the rules can't be loaded.
-pub fn load_again(state: &State, id: &str) -> Result<Vec<String>, DecideError> {
-    if !state.exists() {
-        return Err(DecideError::Unknown(id.to_owned()));
-    }
-    let lock = state.lock()?;
-    let journal = state.kept(id)?.ok_or_else(|| DecideError::Unknown(id.to_owned()))?;
-    let mut done = Vec::new();
-    for change in &journal.changes {
-        let name = change.at.name();
-        let loaded = lock.lend(|| load_table_again(id, change));
-        match loaded.map_err(|cause| crate::RollbackError::Rules { at: name.clone(), cause })? {
-            0 => done.push(format!("{name}: everything is there")),
-            1 => done.push(format!("{name}: 1 change")),
-            number => done.push(format!("{name}: {number} changes")),
-        }
-    }
-    Ok(done)
-}
-
-fn load_table_again(id: &str, change: &TableChange) -> Result<usize, String> {
-    let text = |error: command::CommandError| error.to_string();
-    match change.at {
-        At::Iptables(store, name) => {
-            let mut table = Saved::read(&store.read().map_err(text)?).table(name);
-            let forms = forms(store, name, finds);
-            let commands = missing(id, &change.steps, &mut table, &forms)?;
-            if !commands.is_empty() {
-                commit(store, name, &commands)?;
-            }
-            Ok(commands.len())
-        }
-        At::Own(family) => {
-            let now = OwnTable::read(family).map_err(text)?.unwrap_or_default();
-            let is_missing = |step: &&Step| now.handle(id, step.number).is_none();
-            let steps: Vec<Step> = change.steps.iter().filter(is_missing).cloned().collect();
-            if !steps.is_empty() {
-                let script = own::skeleton(family) + &own::rules(family, &steps);
-                command::feed("nft", &["-f", "-"], &script).map_err(text)?;
-            }
-            Ok(steps.len())
-        }
-    }
-}
-
-/// The commands that bring back what is missing of the edits of a table.
-fn missing(
-    id: &str,
-    steps: &[Step],
-    table: &mut Table,
-    forms: &Forms,
-) -> Result<Vec<Command>, String> {
-    let mut all = Vec::new();
-    for step in steps {
-        let no_chain = || format!("there is no chain `{}`", step.chain);
-        loop {
-            let rules = table.rules(&step.chain).ok_or_else(no_chain)?;
-            let commands = next(id, step, rules, forms);
-            for command in &commands {
-                table.run(command, forms).map_err(|error| error.to_string())?;
-            }
-            if commands.is_empty() {
-                break;
-            }
-            all.extend(commands);
-        }
-    }
-    Ok(all)
-}
-
-/// One thing that an edit lacks; nothing where it is as it should be.
-fn next(id: &str, step: &Step, rules: &[String], forms: &Forms) -> Vec<Command> {
-    let chain = &step.chain;
-    let ours = step.new.as_ref().and_then(|_| tagged(rules, id, step.number));
-    let all: Vec<String> = rules.iter().map(|rule| forms.of(rule)).collect();
-    let old = step.old.as_ref().map(|old| forms.of(old));
-    let returned = step.old.as_ref().filter(|old| count(rules, forms, old) > step.alike);
-    let returned = returned.and_then(|_| all.iter().position(|rule| Some(rule) == old.as_ref()));
-    match (&step.new, ours, returned) {
-        (Some(new), None, _) => {
-            let listed: Vec<&str> = all.iter().map(String::as_str).collect();
-            let index = match (step.op, returned) {
-                (_, Some(index)) => index,
-                (Op::Append, None) if step.behind.is_empty() => rules.len(),
-                (_, None) => gap(&listed, &step.before, &step.behind),
-            };
-            let (chain, rule) = (chain.clone(), new.clone());
-            vec![Command::Insert { chain, position: index + 1, rule }]
-        }
-        (_, _, Some(index)) => removal(rules, index, chain, forms),
-        (Some(new), Some(index), None) if is_overtaken(step, &all, index) => {
-            let mut commands = removal(rules, index, chain, forms);
-            let mut rest: Vec<&str> = all.iter().map(String::as_str).collect();
-            rest.remove(index);
-            let position = gap(&rest, &step.before, &step.behind) + 1;
-            if position > index {
-                // It would stand where it stands.
-                return Vec::new();
-            }
-            commands.push(Command::Insert { chain: chain.clone(), position, rule: new.clone() });
-            commands
-        }
-        (Some(_), Some(_), None) | (None, _, None) => Vec::new(),
-    }
-}
-
-/// Whether the rule before which ours was put stands before it now: its owner inserted it anew.
-fn is_overtaken(step: &Step, rules: &[String], ours: usize) -> bool {
-    let Some(behind) = step.behind.first().filter(|behind| !step.before.contains(behind)) else {
-        return false;
-    };
-    let mut before = rules.iter().take(ours);
-    step.op == Op::Insert && before.any(|rule| rule == behind)
 }
 
 /// Whether rules stay when everything else of nattrace goes.

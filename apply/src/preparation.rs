@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use nattrace_model::host::Part;
 use nattrace_parser::syntax::{Backend, Family};
 
+use crate::brought::Brought;
 use crate::capture::Capture;
-use crate::change::{At, LoadError, TableChange, changes, script};
+use crate::change::{At, LoadError, Prepared, TableChange, changes, script};
 use crate::command::{self, CommandError};
 use crate::commit::{RESTORE, finds};
 use crate::digest::digest;
@@ -114,8 +115,13 @@ pub fn prepare(plan: &Plan, forced: &[Override]) -> Result<Preparation, Vec<Refu
     let prepared = changes(plan, &mut then, finds).map_err(|error: LoadError| {
         vec![Refusal::new(error.to_string()).help("make the plan anew: `nattrace fix`")]
     })?;
-    let prepared: Vec<_> =
-        prepared.into_iter().map(|prepared| (prepared.change, prepared.commands)).collect();
+    let with_brought = |mut prepared: Prepared| {
+        if let At::Iptables(store, table) = prepared.change.at {
+            prepared.change.brought = Brought::by(store, table);
+        }
+        (prepared.change, prepared.commands)
+    };
+    let prepared: Vec<_> = prepared.into_iter().map(with_brought).collect();
     let mut preparation = Preparation { plan: plan.clone(), prepared, now, then, own: Vec::new() };
     preparation.own = preparation.rehearse().map_err(|refusal| vec![refusal])?;
     Ok(preparation)

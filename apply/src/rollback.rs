@@ -92,6 +92,8 @@ fn take_back_table(id: &str, change: &TableChange) -> Result<Vec<String>, Rollba
                 point("undo-committed");
                 settle_down(store, table, &change.steps, &undone.returned);
             }
+            // Also where another one was cut off before this.
+            change.brought.remove(store, table);
             Ok(undone.notes)
         }
         At::Own(family) => {

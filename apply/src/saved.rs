@@ -87,6 +87,12 @@ impl Table {
         self.rules(chain).is_some()
     }
 
+    /// Whether a built-in chain decides nothing.
+    pub(crate) fn is_idle(&self, chain: &str) -> bool {
+        let found = self.chains.iter().find(|one| one.name == chain);
+        found.is_some_and(|chain| chain.rules.is_empty() && chain.policy == "ACCEPT")
+    }
+
     /// Every rule with its chain.
     pub(crate) fn all_rules(&self) -> impl Iterator<Item = (&str, &str)> {
         self.chains

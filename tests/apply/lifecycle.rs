@@ -213,3 +213,57 @@ fn from_a_policy_that_fails_to_one_that_holds() {
         }
     }
 }
+
+/// The tables and chains of nf_tables, without what is in them.
+fn skeleton(host: &Host) -> String {
+    text(&host.sh("nft list ruleset | grep -E '^table|chain|hook'").stdout)
+}
+
+/// A table comes to be with the first rule that is loaded into it, and goes again unless somebody
+/// used it meanwhile.
+#[test]
+fn tables_that_a_plan_brought_along_go_with_it() {
+    let rules = [
+        ((Family::Ipv4, TableName::Mangle, "POSTROUTING"), "-j TTL --ttl-inc 1"),
+        ((Family::Ipv4, TableName::Filter, "OUTPUT"), "-d 192.0.2.1/32 -j DROP"),
+        ((Family::Ipv6, TableName::Nat, "POSTROUTING"), "-o eth0 -j MASQUERADE"),
+    ];
+    let Some(host) = Host::new(Backend::Nft) else { return };
+    let edits = rules.map(|(at, rule)| host.edit(at, Op::Append, 0, rule)).to_vec();
+    let plan = Plan::new(edits, host.analysed());
+    let path = host.write(&plan);
+    let old = skeleton(&host);
+    assert!(!old.contains("mangle") && !old.contains("table ip6 nat"), "{old}");
+    let roll = format!("rollback {}", plan.id);
+    let keep = format!("apply {} --confirm 0", path.display());
+    for gone in ["rollback", "uninstall", "nobody confirms"] {
+        match gone {
+            "rollback" => host.run(&keep, 0) + &host.run(&roll, 0),
+            "uninstall" => host.run(&keep, 0) + &host.run("uninstall", 0),
+            _ => host.run(&format!("apply {} --confirm 1", path.display()), 4),
+        };
+        assert_eq!(skeleton(&host), old, "{gone}");
+    }
+    // What others put into them stays, be it a rule, a chain or a policy.
+    for (line, stays) in [
+        ("ip6tables -t nat -A POSTROUTING -s fd00::/8 -j ACCEPT", "table ip6 nat"),
+        ("iptables -t mangle -N THEIRS", "table ip mangle"),
+        (
+            "iptables -P OUTPUT DROP; iptables -P OUTPUT DROP",
+            "hook output priority filter; policy drop",
+        ),
+        ("nft add set ip mangle theirs '{ type ipv4_addr; }'", "table ip mangle"),
+    ] {
+        let Some(host) = Host::new(Backend::Nft) else { return };
+        host.run(&keep, 0);
+        assert!(host.sh(line).status.success(), "{line}");
+        host.run(&roll, 0);
+        let now = skeleton(&host);
+        assert!(now.contains(stays), "{line}: {now}");
+        let with_line = text(&host.sh("nft list ruleset").stdout);
+        assert!(!with_line.contains("nattrace"), "{line}: {with_line}");
+        for other in ["table ip mangle", "table ip6 nat"].iter().filter(|other| *other != &stays) {
+            assert!(!now.contains(other), "{line}: {now}");
+        }
+    }
+}

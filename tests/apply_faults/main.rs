@@ -9,12 +9,14 @@
 //! | iptables fails half-way, or can not take back yet | `programs` |
 //! | a full disk, a folder that can not be written | `disk` |
 //! | a reboot: the journal is found at the start | `boot` |
+//! | the wall clock jumps, the machine slept | `clock` |
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of a test")]
 
 #[path = "../host/mod.rs"]
 mod host;
 
 mod boot;
+mod clock;
 mod disk;
 mod kills;
 mod others;

@@ -43,4 +43,3 @@ fn what_can_not_be_taken_back_yet_is_tried_again() {
     assert_eq!(applied.wait_with_output().unwrap().status.code(), Some(4));
     assert_eq!(host.rules(), old);
 }
-

@@ -62,7 +62,10 @@ pub(crate) fn survives_the_daemon(world: &World, seen: &Sightings) {
         outcome.split(" as ").next().unwrap().to_owned()
     };
     let [first, second] = [HOST[0], HOST_SECOND].map(|address| format!("connects as {address}"));
-    assert_eq!((egress(&trial), published(&trial, "connects").as_str()), (first.clone(), "connects"));
+    assert_eq!(
+        (egress(&trial), published(&trial, "connects").as_str()),
+        (first.clone(), "connects")
+    );
     let masquerade = "-A POSTROUTING -s 172.28.1.0/24 ! -o br-front -j MASQUERADE";
     let (backend, number) = find(world, "POSTROUTING", masquerade);
     let before = trial.rules();
@@ -70,22 +73,37 @@ pub(crate) fn survives_the_daemon(world: &World, seen: &Sightings) {
     let snat = format!("ip saddr 172.28.1.0/24 oifname \"eth0\" counter snat to {HOST_SECOND}");
     let filter = Holder::Iptables(backend, TableName::Filter);
     let drop = "-A DOCKER-USER -i eth0 -p tcp -m conntrack --ctorigdstport 8090 -j DROP";
-    let plan = plan_of(world, vec![
-        edit(Holder::Own, OWN_CHAIN, Op::Append, None, &snat),
-        edit(filter, "DOCKER-USER", Op::Insert, Some(1), drop),
-    ]);
+    let plan = plan_of(
+        world,
+        vec![
+            edit(Holder::Own, OWN_CHAIN, Op::Append, None, &snat),
+            edit(filter, "DOCKER-USER", Op::Insert, Some(1), drop),
+        ],
+    );
     let applied = trial.apply(&plan, "--confirm 120");
-    assert_eq!((egress(&trial), published(&trial, "timeout").as_str()), (second.clone(), "timeout"));
+    assert_eq!(
+        (egress(&trial), published(&trial, "timeout").as_str()),
+        (second.clone(), "timeout")
+    );
     // Undone, everything is as it was; and once more, for good.
     trial.nattrace(&format!("rollback {}", plan.id));
     assert_eq!(applied.wait_with_output().unwrap().status.code(), Some(4));
     assert_eq!(trial.rules(), before);
-    assert_eq!((egress(&trial), published(&trial, "connects").as_str()), (first.clone(), "connects"));
+    assert_eq!(
+        (egress(&trial), published(&trial, "connects").as_str()),
+        (first.clone(), "connects")
+    );
     trial.keep(&plan, "--confirm 120");
     trial.restart();
-    assert_eq!((egress(&trial), published(&trial, "timeout").as_str()), (second.clone(), "timeout"));
+    assert_eq!(
+        (egress(&trial), published(&trial, "timeout").as_str()),
+        (second.clone(), "timeout")
+    );
     trial.nattrace(&format!("rollback {}", plan.id));
-    assert_eq!((egress(&trial), published(&trial, "connects").as_str()), (first.clone(), "connects"));
+    assert_eq!(
+        (egress(&trial), published(&trial, "connects").as_str()),
+        (first.clone(), "connects")
+    );
 
     // The same, found by nattrace itself.
     let folder = world.path("policy.toml");

@@ -27,6 +27,7 @@ use nattrace_model::answer::{Answer, Outcome, Step};
 use nattrace_model::build::load;
 use nattrace_model::flow::FlowState;
 use nattrace_model::simulate::why;
+use nattrace_parser::syntax::Backend;
 use probe::Question;
 use socket::Sightings;
 use world::World;
@@ -368,16 +369,26 @@ fn with_a_plan() {
     applied::survives_the_daemon(&world, &seen);
 }
 
-#[test]
-fn with_stories() {
+/// Plans that mend what fails, beside a daemon that is started anew.
+fn with_stories_on(backend: Backend, name: &str) {
     if !can_run() {
         return;
     }
-    let options =
-        ["--live-restore", "--experimental", "--ip6tables", "--ipv6", "--fixed-cidr-v6", "fd00:d::/64"];
-    let world = World::new("stories", &options);
+    let options = ["--live-restore", "--experimental", "--ip6tables", "--ipv6"];
+    let options = [&options[..], &["--fixed-cidr-v6", "fd00:d::/64"]].concat();
+    let world = World::on(backend, name, &options);
     let seen = populate(&world, &stories::NETWORKS, &stories::CONTAINERS);
-    stories::are_told(&world, &seen);
+    stories::are_told(&world, &seen, backend);
+}
+
+#[test]
+fn with_stories() {
+    with_stories_on(Backend::Nft, "stories");
+}
+
+#[test]
+fn with_stories_on_legacy() {
+    with_stories_on(Backend::Legacy, "legacy");
 }
 
 #[test]

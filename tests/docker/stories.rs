@@ -3,6 +3,7 @@
 
 use nattrace_apply::{Plan, read_plan};
 use nattrace_corpus::case::cases_dir;
+use nattrace_parser::syntax::Backend;
 use serde::Deserialize;
 
 use crate::Saved;
@@ -45,6 +46,8 @@ struct Stories {
 #[serde(deny_unknown_fields)]
 struct Story {
     about: String,
+    #[serde(default = "nft")]
+    backend: String,
     #[serde(default)]
     options: Vec<String>,
     #[serde(default)]
@@ -66,6 +69,10 @@ struct Story {
     persists: bool,
     /// Who, whom, and what comes of it each time.
     ask: Vec<Vec<String>>,
+}
+
+fn nft() -> String {
+    "nft".to_owned()
 }
 
 /// When somebody asks.
@@ -126,8 +133,8 @@ impl Story {
 
     fn plan(&self, trial: &Trial<'_>, policy: &str) -> Result<Plan, String> {
         let Self { fix, about, .. } = self;
-        let found = trial.nattrace(&format!("fix {policy} {fix} --json"));
-        let found: serde_json::Value = serde_json::from_str(&found).unwrap();
+        let found = run(&mut trial.command(&format!("fix {policy} {fix} --json"))).text;
+        let found: serde_json::Value = serde_json::from_str(&found).map_err(|_| found)?;
         self.ensure(found["verified"] == true, format_args!("{found:#}"))?;
         if let Some(promise) = &self.promise {
             let told = found["lasting"].as_array().unwrap();
@@ -135,9 +142,12 @@ impl Story {
             let is_told = told.any(|line| line.starts_with(promise.as_str()));
             self.ensure(is_told, format_args!("{found:#}"))?;
         }
-        let commands = trial.nattrace(&format!("fix {policy} {fix} --format commands"));
-        println!("{about}:\n  {}", commands.trim_end().replace('\n', "\n  "));
+        println!("{about}");
+        for edit in found["edits"].as_array().unwrap() {
+            println!("  {} {} {}", edit["table"], edit["op"], edit["rule"]);
+        }
         if !self.commands.is_empty() {
+            let commands = trial.nattrace(&format!("fix {policy} {fix} --format commands"));
             self.ensure(commands.lines().eq(&self.commands), format_args!("found {commands}"))?;
         }
         let plan = trial.nattrace(&format!("fix {policy} {fix} --format plan"));
@@ -151,7 +161,8 @@ impl Story {
         std::fs::write(&path, &self.policy).unwrap();
         let policy = path.display().to_string();
         let mut asked = self.asked(trial, Moment::Before)?;
-        let holds = |trial: &Trial<'_>| run(&mut trial.command(&format!("check {policy}"))).succeeded;
+        let holds =
+            |trial: &Trial<'_>| run(&mut trial.command(&format!("check {policy}"))).succeeded;
         self.ensure(!holds(trial), "the policy holds already")?;
         let plan = self.plan(trial, &policy)?;
         let before = trial.rules();
@@ -182,8 +193,8 @@ impl Story {
     }
 }
 
-/// Tells every story on one host, each from what Docker made.
-pub(crate) fn are_told(world: &World, seen: &Sightings) {
+/// Tells every story of a backend on one host, each from what Docker made.
+pub(crate) fn are_told(world: &World, seen: &Sightings, backend: Backend) {
     let peer = world.namespace("peer");
     let peer = peer.file_name().unwrap().to_str().unwrap();
     world.on_host(&UPLINK.replace("PEER", peer));
@@ -193,11 +204,14 @@ pub(crate) fn are_told(world: &World, seen: &Sightings) {
     let saved = Saved::of(world);
     let options = world.options();
     let (mut asked, mut faults) = (0, Vec::new());
+    let backend = nattrace_apply::backend_name(backend);
     let only = std::env::var("NATTRACE_STORY").unwrap_or_default();
-    for story in stories.story.iter().filter(|story| story.about.contains(&only)) {
+    let mut stories = stories.story;
+    stories.retain(|story| story.backend == backend && story.about.contains(&only));
+    for story in &stories {
         let started = std::time::Instant::now();
         if !story.options.is_empty() {
-            world.restart_with([&options[..], &story.options[..]].concat());
+            world.restart_with(story.options.clone());
         }
         match story.tell(&trial) {
             Ok(number) => asked += number,
@@ -210,6 +224,6 @@ pub(crate) fn are_told(world: &World, seen: &Sightings) {
         saved.restore(world);
         println!("  {:.1} s", started.elapsed().as_secs_f32());
     }
-    println!("{} stories, {asked} real connections", stories.story.len());
+    println!("{backend}: {} stories, {asked} real connections", stories.len());
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }

@@ -186,7 +186,9 @@ impl World {
         ] {
             command.arg(option).arg(self.path(name));
         }
-        command.args(["-H", &self.socket(), "--storage-driver", "vfs"]).args(self.options.borrow().iter());
+        command
+            .args(["-H", &self.socket(), "--storage-driver", "vfs"])
+            .args(self.options.borrow().iter());
         command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
         let mut child = command.spawn().expect("dockerd is there");
         let end = Instant::now() + Duration::from_secs(60);

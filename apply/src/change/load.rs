@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{At, NEIGHBOURS, Step, TableChange, forms, marker, tag};
+use crate::brought::Brought;
 use crate::live::Store;
 use crate::plan::{Edit, Holder, Op, Plan};
 use crate::saved::{Command, CommandFault, Finds, Forms, Saved, Table, body, count, removal};
@@ -96,7 +97,10 @@ fn own(at: At, id: &str, edits: &[(usize, &Edit)]) -> Prepared {
         behind: Vec::new(),
     };
     let steps = edits.iter().map(step).collect();
-    Prepared { change: TableChange { at, steps }, commands: Vec::new() }
+    Prepared {
+        change: TableChange { at, steps, brought: Brought::default() },
+        commands: Vec::new(),
+    }
 }
 
 fn iptables(
@@ -117,7 +121,8 @@ fn iptables(
         commands.extend(made);
         steps.push(step);
     }
-    Ok(Prepared { change: TableChange { at: At::Iptables(store, table), steps }, commands })
+    let (at, brought) = (At::Iptables(store, table), Brought::default());
+    Ok(Prepared { change: TableChange { at, steps, brought }, commands })
 }
 
 /// One edit, as it will be taken back, with the commands that make it.

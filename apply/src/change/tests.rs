@@ -4,11 +4,11 @@ use super::*;
 use crate::plan::{Edit, Holder, Plan};
 use crate::saved::{Saved, Table};
 
-const STORE: Store = Store { family: Family::Ipv4, backend: Backend::Nft };
-const FOUND: Finds = |_, _, _| true;
-const TABLE: TableName = TableName::Filter;
+pub(super) const STORE: Store = Store { family: Family::Ipv4, backend: Backend::Nft };
+pub(super) const FOUND: Finds = |_, _, _| true;
+pub(super) const TABLE: TableName = TableName::Filter;
 
-fn saved(rules: &[String]) -> Saved {
+pub(super) fn saved(rules: &[String]) -> Saved {
     let mut text = "*filter\n:FORWARD ACCEPT [0:0]\n".to_owned();
     for rule in rules {
         text.push_str(&format!("{rule}\n"));
@@ -16,22 +16,22 @@ fn saved(rules: &[String]) -> Saved {
     Saved::read(&text)
 }
 
-fn rule(number: u32) -> String {
+pub(super) fn rule(number: u32) -> String {
     format!("-A FORWARD -m mark --mark {number:#x} -j ACCEPT")
 }
 
-fn rules(saved: &Saved) -> Vec<String> {
+pub(super) fn rules(saved: &Saved) -> Vec<String> {
     saved.table(TABLE).rules("FORWARD").unwrap().to_vec()
 }
 
-fn edit(op: Op, position: u32, rule: String, replaces: Option<String>) -> Edit {
+pub(super) fn edit(op: Op, position: u32, rule: String, replaces: Option<String>) -> Edit {
     let holder = Holder::Iptables(Backend::Nft, TABLE);
     let (family, chain, position) = (Family::Ipv4, "FORWARD".to_owned(), Some(position));
     Edit { family, holder, chain, op, position, rule, replaces, because: String::new() }
 }
 
 /// A random plan for a chain, and the chain with its edits.
-fn random_plan(draw: &mut fastrand::Rng, start: &[String]) -> (Plan, Vec<String>) {
+pub(super) fn random_plan(draw: &mut fastrand::Rng, start: &[String]) -> (Plan, Vec<String>) {
     let mut chain = start.to_vec();
     let mut edits = Vec::new();
     for number in 0..draw.u32(1..5) {
@@ -81,14 +81,14 @@ fn plain(rules: &[String], id: &str) -> Vec<String> {
     rules.iter().map(without).collect()
 }
 
-fn run(table: &mut Table, commands: &[Command]) {
+pub(super) fn run(table: &mut Table, commands: &[Command]) {
     for command in commands {
         table.run(command, &forms(STORE, TABLE, FOUND)).unwrap();
     }
 }
 
 /// Loads a plan as the kernel would, and gives its change.
-fn load(plan: &Plan, kernel: &mut Saved) -> TableChange {
+pub(super) fn load(plan: &Plan, kernel: &mut Saved) -> TableChange {
     let mut predicted = BTreeMap::from([(STORE, kernel.clone())]);
     let prepared = changes(plan, &mut predicted, FOUND).unwrap().remove(0);
     let mut table = kernel.table(TABLE);
@@ -99,7 +99,7 @@ fn load(plan: &Plan, kernel: &mut Saved) -> TableChange {
     prepared.change
 }
 
-fn take_back(plan: &Plan, change: &TableChange, kernel: &mut Saved) {
+pub(super) fn take_back(plan: &Plan, change: &TableChange, kernel: &mut Saved) {
     let mut predicted = kernel.clone();
     let undone = undo(&plan.id, STORE, TABLE, &change.steps, &mut predicted, FOUND).unwrap();
     let mut table = kernel.table(TABLE);
