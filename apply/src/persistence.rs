@@ -12,7 +12,6 @@ use crate::commit::finds;
 use crate::decision::{DecideError, roll_back};
 use crate::journal::Journal;
 use crate::own::OwnTable;
-use crate::rollback::take_back;
 use crate::saved::{Forms, Saved, Table, count};
 use crate::state::{State, StateError};
 
@@ -126,28 +125,20 @@ pub enum Rules {
 pub fn uninstall(state: &State, rules: Rules) -> Result<Vec<String>, DecideError> {
     let mut done = Vec::new();
     if state.exists() {
-        let lock = state.lock()?;
-        if let Some(journal) = state.pending()? {
-            take_back(state, &lock, &journal, "uninstalled")?;
-            done.push(format!("took back the pending transaction `{}`", journal.id));
-        }
-        drop(lock);
-        let mut kept = state.all_kept()?;
-        kept.reverse();
-        for Journal { id, .. } in kept {
+        let pending = state.pending()?.map(|journal| journal.id);
+        for Journal { id, .. } in state.newest_first()? {
+            let waits = pending.as_ref() == Some(&id);
             let io = |error| StateError::Io { does: "remove", path: units(), error };
             if remove_unit(&id).map_err(io)? {
                 done.push(format!("removed the unit `{}`", unit_name(&id)));
             }
-            match rules {
-                Rules::Keep => {
-                    state.remove_kept(&id)?;
-                    done.push(format!("left the rules of `{id}`"));
-                }
-                Rules::TakeBack => {
-                    done.extend(roll_back(state, &id, "uninstalled")?);
-                    done.push(format!("took back `{id}`"));
-                }
+            if rules == Rules::Keep && !waits {
+                state.remove_kept(&id)?;
+                done.push(format!("left the rules of `{id}`"));
+            } else {
+                done.extend(roll_back(state, &id, "uninstalled")?);
+                let what = if waits { "the pending transaction " } else { "" };
+                done.push(format!("took back {what}`{id}`"));
             }
         }
         state.remove_all()?;

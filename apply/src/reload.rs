@@ -64,6 +64,9 @@ fn load_table_again(id: &str, change: &TableChange) -> Result<usize, String> {
     }
 }
 
+/// One thing that is to be done about an edit.
+type Look = fn(&str, &Step, &[String], &Forms) -> Vec<Command>;
+
 /// The commands that bring back what is missing of the edits of a table.
 fn missing(
     id: &str,
@@ -72,11 +75,13 @@ fn missing(
     forms: &Forms,
 ) -> Result<Vec<Command>, String> {
     let mut all = Vec::new();
-    for step in steps {
+    // What goes can't be in anybody's way: what was overtaken is looked at behind that.
+    let looks: [Look; 2] = [next, forward];
+    for (step, look) in looks.iter().flat_map(|look| steps.iter().map(move |step| (step, look))) {
         let no_chain = || format!("there is no chain `{}`", step.chain);
         loop {
             let rules = table.rules(&step.chain).ok_or_else(no_chain)?;
-            let commands = next(id, step, rules, forms);
+            let commands = look(id, step, rules, forms);
             for command in &commands {
                 table.run(command, forms).map_err(|error| error.to_string())?;
             }
@@ -109,15 +114,20 @@ fn next(id: &str, step: &Step, rules: &[String], forms: &Forms) -> Vec<Command> 
             vec![Command::Insert { chain, position: index + 1, rule }]
         }
         (_, _, Some(index)) => removal(rules, index, chain, forms),
-        (Some(new), Some(index), None) => {
-            let Some(front) = overtaker(forms.table, step, &all, index) else { return Vec::new() };
-            let mut commands = removal(rules, index, chain, forms);
-            let (chain, position) = (chain.clone(), front + 1);
-            commands.push(Command::Insert { chain, position, rule: new.clone() });
-            commands
-        }
-        (None, _, None) => Vec::new(),
+        (_, _, None) => Vec::new(),
     }
+}
+
+/// What puts the rule of an edit in front of one that overtook it; nothing where none did.
+fn forward(id: &str, step: &Step, rules: &[String], forms: &Forms) -> Vec<Command> {
+    let Some(new) = &step.new else { return Vec::new() };
+    let Some(index) = tagged(rules, id, step.number) else { return Vec::new() };
+    let all: Vec<String> = rules.iter().map(|rule| forms.of(rule)).collect();
+    let Some(front) = overtaker(forms.table, step, &all, index) else { return Vec::new() };
+    let mut commands = removal(rules, index, &step.chain, forms);
+    let (chain, position) = (step.chain.clone(), front + 1);
+    commands.push(Command::Insert { chain, position, rule: new.clone() });
+    commands
 }
 
 /// Where a rule that its owner inserted anew stands in front of ours: the one before which ours was

@@ -241,6 +241,19 @@ impl State {
         Ok(journals.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
     }
 
+    /// The pending transaction and those that were confirmed, in the order in which they are taken
+    /// back.
+    pub(crate) fn newest_first(&self) -> Result<Vec<Journal>, StateError> {
+        let entries = self.entries();
+        let confirmed = |journal: &Journal| {
+            let is_it = |entry: &Entry| entry.id == journal.id && entry.event == Event::Confirmed;
+            entries.iter().rposition(is_it)
+        };
+        let mut kept = self.all_kept()?;
+        kept.sort_by_key(confirmed);
+        Ok(self.pending()?.into_iter().chain(kept.into_iter().rev()).collect())
+    }
+
     fn journal(&self, path: &Path) -> Result<Option<Journal>, StateError> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -94,6 +94,9 @@ pub(crate) struct Uninstall {
     /// Leaves the rules of confirmed plans as they are.
     #[arg(long)]
     pub(crate) keep_rules: bool,
+    /// Goes on although: `ssh`, your session would not get through the rules that come back.
+    #[arg(long, value_enum, value_name = "WHAT", value_delimiter = ',')]
+    pub(crate) force: Vec<Force>,
     /// Where the state is.
     #[command(flatten)]
     pub(crate) state: StateOption,

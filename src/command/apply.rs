@@ -1,7 +1,7 @@
 //! `nattrace apply`: puts a plan into the kernel, safely.
 
 mod flows;
-mod preflight;
+pub(super) mod preflight;
 
 use std::path::Path;
 
@@ -179,17 +179,14 @@ impl Transaction<'_> {
         report: &mut Report,
         forced: &[Override],
     ) -> std::result::Result<Option<Session>, Vec<Refusal>> {
-        let Some(text) = nattrace_apply::ssh_connection() else {
-            report.notes.push("no SSH session: this is a console".to_owned());
-            return Ok(None);
-        };
-        let session = Session::read(&text);
-        if session.is_none() && !forced.contains(&Override::Ssh) {
-            let message = format!("your session is not known: `SSH_CONNECTION` is `{text}`");
-            let help = "expected `CLIENT PORT SERVER PORT`, as sshd sets it; empty on a console";
-            return Err(vec![Refusal::new(message).help(help).force(Override::Ssh)]);
+        match preflight::session() {
+            Ok(None) => {
+                report.notes.push("no SSH session: this is a console".to_owned());
+                Ok(None)
+            }
+            Err(_) if forced.contains(&Override::Ssh) => Ok(None),
+            other => other.map_err(|refusal| vec![refusal]),
         }
-        Ok(session)
     }
 
     fn load(

@@ -131,15 +131,7 @@ impl Report {
                 let _ = writeln!(page, "{}", self.headline());
             }
         }
-        for refusal in &self.refusals {
-            let _ = writeln!(page, "  {}", visible(&refusal.message));
-            if let Some(help) = &refusal.help {
-                let _ = writeln!(page, "    help: {}", visible(help));
-            }
-            if let Some(force) = refusal.force {
-                let _ = writeln!(page, "    {DIM}--force {} overrides this{DIM:#}", force.as_str());
-            }
-        }
+        page.push_str(&told(&self.refusals));
         if !self.flows.is_empty() {
             let _ = writeln!(page, "  open connections that go on as before (--flush-flows):");
             for flow in &self.flows {
@@ -151,6 +143,22 @@ impl Report {
         }
         page
     }
+}
+
+/// Refusals for people, with what can be done about each.
+fn told(refusals: &[Refusal]) -> String {
+    let mut page = String::new();
+    for refusal in refusals {
+        // Writing into a string can't fail.
+        let _ = writeln!(page, "  {}", visible(&refusal.message));
+        if let Some(help) = &refusal.help {
+            let _ = writeln!(page, "    help: {}", visible(help));
+        }
+        if let Some(force) = refusal.force {
+            let _ = writeln!(page, "    {DIM}--force {} overrides this{DIM:#}", force.as_str());
+        }
+    }
+    page
 }
 
 /// A transaction that waits.
@@ -242,6 +250,8 @@ impl Overview {
 pub(crate) struct Removed {
     /// One line each.
     pub(crate) done: Vec<String>,
+    /// Why nothing was touched.
+    pub(crate) refusals: Vec<Refusal>,
 }
 
 impl Removed {
@@ -251,10 +261,18 @@ impl Removed {
         struct Written<'a> {
             schema: &'static str,
             done: &'a [String],
+            #[serde(serialize_with = "refusals")]
+            refusals: &'a [Refusal],
         }
+        let Self { done, refusals } = self;
         if matches!(format, Format::Json | Format::Jsonl) {
-            let written = Written { schema: "nattrace/uninstall/1", done: &self.done };
+            let written = Written { schema: "nattrace/uninstall/1", done, refusals };
             return write_json(screen, &written, format);
+        }
+        if !refusals.is_empty() {
+            let page = told(refusals);
+            return screen
+                .write_styled(&format!("{BAD}refused{BAD:#}, nothing was touched\n{page}"));
         }
         if self.done.is_empty() {
             return screen.write_styled("there was nothing to remove\n");

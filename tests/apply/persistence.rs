@@ -2,9 +2,10 @@
 
 use std::fs;
 
-use nattrace_parser::syntax::Backend;
+use nattrace_apply::{Op, Plan};
+use nattrace_parser::syntax::{Backend, Family, TableName};
 
-use crate::host::{BACKENDS, Host};
+use crate::host::{BACKENDS, Host, INPUT, text};
 
 #[test]
 fn what_persists_comes_back_once() {
@@ -54,4 +55,59 @@ fn uninstall_may_leave_the_rules() {
     host.run("uninstall --keep-rules", 0);
     assert_eq!(host.rules(), new);
     assert!(!host.state().exists());
+}
+
+#[test]
+fn uninstall_does_not_lock_the_operator_out() {
+    for backend in BACKENDS {
+        let Some(host) = Host::new(backend) else { return };
+        // Only the plan lets the operator in; without it INPUT drops.
+        host.sh("iptables -D INPUT 1; iptables -P INPUT DROP; ip6tables -P INPUT DROP");
+        let input6 = (Family::Ipv6, TableName::Filter, "INPUT");
+        let edits = vec![
+            host.edit(INPUT, Op::Insert, 1, "-p tcp -m tcp --dport 22 -j ACCEPT"),
+            host.edit(input6, Op::Insert, 1, "-p tcp -m tcp --dport 22 -j ACCEPT"),
+        ];
+        let old = host.rules();
+        let plan = Plan::new(edits, host.analysed());
+        host.run(&format!("apply {} --confirm 0", host.write(&plan).display()), 0);
+        let new = host.rules();
+        let uninstall = |session: &str, words: &str| {
+            let mut command = host.nattrace(&format!("uninstall {words}"));
+            let said = command.env("SSH_CONNECTION", session).output().unwrap();
+            (said.status.code(), text(&said.stdout))
+        };
+        for session in ["203.0.113.7 50000 203.0.113.10 22", "2001:db8::7 50000 2001:db8::10 22"] {
+            let (status, said) = uninstall(session, "");
+            assert_eq!(status, Some(5), "{said}");
+            assert!(said.contains("refused, nothing was touched"), "{said}");
+            assert!(
+                said.contains(&format!("your SSH session ({session}) would be: timeout")),
+                "{said}"
+            );
+            assert!(said.contains("--force ssh overrides this"), "{said}");
+            let (status, said) = uninstall(session, "--json");
+            let json: serde_json::Value = serde_json::from_str(&said).unwrap();
+            assert_eq!((status, &json["schema"]), (Some(5), &"nattrace/uninstall/1".into()));
+            assert_eq!(json["done"], serde_json::json!([]), "{json}");
+            assert_eq!(json["refusals"][0]["force"], "ssh", "{json}");
+        }
+        let (status, said) = uninstall("nobody", "");
+        assert_eq!(status, Some(5), "{said}");
+        assert!(said.contains("`SSH_CONNECTION` is `nobody`"), "{said}");
+        host.run("uninstall --force drift", 2);
+        assert_eq!(host.rules(), new);
+        assert!(host.state().exists());
+        // Rules that stay lock nobody out, and neither does somebody else's port.
+        assert_eq!(uninstall("203.0.113.7 50000 203.0.113.10 2222", "").0, Some(0));
+        assert_eq!(host.rules(), old);
+        host.run(&format!("apply {} --confirm 0", host.write(&plan).display()), 0);
+        let session = "203.0.113.7 50000 203.0.113.10 22";
+        assert_eq!(uninstall(session, "--keep-rules").0, Some(0));
+        assert_eq!(host.rules(), new);
+        host.sh("iptables -D INPUT 1; ip6tables -D INPUT 1");
+        host.run(&format!("apply {} --confirm 0", host.write(&plan).display()), 0);
+        assert_eq!(uninstall(session, "--force ssh").0, Some(0));
+        assert_eq!(host.rules(), old);
+    }
 }

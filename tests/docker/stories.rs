@@ -67,6 +67,8 @@ struct Story {
     before_restart: String,
     #[serde(default)]
     persists: bool,
+    /// The arguments of docker that mend what a start of the daemon did.
+    mended_by: Option<String>,
     /// Who, whom, and what comes of it each time.
     ask: Vec<Vec<String>>,
 }
@@ -81,8 +83,8 @@ enum Moment {
     Before,
     Applied,
     Restarted,
-    /// The unit of `--persist` ran.
-    Persisted,
+    /// The unit of `--persist` ran, or what else mends it.
+    Mended,
 }
 
 impl Story {
@@ -181,10 +183,13 @@ impl Story {
         trial.world.on_host(&self.before_restart);
         trial.restart();
         asked += self.asked(trial, Moment::Restarted)?;
-        if self.persists {
+        if self.persists || self.mended_by.is_some() {
             self.ensure(!holds(trial), "the daemon was to undo it")?;
-            trial.run_unit(&plan.id);
-            asked += self.asked(trial, Moment::Persisted)?;
+            match &self.mended_by {
+                Some(arguments) => drop(trial.world.docker_run(arguments)),
+                None => trial.run_unit(&plan.id),
+            }
+            asked += self.asked(trial, Moment::Mended)?;
         }
         self.ensure(holds(trial), "the policy does not hold any more")?;
         trial.nattrace("uninstall");

@@ -20,13 +20,16 @@ use crate::input::Text;
 use crate::output::names;
 
 /// A host, as it is or as it would be.
-pub(super) struct View {
+pub(in crate::command) struct View {
     pub(super) system: System,
 }
 
 impl View {
     /// Builds it from the parts of a snapshot.
-    pub(super) fn new(global: &Global, parts: Vec<(&'static str, String)>) -> Result<Self> {
+    pub(in crate::command) fn new(
+        global: &Global,
+        parts: Vec<(&'static str, String)>,
+    ) -> Result<Self> {
         let text =
             |(name, text): (&str, String)| Text { name: name.to_owned(), text: Arc::new(text) };
         let parts: Vec<Text> = parts.into_iter().map(text).collect();
@@ -94,11 +97,11 @@ struct MustHold {
 
 /// What was found.
 #[derive(Default)]
-pub(super) struct Verdict {
+pub(in crate::command) struct Verdict {
     /// What is in the way.
-    pub(super) refusals: Vec<Refusal>,
+    pub(in crate::command) refusals: Vec<Refusal>,
     /// What a person should know.
-    pub(super) notes: Vec<String>,
+    pub(in crate::command) notes: Vec<String>,
 }
 
 impl Judge {
@@ -179,8 +182,23 @@ impl Judge {
     }
 }
 
+/// The operator's own connection, or why it is not known; `None` on a console.
+pub(in crate::command) fn session() -> std::result::Result<Option<Session>, Refusal> {
+    let Some(text) = nattrace_apply::ssh_connection() else { return Ok(None) };
+    Session::read(&text).map(Some).ok_or_else(|| {
+        let message = format!("your session is not known: `SSH_CONNECTION` is `{text}`");
+        let help = "expected `CLIENT PORT SERVER PORT`, as sshd sets it; empty on a console";
+        Refusal::new(message).help(help).force(Override::Ssh)
+    })
+}
+
 /// The packets of the operator's session, in both directions, and of a new one like it.
-fn own_session(session: &Session, now: &View, then: &View, verdict: &mut Verdict) {
+pub(in crate::command) fn own_session(
+    session: &Session,
+    now: &View,
+    then: &View,
+    verdict: &mut Verdict,
+) {
     let packets = [
         ("a new connection like yours", false, "new"),
         ("your SSH session", false, "established"),

@@ -82,6 +82,15 @@ fn beside_docker(edits: &[Edit]) -> Vec<String> {
     if in_chain("DOCKER-USER").next().is_some() {
         told.push("a restart of dockerd keeps what stands in DOCKER-USER".to_owned());
     }
+    // What is dropped there comes before what Docker accepts, wherever its isolation stands.
+    if in_chain("DOCKER-USER").any(|edit| edit.rule.ends_with(" -j ACCEPT")) {
+        told.push(
+            "dockerd 20.10 with `live-restore` puts DOCKER-ISOLATION-STAGE-1 in front of \
+             DOCKER-USER when it starts again: what is accepted from one of its networks to \
+             another is dropped then, until a network is made (`docker network create`)"
+                .to_owned(),
+        );
+    }
     let in_nat = |edit: &&Edit| edit.place.holder.table() == "nat";
     let source = in_chain("POSTROUTING").filter(in_nat).find_map(|edit| {
         let (_, address) = edit.rule.split_once("--to-source ")?;
