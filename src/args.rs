@@ -411,11 +411,16 @@ and names. Kept are ports, marks, counters, and the names that programs give to 
 interfaces: read it before you publish it.
 
   nattrace redact -s host.snapshot -o public.snapshot --map secret.json
+  nattrace redact -s host.snapshot --policy nattrace.toml -o public/
   iptables-save | nattrace redact --rules -")]
 pub(crate) struct Redact {
     /// Where to: a directory if it is one or ends in `/`, else a file [default: standard output].
     #[arg(short, long, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) output: Option<PathBuf>,
+    /// The policy that belongs to it, written as `policy.toml` into the directory, or beside the
+    /// file as `PATH.policy.toml`: `check` answers alike.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "output")]
+    pub(crate) policy: Option<PathBuf>,
     /// Writes what stands for what into this file (JSON), for your eyes only.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) map: Option<PathBuf>,

@@ -16,6 +16,7 @@ mod document;
 mod interface;
 mod key;
 mod name;
+mod policy;
 mod rules;
 mod scan;
 mod text;
@@ -33,7 +34,7 @@ use name::Names;
 /// One part of a snapshot, or a file of rules.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// Its name. What is no name of a part is taken to hold rules.
+    /// Its name. What is no name of a part is taken to hold rules, but for `policy.toml`.
     pub name: &'a str,
     /// Its text.
     pub text: &'a str,
@@ -78,12 +79,14 @@ enum Form {
     Json,
     Sysctl,
     Toml,
+    Policy,
     Lines,
 }
 
 fn form(input: &Input<'_>) -> Form {
     let is_json = input.text.trim_start().starts_with(['[', '{']);
     match part_name(input.name) {
+        None if input.name.ends_with("policy.toml") => Form::Policy,
         None | Some("iptables-save" | "ip6tables-save") => Form::Rules,
         Some("iptables-legacy-save" | "ip6tables-legacy-save") => Form::Rules,
         Some("sysctl") => Form::Sysctl,
@@ -110,6 +113,7 @@ impl Pseudonyms {
                 Form::Rules => {
                     rules::collect(input.text, &mut interfaces, &mut names);
                 }
+                Form::Policy => policy::collect(input.text, &mut interfaces, &mut names),
                 Form::Sysctl | Form::Toml | Form::Lines => {
                     text::collect(input.text, &mut interfaces, &mut names);
                 }
@@ -128,6 +132,7 @@ impl Pseudonyms {
             }
             Form::Sysctl => text::sysctl(input.text, self),
             Form::Toml => text::zones(input.text, self),
+            Form::Policy => policy::write(input.text, self),
             Form::Lines => text::lines(input.text, self),
         })
     }

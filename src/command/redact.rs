@@ -5,12 +5,13 @@ use std::io::Write;
 use std::path::Path;
 
 use nattrace_parser::redact::{Input, Pseudonyms, redact};
+use nattrace_parser::{Severity, policy};
 
 use super::snapshot::{create, deliver};
 use crate::args::{Global, Redact};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Text, unwritable};
-use crate::output::diagnostic::print_note;
+use crate::output::diagnostic::{Source, print_diagnostics, print_note};
 use crate::output::screen::Screen;
 
 /// Writes what was given with pseudonyms.
@@ -18,15 +19,20 @@ pub(crate) fn run(global: &Global, arguments: &Redact) -> Result<Status> {
     let input = input::read(global)?;
     let only_rules = input.parts.is_empty();
     let texts: Vec<Text> = input.parts.into_iter().chain(input.rules).collect();
-    let inputs: Vec<Input<'_>> =
+    let mut inputs: Vec<Input<'_>> =
         texts.iter().map(|text| Input { name: &text.name, text: &text.text }).collect();
-    let redacted = redact(&inputs).map_err(|(name, error)| {
+    let given = arguments.policy.as_deref().map(read_policy).transpose()?;
+    if let Some(text) = &given {
+        inputs.push(Input { name: POLICY, text });
+    }
+    let mut redacted = redact(&inputs).map_err(|(name, error)| {
         Failure::input(format!("`{name}` is no JSON: {error}"))
             .help("nothing is written: what can't be read can't be redacted")
     })?;
     for note in redacted.pseudonyms.notes() {
         print_note(note);
     }
+    let policy = given.is_some().then(|| redacted.parts.pop()).flatten();
     if let Some(path) = &arguments.map {
         write_map(path, &redacted.pseudonyms)?;
     }
@@ -35,7 +41,41 @@ pub(crate) fn run(global: &Global, arguments: &Redact) -> Result<Status> {
     } else {
         deliver(&redacted.parts, arguments.output.as_deref())?;
     }
+    if let (Some((_, text)), Some(output)) = (policy, &arguments.output) {
+        write_policy(&text, output)?;
+    }
     Ok(Status::Holds)
+}
+
+/// The name of a policy among the parts.
+const POLICY: &str = "policy.toml";
+
+/// Reads a policy, or says everything that is wrong with it: what is not understood is not passed
+/// on.
+fn read_policy(path: &Path) -> Result<String> {
+    let text = input::read_text(path)?;
+    let (_, diagnostics) = policy::parse(&text);
+    let name = path.display().to_string();
+    let source = Source { name: &name, text: &text };
+    let mut errors = diagnostics.iter().filter(|found| found.severity == Severity::Error);
+    if errors.next().is_some() {
+        print_diagnostics(diagnostics.iter().map(|found| (source, found)))?;
+        return Err(Failure::Diagnosed);
+    }
+    Ok(text)
+}
+
+/// Writes the policy into the folder of the snapshot, or beside its file.
+fn write_policy(text: &str, output: &Path) -> Result<()> {
+    let path = if output.is_dir() {
+        output.join(POLICY)
+    } else {
+        let mut name = output.as_os_str().to_owned();
+        name.push(format!(".{POLICY}"));
+        name.into()
+    };
+    let written = create(&path).and_then(|mut file| file.write_all(text.as_bytes()));
+    written.map_err(|error| unwritable(&path, &error))
 }
 
 /// Rules alone stay rules alone.

@@ -30,6 +30,7 @@ use nattrace_model::simulate::why;
 use nattrace_parser::syntax::Backend;
 use probe::Question;
 use socket::Sightings;
+use stories::Part;
 use world::World;
 
 const IMAGE: &str = "nattrace/busybox";
@@ -369,8 +370,9 @@ fn with_a_plan() {
     applied::survives_the_daemon(&world, &seen);
 }
 
-/// Plans that mend what fails, beside a daemon that is started anew.
-fn with_stories_on(backend: Backend, name: &str) {
+/// Plans that mend what fails, beside a daemon that is started anew. A part of the stories is told
+/// on each of several hosts.
+fn with_stories_on(backend: Backend, name: &str, part: Part) {
     if !can_run() {
         return;
     }
@@ -378,17 +380,22 @@ fn with_stories_on(backend: Backend, name: &str) {
     let options = [&options[..], &["--fixed-cidr-v6", "fd00:d::/64"]].concat();
     let world = World::on(backend, name, &options);
     let seen = populate(&world, &stories::NETWORKS, &stories::CONTAINERS);
-    stories::are_told(&world, &seen, backend);
+    stories::are_told(&world, &seen, backend, part);
 }
 
 #[test]
 fn with_stories() {
-    with_stories_on(Backend::Nft, "stories");
+    with_stories_on(Backend::Nft, "stories", Part { number: 0, of: 2 });
+}
+
+#[test]
+fn with_more_stories() {
+    with_stories_on(Backend::Nft, "more", Part { number: 1, of: 2 });
 }
 
 #[test]
 fn with_stories_on_legacy() {
-    with_stories_on(Backend::Legacy, "legacy");
+    with_stories_on(Backend::Legacy, "legacy", Part { number: 0, of: 1 });
 }
 
 #[test]

@@ -198,8 +198,15 @@ impl Story {
     }
 }
 
-/// Tells every story of a backend on one host, each from what Docker made.
-pub(crate) fn are_told(world: &World, seen: &Sightings, backend: Backend) {
+/// Every so many stories, from a number on.
+#[derive(Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) number: usize,
+    pub(crate) of: usize,
+}
+
+/// Tells stories of a backend on one host, each from what Docker made.
+pub(crate) fn are_told(world: &World, seen: &Sightings, backend: Backend, part: Part) {
     let peer = world.namespace("peer");
     let peer = peer.file_name().unwrap().to_str().unwrap();
     world.on_host(&UPLINK.replace("PEER", peer));
@@ -213,6 +220,7 @@ pub(crate) fn are_told(world: &World, seen: &Sightings, backend: Backend) {
     let only = std::env::var("NATTRACE_STORY").unwrap_or_default();
     let mut stories = stories.story;
     stories.retain(|story| story.backend == backend && story.about.contains(&only));
+    let stories: Vec<Story> = stories.into_iter().skip(part.number).step_by(part.of).collect();
     for story in &stories {
         let started = std::time::Instant::now();
         if !story.options.is_empty() {

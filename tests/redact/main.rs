@@ -1,6 +1,8 @@
 //! `nattrace redact` from outside.
 #![expect(clippy::unwrap_used, reason = "helpers of a test")]
 
+mod law;
+#[path = "../program/mod.rs"]
 mod program;
 
 use std::collections::BTreeMap;
