@@ -1,8 +1,10 @@
 //! `nattrace confirm` and `nattrace rollback`: decide about a transaction.
 
-use nattrace_apply::{Confirmed, SameConnection, roll_back, ssh_connection};
+use nattrace_apply::{
+    Confirmed, DecideError, Override, Refusal, SameConnection, roll_back, ssh_connection,
+};
 
-use crate::args::{Confirm, Force, Global, Rollback};
+use crate::args::{Confirm, Force, Format, Global, Rollback};
 use crate::command::state;
 use crate::exit::{Failure, Result, Status};
 use crate::output::screen::Screen;
@@ -25,7 +27,11 @@ pub(crate) fn run(global: &Global, arguments: &Confirm) -> Result<Status> {
     let mut report = Report::new(&arguments.id);
     report.standing = Standing::Confirmed;
     let confirmed = nattrace_apply::confirm(&state, &arguments.id, ssh.as_deref(), same);
-    match confirmed.map_err(|error| state::failure(&error))? {
+    let confirmed = match confirmed {
+        Ok(confirmed) => confirmed,
+        Err(error) => return refused(&error, report, format),
+    };
+    match confirmed {
         Confirmed::Now(journal) => {
             if ssh.is_none() && journal.ssh.is_some() {
                 report
@@ -50,9 +56,35 @@ pub(crate) fn roll(global: &Global, arguments: &Rollback) -> Result<Status> {
     let notes = roll_back(&state, &arguments.id, "`nattrace rollback`");
     let mut report = Report::new(&arguments.id);
     report.standing = Standing::RolledBack;
-    report.notes = notes.map_err(|error| state::failure(&error))?;
+    match notes {
+        Ok(notes) => report.notes = notes,
+        Err(error) => return refused(&error, report, format),
+    }
     let mut screen = Screen::stdout();
     report.write(&mut screen, format)?;
     screen.finish()?;
     Ok(Status::Holds)
+}
+
+/// Says why a decision can't be carried out: programs get a report as of any other end.
+fn refused(error: &DecideError, mut report: Report, format: Format) -> Result<Status> {
+    let (status, help) = match state::failure(error) {
+        Failure::Ended { status, help, .. } if status != Status::Input => (status, help),
+        failure => return Err(failure),
+    };
+    if !matches!(format, Format::Json | Format::Jsonl) {
+        return Err(state::failure(error));
+    }
+    if let DecideError::RolledBack { reason, .. } = error {
+        report.standing = Standing::RolledBack;
+        report.reason = Some(reason.clone());
+    } else {
+        let force = matches!(error, DecideError::SameConnection).then_some(Override::Connection);
+        report.standing = Standing::Refused;
+        report.refusals = vec![Refusal { message: error.to_string(), help, force }];
+    }
+    let mut screen = Screen::stdout();
+    report.write(&mut screen, format)?;
+    screen.finish()?;
+    Ok(status)
 }

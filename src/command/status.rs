@@ -1,6 +1,6 @@
 //! `nattrace status`: what is pending, and what was kept.
 
-use nattrace_apply::{has_unit, in_place, recover};
+use nattrace_apply::{DecideError, has_unit, in_place, recover};
 
 use crate::args::{Global, StatusOf};
 use crate::command::state;
@@ -9,14 +9,18 @@ use crate::input;
 use crate::output::diagnostic::print_note;
 use crate::output::screen::Screen;
 use crate::output::transaction::{Kept, Overview, Pending};
+use crate::output::words::visible;
 
 /// Finishes what a dead process left, and shows the rest.
 pub(crate) fn run(global: &Global, arguments: &StatusOf) -> Result<Status> {
     let format = state::format(global, "status")?;
     input::require_root()?;
     let state = state::folder(arguments.state.state_dir.as_deref());
-    if let Some(recovered) = recover(&state).map_err(|error| state::failure(&error))? {
-        print_note(recovered);
+    match recover(&state) {
+        Ok(recovered) => recovered.into_iter().for_each(print_note),
+        // What is shown then tells how things stand.
+        Err(error @ DecideError::Rollback(_)) => print_note(error),
+        Err(error) => return Err(Failure::input(visible(&error.to_string()))),
     }
     let unreadable = |error: nattrace_apply::StateError| Failure::input(error.to_string());
     let pending = state.pending().map_err(unreadable)?.map(|journal| Pending {
