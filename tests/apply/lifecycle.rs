@@ -104,7 +104,7 @@ fn only_a_new_connection_confirms() {
         command.env("SSH_CONNECTION", session).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
         let waiting = || fs::read_to_string(host.state().join("pending.json"));
-        assert!(host.wait(20, || waiting().is_ok_and(|text| text.contains("\"waiting\""))));
+        assert!(host.wait(60, || waiting().is_ok_and(|text| text.contains("\"waiting\""))));
         child
     };
     let applied = apply();

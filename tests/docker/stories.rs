@@ -93,10 +93,7 @@ impl Story {
         let path = cases_dir().join(self.ufw.as_ref()?).join("iptables-save");
         let saved = std::fs::read_to_string(path).unwrap();
         let filter = saved.split("*filter").nth(1).unwrap().split("COMMIT").next().unwrap();
-        let lines = filter.lines().filter_map(|line| match line.split_once("] ") {
-            Some((_, rule)) => Some(rule),
-            None => Some(line),
-        });
+        let lines = filter.lines().map(|line| line.split_once("] ").map_or(line, |(_, rule)| rule));
         let ufw: Vec<&str> = lines.filter(|line| line.contains("ufw-")).collect();
         Some(format!("*filter\n:INPUT DROP [0:0]\n{}\nCOMMIT\n", ufw.join("\n")))
     }
@@ -113,8 +110,8 @@ impl Story {
     fn asked(&self, trial: &Trial<'_>, moment: Moment) -> Result<usize, String> {
         for line in &self.ask {
             let (from, to) = (&line[0], &line[1]);
-            let words = line[2..].iter().take(moment as usize + 1);
-            let expected = words.filter(|word| !word.is_empty()).next_back().unwrap();
+            let mut words = line[2..].iter().take(moment as usize + 1);
+            let expected = words.rfind(|word| !word.is_empty()).unwrap();
             let found = trial.ask(from, to, expected);
             let agrees = match expected.strip_suffix('*') {
                 Some(start) => found.starts_with(start),
@@ -169,10 +166,11 @@ impl Story {
         let plan = self.plan(trial, &policy)?;
         let before = trial.rules();
         let applied = trial.apply(&plan, "--confirm 120");
-        asked += self.asked(trial, Moment::Applied)?;
+        let with_plan = self.asked(trial, Moment::Applied);
         // Undone, everything is as it was; and once more, for good.
         trial.nattrace(&format!("rollback {}", plan.id));
         let status = applied.wait_with_output().unwrap().status.code();
+        asked += with_plan?;
         self.ensure(status == Some(4), format_args!("rolled back with {status:?}"))?;
         let after = trial.rules();
         self.ensure(after == before, format_args!("rolled back to {after}"))?;

@@ -299,7 +299,7 @@ impl Host {
             let journal = fs::read_to_string(self.state().join("pending.json"));
             journal.is_ok_and(|journal| journal.contains("\"waiting\""))
         };
-        let loaded = self.wait(20, waiting);
+        let loaded = self.wait(60, waiting);
         if !loaded {
             drop(child.kill());
             let output = child.wait_with_output().unwrap();
