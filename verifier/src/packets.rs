@@ -152,7 +152,7 @@ impl PacketSet {
         for _ in 0..MOST_TRIES {
             let (header, same_address, _) = self.pick(&self.function)?;
             if self.contains(&header) {
-                return Some(header.normal());
+                return Some(self.told_apart(header).normal());
             }
             if same_address != Some(false) || header.source != header.destination {
                 break;
@@ -164,6 +164,20 @@ impl PacketSet {
         self.sample(&[])
     }
 
+    /// The packet with ports that differ, where the set has such a one: of what rules say of one
+    /// of them is then known which of them they mean.
+    fn told_apart(&self, header: Header) -> Header {
+        if !has_ports(header.protocol) || header.source_port != header.destination_port {
+            return header;
+        }
+        let from = |source_port| Header { source_port, ..header };
+        let to = |destination_port| Header { destination_port, ..header };
+        let others = [40_000, 40_001, 1024, 80, 1, u16::MAX].into_iter();
+        let mut others =
+            others.flat_map(|port| [from(port), to(port)]).filter(|other| *other != header);
+        others.find(|other| self.contains(other)).unwrap_or(header)
+    }
+
     /// A packet of the set that a person would take as an example: plain addresses and ports.
     #[must_use]
     pub fn example(&self) -> Option<Header> {
@@ -171,14 +185,15 @@ impl PacketSet {
     }
 
     fn narrow(&self, within: &BDDFunction, preferred: &[Self]) -> BDDFunction {
-        let mut narrowed = within.clone();
+        // What is preferred is little; of the set no part is built before all of that is known.
+        let mut kept = self.space.anything();
         for preference in preferred {
-            let both = self.space.and(&narrowed, &preference.function);
-            if both.satisfiable() {
-                narrowed = both;
+            let both = self.space.and(&kept, &preference.function);
+            if self.space.meet(within, &both) {
+                kept = both;
             }
         }
-        narrowed
+        self.space.and(within, &kept)
     }
 
     /// A point of the function that can be: of whose addresses and ports is so what it says.

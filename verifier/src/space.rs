@@ -4,7 +4,7 @@
 //! more variables stand before them for what bits in this order can't say in little space: whether
 //! source and destination are the same address, and whether both ports are the same.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,8 +14,10 @@ use nattrace_model::address::Prefix;
 use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
 use oxidd::bdd::{self, BDDFunction, BDDManagerRef};
-use oxidd::util::AllocResult;
-use oxidd::{BooleanFunction, BooleanFunctionQuant, Function, HasLevel, Manager, ManagerRef, Node};
+use oxidd::util::{AllocResult, Ref};
+use oxidd::{
+    BooleanFunction, BooleanFunctionQuant, Function, HasLevel, InnerNode, Manager, ManagerRef, Node,
+};
 
 use crate::header::{Header, bits};
 use crate::packets::PacketSet;
@@ -422,10 +424,39 @@ impl Space {
         self.kept(function.exists(&others))
     }
 
-    /// Whether a function of one field alone holds of a value.
-    pub(crate) fn holds_of(&self, function: &BDDFunction, field: Field, value: u128) -> bool {
+    /// Whether a function of one field alone holds of a value whose first bits, so many of them, are
+    /// those of this one.
+    pub(crate) fn holds_within(
+        &self,
+        function: &BDDFunction,
+        field: Field,
+        value: u128,
+        length: u32,
+    ) -> bool {
         let (first, width) = (field.first(self.family()), field.width(self.family()));
-        function.eval((0..width).map(|bit| (first + bit, value >> (width - 1 - bit) & 1 == 1)))
+        function.with_manager_shared(|manager, root| {
+            let nothing = self.inner.none.as_edge(manager);
+            let mut edge = root;
+            while edge != nothing {
+                let Node::Inner(node) = manager.get_node(edge) else { return true };
+                let bit = node.level().saturating_sub(first);
+                if bit >= length {
+                    return true;
+                }
+                let one = value >> (width - 1 - bit) & 1 == 1;
+                edge = node.child(usize::from(!one));
+            }
+            false
+        })
+    }
+
+    /// Whether two functions hold of anything together.
+    pub(crate) fn meet(&self, one: &BDDFunction, other: &BDDFunction) -> bool {
+        one.with_manager_shared(|manager, edge| {
+            let nothing = self.inner.none.as_edge(manager);
+            let mut apart = HashSet::new();
+            meet(manager, nothing, edge, other.as_edge(manager), &mut apart)
+        })
     }
 
     fn literal(&self, variable: u32, holds: bool) -> BDDFunction {
@@ -493,11 +524,6 @@ impl Space {
         self.and(&above, &below)
     }
 
-    /// The variables of a field, to be forgotten.
-    pub(crate) fn variables_of(&self, field: Field) -> BDDFunction {
-        self.cube(|variable| self.is_of(field, variable))
-    }
-
     /// The variables of all fields but these, to be forgotten.
     pub(crate) fn variables_but(&self, fields: &[Field]) -> BDDFunction {
         self.cube(|variable| !fields.iter().any(|field| self.is_of(*field, variable)))
@@ -556,4 +582,38 @@ impl Space {
         };
         self.remembered(Known::Masked(field, network, mask), || self.masked(field, network, mask))
     }
+}
+
+/// Whether two nodes hold of anything together; `apart` are pairs that don't.
+fn meet<'a, M: Manager<InnerNode: HasLevel>>(
+    manager: &'a M,
+    nothing: Ref<'a, M::Edge>,
+    one: Ref<'a, M::Edge>,
+    other: Ref<'a, M::Edge>,
+    apart: &mut HashSet<(M::Edge, M::Edge)>,
+) -> bool {
+    if one == nothing || other == nothing {
+        return false;
+    }
+    let (Node::Inner(own), Node::Inner(theirs)) = (manager.get_node(one), manager.get_node(other))
+    else {
+        // One of them is everything, and the other one something.
+        return true;
+    };
+    if one == other {
+        return true;
+    }
+    if apart.contains(&(one.raw(), other.raw())) {
+        return false;
+    }
+    let (level, their_level) = (own.level(), theirs.level());
+    let met = (0..2).any(|side| {
+        let one = if level <= their_level { own.child(side) } else { one };
+        let other = if their_level <= level { theirs.child(side) } else { other };
+        meet(manager, nothing, one, other, apart)
+    });
+    if !met {
+        apart.insert((one.raw(), other.raw()));
+    }
+    met
 }

@@ -1,6 +1,7 @@
 //! What is quickly asked of the packets that a chain is folded for, so that rules which match none
 //! of them cost little.
 
+use nattrace_model::address::Prefix;
 use nattrace_model::condition::{Condition, PortSide, Sense};
 use nattrace_model::packet::Transport;
 use nattrace_model::simulate::View;
@@ -15,15 +16,16 @@ use crate::walk::region::{Provenance, Region};
 const MANY: usize = 16;
 
 /// The fields whose values rules ask for one by one.
-const SOUGHT: [Field; 3] = [Field::Source, Field::Destination, Field::DestinationPort];
+const SOUGHT: [Field; 4] =
+    [Field::Source, Field::Destination, Field::Protocol, Field::DestinationPort];
 
 /// The packets that a chain is folded for, with what of them is quickly asked.
 pub(crate) struct Filter<'c> {
     pub(crate) care: &'c BDDFunction,
     /// The same without their sources: what rules ask of other things is not asked of each source.
     unsourced: Option<BDDFunction>,
-    /// Their sources, destinations and destination ports.
-    values: Option<[BDDFunction; 3]>,
+    /// Their sources, destinations, protocols and destination ports.
+    values: Option<[BDDFunction; 4]>,
 }
 
 impl<'c> Filter<'c> {
@@ -40,7 +42,8 @@ impl<'c> Filter<'c> {
         Self { care, unsourced, values }
     }
 
-    /// Whether none of the packets has the one address or port that a condition asks for.
+    /// Whether none of the packets has an address, the protocol or the one port that a condition
+    /// asks for.
     pub(crate) fn rules_out(
         &self,
         region: &Region,
@@ -50,19 +53,25 @@ impl<'c> Filter<'c> {
         let Some(values) = &self.values else { return false };
         let packet = view.packet();
         let space = &region.ground.space;
-        let (field, asked) = match condition {
+        let (field, asked, length) = match condition {
             Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
-                if !prefix.is_single() || prefix.family() != space.family() {
+                if prefix.family() != space.family() {
                     return false;
                 }
+                let Some(length) = prefix_length(prefix) else { return false };
                 let address = match condition {
                     Condition::Source(..) => packet.source,
                     _ => packet.destination,
                 };
                 match region.address_from(address).as_slice() {
-                    [Provenance::Sent(field)] => (*field, bits(prefix.network())),
+                    [Provenance::Sent(field)] => (*field, bits(prefix.network()), length),
                     _ => return false,
                 }
+            }
+            Condition::Protocol(Sense::Is, number)
+                if packet.protocol == region.header().protocol =>
+            {
+                (Field::Protocol, (*number).into(), 8)
             }
             Condition::Port(Sense::Is, PortSide::Destination, first, last) if first == last => {
                 let Transport::Ports { destination, .. } = packet.transport else { return false };
@@ -70,14 +79,14 @@ impl<'c> Filter<'c> {
                     return false;
                 }
                 match region.port_from(destination).as_slice() {
-                    [field] => (*field, (*first).into()),
+                    [field] => (*field, (*first).into(), 16),
                     _ => return false,
                 }
             }
             _ => return false,
         };
         let own = SOUGHT.iter().zip(values).find(|(sought, _)| **sought == field);
-        own.is_some_and(|(_, values)| !space.holds_of(values, field, asked))
+        own.is_some_and(|(_, values)| !space.holds_within(values, field, asked, length))
     }
 
     /// Whether a rule may match any of the packets.
@@ -94,5 +103,17 @@ impl<'c> Filter<'c> {
             }
         }
         left.satisfiable()
+    }
+}
+
+/// How many bits of a prefix are given, where they are its first ones.
+fn prefix_length(prefix: &Prefix) -> Option<u32> {
+    match prefix {
+        Prefix::V4(_, mask) => {
+            (mask.leading_ones() == mask.count_ones()).then(|| mask.count_ones())
+        }
+        Prefix::V6(prefix) => {
+            (prefix.1.leading_ones() == prefix.1.count_ones()).then(|| prefix.1.count_ones())
+        }
     }
 }

@@ -148,7 +148,7 @@ impl Region {
                     care = ground.space.and(&care, &self.cell(*field, *cell));
                 }
             }
-            return care;
+            return ground.space.and(&care, &self.alike_protocols());
         }
         ground.space.and(&care, &self.roughly(&fields))
     }

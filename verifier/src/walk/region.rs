@@ -189,15 +189,17 @@ impl Region {
         self.restrict(&function);
     }
 
+    /// The packets whose protocol is treated like that of this one.
+    pub(crate) fn alike_protocols(&self) -> BDDFunction {
+        let only = |number: u8| self.ground.range(Field::Protocol, number.into(), number.into());
+        self.ground.protocols.alike(self.header.protocol, only, &self.ground.space)
+    }
+
     fn host_decisions(&mut self, answering: Option<IpAddr>) {
         let ground = Rc::clone(&self.ground);
         let (space, header) = (&ground.space, self.header);
         let number = header.protocol;
-        self.restrict(&ground.protocols.alike(
-            number,
-            |number| ground.range(Field::Protocol, number.into(), number.into()),
-            space,
-        ));
+        self.restrict(&self.alike_protocols());
         if is_icmp(number)
             && let Some(types) = ground.icmp_types.get(&number)
         {
