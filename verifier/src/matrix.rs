@@ -5,6 +5,7 @@
 //! addresses to another with some services, and what it says of them is what `why` says of each:
 //! a witness of every part is asked for, and has to agree.
 
+mod diagram;
 mod fate;
 mod group;
 mod part;

@@ -1,6 +1,6 @@
 //! Which packets of a cell a part is, in terms of addresses and ports.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use nattrace_model::address::Prefix;
@@ -45,8 +45,6 @@ pub struct Share<T> {
 #[derive(Default)]
 pub(super) struct Cubes {
     others: RefCell<BTreeMap<Field, BDDFunction>>,
-    ports: OnceCell<BDDFunction>,
-    service: OnceCell<BDDFunction>,
 }
 
 impl Cubes {
@@ -54,17 +52,6 @@ impl Cubes {
     fn others(&self, field: Field, space: &Space) -> BDDFunction {
         let mut known = self.others.borrow_mut();
         known.entry(field).or_insert_with(|| space.variables_but(&[field])).clone()
-    }
-
-    /// The variables of the destination port.
-    pub(super) fn ports(&self, space: &Space) -> &BDDFunction {
-        self.ports.get_or_init(|| space.variables_of(Field::DestinationPort))
-    }
-
-    /// All variables but those that tell services apart.
-    pub(super) fn service(&self, space: &Space) -> &BDDFunction {
-        let told = [Field::Protocol, Field::DestinationPort];
-        self.service.get_or_init(|| space.variables_but(&told))
     }
 }
 

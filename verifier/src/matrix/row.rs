@@ -8,18 +8,17 @@ use nattrace_model::answer::{Outcome, Verdict};
 use nattrace_model::host::Assumption;
 use nattrace_model::simulate::why;
 use nattrace_parser::syntax::Family;
-use oxidd::BooleanFunction;
-use oxidd::bdd::BDDFunction;
 
+use super::diagram::{Diagram, Met, Services};
 use super::fate::{Fate, proxied_sources};
 use super::part::{Cubes, Piece, Which};
-use super::service::{Service, Tree, merged};
+use super::service::{self, Service, merged};
 use super::{Breadth, Cell, Part, Reach, Zone};
 use crate::check::{Disagreement, flow_of, packets};
 use crate::header::Header;
 use crate::packets::PacketSet;
 use crate::policy::{self, AddressSet, Demand, Side, Where, Zones};
-use crate::space::Space;
+use crate::space::{Field, Space};
 use crate::walk::{self, walk};
 
 /// A row that is asked for.
@@ -51,12 +50,27 @@ struct Start {
     columns: Vec<PacketSet>,
 }
 
-/// A class, or the half of one, whose fate all packets of some services to a column share or some.
+/// The packets to a column that start in one place and fare alike.
 struct Found {
-    services: (usize, usize),
     start: usize,
     fate: usize,
+    /// All of them.
     set: PacketSet,
+    /// The classes that they come from, with when each was met.
+    classes: Vec<(usize, PacketSet)>,
+}
+
+impl Found {
+    /// Adds the packets of a class to those that fare like them.
+    fn add(found: &mut Vec<Self>, start: usize, fate: usize, class: (usize, PacketSet)) {
+        match found.iter_mut().find(|known| (known.start, known.fate) == (start, fate)) {
+            Some(known) => {
+                known.set = known.set.union(&class.1);
+                known.classes.push(class);
+            }
+            None => found.push(Self { start, fate, set: class.1.clone(), classes: vec![class] }),
+        }
+    }
 }
 
 /// The fates that were met, each with what is to blame for it.
@@ -84,14 +98,15 @@ impl Row<'_> {
     /// The cells of some columns.
     pub(super) fn cells(&self, columns: &[usize]) -> Result<Made, Disagreement> {
         let space = Space::new(self.family);
-        let cubes = Cubes::default();
-        let Some(tree) = Tree::new(&space, self.services, &cubes) else {
+        if self.services.is_empty() {
             return Ok(Made::default());
-        };
-        let starts = self.starts(&space, &tree, columns);
+        }
+        let all = service::packets_of_any(&space, self.services, self.services);
+        let starts = self.starts(&space, &all, columns);
         let mut made = Made::default();
         let mut fates = Fates::default();
         let mut found: Vec<Vec<Found>> = columns.iter().map(|_| Vec::new()).collect();
+        let mut met = 0;
         for (index, start) in starts.iter().enumerate() {
             let classes = walk(self.system, &start.question);
             made.asked += classes.asked;
@@ -99,26 +114,32 @@ impl Row<'_> {
                 let fate = fates.index(Fate::of(class, &start.at), class.undetermined.clone());
                 for (column, found) in start.columns.iter().zip(&mut found) {
                     let set = class.set.intersection(column);
-                    let divider = Divider { space: &space, cubes: &cubes, column };
-                    divider.divide(&set, &tree, &mut |services, set| {
-                        found.push(Found { services, start: index, fate, set });
-                    });
+                    if !set.is_nothing() {
+                        Found::add(found, index, fate, (met, set));
+                    }
                 }
+                met += 1;
             }
         }
-        for (column, found) in columns.iter().zip(&found) {
-            let here = columns.iter().position(|known| known == column).unwrap_or(0);
+        let usual = space.set(space.ports(Field::SourcePort, 40_000, 40_000));
+        let usual = usual.union(&space.source_ports(0, u16::MAX).complement());
+        let services = service::told_apart(self.services, self.family);
+        let mut diagram = Diagram::new(&space);
+        let cubes = Cubes::default();
+        for (here, (to, found)) in columns.iter().zip(&found).enumerate() {
             let column = Column {
                 row: self,
                 space: &space,
-                tree: &tree,
                 starts: &starts,
                 fates: &fates,
                 cubes: &cubes,
+                usual: &usual,
                 here,
-                to: *column,
+                to: *to,
+                found,
             };
-            column.cells(found, &mut made)?;
+            let lots = column.lots(&mut diagram, &services);
+            column.cells(&lots, &mut made)?;
         }
         if space.is_exhausted() {
             return self.in_pieces(columns);
@@ -145,8 +166,8 @@ impl Row<'_> {
 
     fn too_large(&self, column: usize) -> Option<Cell> {
         let space = Space::new(self.family);
-        let tree = Tree::new(&space, self.services, &Cubes::default())?;
-        let starts = self.starts(&space, &tree, &[column]);
+        let all = service::packets_of_any(&space, self.services, self.services);
+        let starts = self.starts(&space, &all, &[column]);
         let start = starts.first()?;
         let header = start.question.packets.sample(&[])?;
         let part = Part {
@@ -171,7 +192,7 @@ impl Row<'_> {
     }
 
     /// The places where packets of the row start, with those to each column.
-    fn starts(&self, space: &Space, tree: &Tree, columns: &[usize]) -> Vec<Start> {
+    fn starts(&self, space: &Space, services: &PacketSet, columns: &[usize]) -> Vec<Start> {
         let zones = Zones::new(self.system, self.family);
         let Some(zone) = self.from.get(self.index) else { return Vec::new() };
         let sides = zones.senders(&zone.place, policy::Breadth::Meant);
@@ -193,7 +214,7 @@ impl Row<'_> {
                 except: Vec::new(),
                 demand: Demand::Arrives(Vec::new()),
             };
-            let base = packets::of(&asked, space).intersection(&tree.set);
+            let base = packets::of(&asked, space).intersection(services);
             let to = |addresses: AddressSet| match addresses.is_empty() {
                 true => space.none(),
                 false => base.intersection(&packets::destinations(space, &addresses)),
@@ -227,80 +248,47 @@ impl Start {
     }
 }
 
-/// Divides the packets of classes by service.
-struct Divider<'a> {
-    space: &'a Space,
-    cubes: &'a Cubes,
-    column: &'a PacketSet,
-}
-
-impl Divider<'_> {
-    /// Says of which services the packets of a set are: as many at once as it holds all packets of.
-    fn divide(
-        &self,
-        set: &PacketSet,
-        tree: &Tree,
-        tell: &mut impl FnMut((usize, usize), PacketSet),
-    ) {
-        if set.is_nothing() {
-            return;
-        }
-        // Most classes are of few services; which ones, their protocols and ports alone tell.
-        let asked = self.cubes.service(self.space);
-        self.descend(set, &self.space.forget(set.function(), asked), tree, tell);
-    }
-
-    fn descend(
-        &self,
-        set: &PacketSet,
-        ports: &BDDFunction,
-        tree: &Tree,
-        tell: &mut impl FnMut((usize, usize), PacketSet),
-    ) {
-        let here = self.space.and(ports, &tree.ports);
-        if !here.satisfiable() {
-            return;
-        }
-        let inside = || match here == *ports {
-            true => set.clone(),
-            false => set.intersection(&tree.set),
-        };
-        let Some(halves) = &tree.halves else { return tell(tree.range, inside()) };
-        if here == tree.ports {
-            let own = inside();
-            if self.column.intersection(&tree.set).difference(&own).is_nothing() {
-                return tell(tree.range, own);
-            }
-        }
-        self.descend(set, &here, &halves.0, tell);
-        self.descend(set, &here, &halves.1, tell);
-    }
-}
-
 /// A column of a row.
 struct Column<'a> {
     row: &'a Row<'a>,
     space: &'a Space,
-    tree: &'a Tree,
     starts: &'a [Start],
     fates: &'a Fates,
     cubes: &'a Cubes,
+    /// The packets with the source port of an example, and those without ports.
+    usual: &'a PacketSet,
     /// Its place among the columns that are asked about, and among all.
     here: usize,
     to: usize,
+    found: &'a [Found],
 }
 
-/// What services that fare alike have in common: the fates, and which packets have which.
+/// What services that fare alike have in common.
 #[derive(PartialEq, Eq, Hash)]
-struct Likeness(Vec<(usize, usize, Option<BDDFunction>)>);
+enum Likeness {
+    /// One fate.
+    Fate(usize),
+    /// Several, and which packets of a protocol have which.
+    Fates(u8, Vec<(usize, usize, u128)>),
+    /// Of a service without ports that has several.
+    Own(usize),
+}
+
+/// Services that fare alike.
+struct Lot {
+    /// Their indices.
+    services: Vec<usize>,
+    /// When packets of theirs that were found were met first; `None` for those that are none.
+    met: Vec<Option<usize>>,
+}
 
 impl Column<'_> {
-    fn cells(&self, found: &[Found], made: &mut Made) -> Result<(), Disagreement> {
+    fn cells(&self, lots: &[Lot], made: &mut Made) -> Result<(), Disagreement> {
+        let meant: Vec<(&Lot, PacketSet)> =
+            lots.iter().map(|lot| (lot, self.of(&lot.services))).collect();
+        let sets: Vec<PacketSet> = self.found.iter().map(|found| found.set.clone()).collect();
         let mut cells = Vec::new();
-        for services in self.alike(found) {
-            let cell = self.cell(&services, found, made)?;
-            cells.extend(cell);
-        }
+        self.divide(&meant, &sets, &mut cells, made)?;
         // What is left when the others are named is the most.
         let most = cells.iter().enumerate().max_by_key(|(index, cell): &(usize, &Cell)| {
             (width(&cell.services), std::cmp::Reverse(*index))
@@ -319,103 +307,144 @@ impl Column<'_> {
         Ok(())
     }
 
-    /// The services by what becomes of their packets.
-    #[expect(
-        clippy::mutable_key_type,
-        reason = "a function is compared by its edge, which never changes"
-    )]
-    fn alike(&self, found: &[Found]) -> Vec<Vec<usize>> {
-        let count = self.row.services.len();
-        if found.iter().all(|found| found.services == self.tree.range) {
-            return if found.is_empty() { Vec::new() } else { vec![(0..count).collect()] };
-        }
-        let mut of_service: Vec<Vec<&Found>> = (0..count).map(|_| Vec::new()).collect();
-        for found in found {
-            let (first, last) = found.services;
-            for own in of_service.iter_mut().take(last + 1).skip(first) {
-                own.push(found);
+    /// Makes the cells of some lots: by halves, so that the sets are small where there are many.
+    fn divide(
+        &self,
+        lots: &[(&Lot, PacketSet)],
+        sets: &[PacketSet],
+        cells: &mut Vec<Cell>,
+        made: &mut Made,
+    ) -> Result<(), Disagreement> {
+        let within = |meant: &PacketSet| {
+            sets.iter().map(|set| set.intersection(meant)).collect::<Vec<PacketSet>>()
+        };
+        match lots {
+            [] => Ok(()),
+            [(lot, meant)] => {
+                cells.extend(self.cell(lot, meant, &within(meant), made)?);
+                Ok(())
             }
-        }
-        let mut groups: Vec<Vec<usize>> = Vec::new();
-        let mut known: HashMap<Likeness, usize> = HashMap::new();
-        for (service, found) in of_service.iter().enumerate() {
-            if found.is_empty() {
-                continue;
-            }
-            let likeness = self.likeness(service, found);
-            match known.get(&likeness).and_then(|at| groups.get_mut(*at)) {
-                Some(group) => group.push(service),
-                None => {
-                    known.insert(likeness, groups.len());
-                    groups.push(vec![service]);
+            several => {
+                let (left, right) = several.split_at(several.len() / 2);
+                for half in [left, right] {
+                    let each = half.iter().map(|(_, meant)| meant.function().clone()).collect();
+                    let meant = self.space.set(self.space.union(each));
+                    self.divide(half, &within(&meant), cells, made)?;
                 }
+                Ok(())
             }
         }
-        groups
     }
 
-    fn likeness(&self, service: usize, found: &[&Found]) -> Likeness {
-        let alone =
-            found.iter().all(|other| found.first().is_some_and(|one| one.fate == other.fate));
-        let mut fates: Vec<(usize, usize, Option<BDDFunction>)> = Vec::new();
-        for one in found {
-            let key = if alone { (one.fate, 0) } else { (one.fate, one.start) };
-            let part = (!alone).then(|| {
-                let own = one.set.intersection(&self.of(&[service]));
-                self.space.forget(own.function(), self.cubes.ports(self.space))
-            });
-            match fates.iter_mut().find(|(fate, start, _)| (*fate, *start) == key) {
-                Some((_, _, Some(all))) => {
-                    *all = part.map_or_else(|| all.clone(), |part| self.space.or(all, &part));
+    /// The services by what becomes of their packets.
+    fn lots(&self, diagram: &mut Diagram, services: &Services) -> Vec<Lot> {
+        let mut of = |set: &PacketSet| {
+            let set = diagram.add(self.space, set.function());
+            diagram.met(set, services)
+        };
+        let all: Vec<Met> = self.found.iter().map(|found| of(&found.set)).collect();
+        let classes: Vec<(usize, usize, Option<Met>)> = (0..)
+            .zip(self.found)
+            .flat_map(|(at, found)| {
+                let alone = found.classes.len() == 1;
+                let each = found.classes.iter();
+                each.map(move |(met, set)| (at, *met, (!alone).then_some(set)))
+            })
+            .map(|(at, met, set)| (at, met, set.map(&mut of)))
+            .collect();
+        let count = self.row.services.len();
+        let mut lots: Vec<Lot> = Vec::new();
+        if self.is_one(&all) {
+            let services = (0..count).collect();
+            lots.push(Lot { services, met: vec![None; self.found.len()] });
+        } else {
+            let mut known: HashMap<Likeness, usize> = HashMap::new();
+            for service in 0..count {
+                let Some(likeness) = self.likeness(service, &all) else { continue };
+                let at = *known.entry(likeness).or_insert(lots.len());
+                match lots.get_mut(at) {
+                    Some(lot) => lot.services.push(service),
+                    None => {
+                        let met = vec![None; self.found.len()];
+                        lots.push(Lot { services: vec![service], met });
+                    }
                 }
-                Some(_) => {}
-                None => fates.push((key.0, key.1, part)),
             }
         }
-        fates.sort_by_key(|(fate, start, _)| (*fate, *start));
-        Likeness(fates)
+        for lot in &mut lots {
+            for (at, met, class) in &classes {
+                let Some(own) = class.as_ref().or_else(|| all.get(*at)) else { continue };
+                let is_there = lot.services.iter().any(|service| own.has(*service));
+                if let Some(first) = lot.met.get_mut(*at).filter(|_| is_there) {
+                    *first = Some(first.map_or(*met, |known| known.min(*met)));
+                }
+            }
+        }
+        lots
+    }
+
+    /// Whether all packets that start in one place fare alike, whatever the service.
+    fn is_one(&self, all: &[Met]) -> bool {
+        let count = self.row.services.len();
+        !self.found.is_empty()
+            && self.found.iter().zip(all).all(|(found, met)| {
+                let start = self.starts.get(found.start);
+                let whole = start.and_then(|start| start.columns.get(self.here));
+                (0..count).all(|service| met.has(service)) && whole == Some(&found.set)
+            })
+    }
+
+    fn likeness(&self, service: usize, all: &[Met]) -> Option<Likeness> {
+        let here = || self.found.iter().zip(all).filter(|(_, met)| met.has(service));
+        let (first, _) = here().next()?;
+        if here().all(|(found, _)| found.fate == first.fate) {
+            return Some(Likeness::Fate(first.fate));
+        }
+        let Some(Service::Ports(number, ..)) = self.row.services.get(service) else {
+            return Some(Likeness::Own(service));
+        };
+        let says = |met: &Met| met.says.get(service).copied().unwrap_or(0);
+        let mut fates: Vec<(usize, usize, u128)> =
+            here().map(|(found, met)| (found.fate, found.start, says(met))).collect();
+        fates.sort_unstable();
+        Some(Likeness::Fates(*number, fates))
     }
 
     /// The packets of some services.
     fn of(&self, services: &[usize]) -> PacketSet {
-        if services.len() == self.row.services.len() {
-            return self.tree.set.clone();
-        }
-        let each = services.iter().filter_map(|at| self.tree.leaf(*at));
-        self.space.set(self.space.union(each.map(|set| set.function().clone()).collect()))
+        let named = services.iter().filter_map(|at| self.row.services.get(*at)).copied();
+        let named: Vec<Service> = named.collect();
+        service::packets_of_any(self.space, &named, self.row.services)
     }
 
     fn cell(
         &self,
-        services: &[usize],
-        found: &[Found],
+        lot: &Lot,
+        meant: &PacketSet,
+        sets: &[PacketSet],
         made: &mut Made,
     ) -> Result<Option<Cell>, Disagreement> {
-        let meant = self.of(services);
-        let touches = |found: &&Found| {
-            let first = services.partition_point(|service| *service < found.services.0);
-            services.get(first).is_some_and(|service| *service <= found.services.1)
-        };
+        let services = &lot.services;
         // By fate, in the order in which they were met: their packets by where they start.
+        let here = self.found.iter().zip(sets).zip(&lot.met);
+        let mut here: Vec<(usize, &Found, &PacketSet)> =
+            here.filter_map(|((found, set), met)| Some(((*met)?, found, set))).collect();
+        here.sort_by_key(|(met, ..)| *met);
         let mut fates: Vec<(usize, Vec<Option<PacketSet>>)> = Vec::new();
-        for found in found.iter().filter(touches) {
+        for (_, found, set) in here {
             let at = fates.iter().position(|(fate, _)| *fate == found.fate).unwrap_or_else(|| {
                 fates.push((found.fate, vec![None; self.starts.len()]));
                 fates.len() - 1
             });
-            let own = found.set.intersection(&meant);
             if let Some(slot) = fates.get_mut(at).and_then(|(_, sets)| sets.get_mut(found.start)) {
-                *slot = Some(slot.take().map_or_else(|| own.clone(), |known| known.union(&own)));
+                *slot = Some(set.clone()).filter(|set| !set.is_empty());
             }
-        }
-        for set in fates.iter_mut().flat_map(|(_, sets)| sets) {
-            *set = set.take().filter(|set| !set.is_empty());
         }
         fates.retain(|(_, sets)| sets.iter().any(Option::is_some));
         let wholes: Vec<Option<PacketSet>> = self
             .starts
             .iter()
-            .map(|start| Some(start.columns.get(self.here)?.intersection(&meant)))
+            .map(|start| Some(start.columns.get(self.here)?.intersection(meant)))
             .map(|set| set.filter(|set| !set.is_nothing()))
             .collect();
         let mut parts = Vec::new();
@@ -442,9 +471,7 @@ impl Column<'_> {
     /// A packet that a person would take as an example.
     fn example(&self, set: &PacketSet, telling: &[PacketSet]) -> Option<Header> {
         // A packet to its own address is found without what is preferred, so that comes first.
-        let with_ports = self.space.source_ports(0, u16::MAX);
-        let usual = set.intersection(&self.space.source_ports(40_000, 40_000));
-        let usual = usual.union(&set.difference(&with_ports));
+        let usual = set.intersection(self.usual);
         usual.sample(telling).or_else(|| set.sample(telling))
     }
 

@@ -10,9 +10,8 @@ use nattrace_model::packet::protocol;
 use nattrace_parser::policy::Protocol;
 use nattrace_parser::protocols;
 use nattrace_parser::syntax::Family;
-use oxidd::bdd::BDDFunction;
 
-use super::part::Cubes;
+use super::diagram::Services;
 use crate::header::has_ports;
 use crate::packets::PacketSet;
 use crate::space::Space;
@@ -228,14 +227,7 @@ pub(super) fn packets(space: &Space, service: Service, named: &[Service]) -> Pac
         Service::Protocol(number) => of(number),
         Service::OtherProtocols => {
             let mut others = space.all().difference(&of(icmp));
-            let numbers: BTreeSet<u8> = named
-                .iter()
-                .filter_map(|service| match service {
-                    Service::Ports(number, ..) | Service::Protocol(number) => Some(*number),
-                    Service::Icmp | Service::OtherProtocols => None,
-                })
-                .collect();
-            for number in numbers {
+            for number in numbers(named) {
                 others = others.difference(&of(number));
             }
             others
@@ -243,54 +235,30 @@ pub(super) fn packets(space: &Space, service: Service, named: &[Service]) -> Pac
     }
 }
 
-/// Services as a binary tree, so that many are decided at once.
-pub(super) struct Tree {
-    /// All packets of its services.
-    pub(super) set: PacketSet,
-    /// What it says of protocols and ports.
-    pub(super) ports: BDDFunction,
-    /// The services: indices from the first to the last.
-    pub(super) range: (usize, usize),
-    /// Its two halves.
-    pub(super) halves: Option<Box<(Tree, Tree)>>,
+/// The packets of any of some services.
+pub(super) fn packets_of_any(space: &Space, some: &[Service], named: &[Service]) -> PacketSet {
+    let each = merged(some.iter().copied()).into_iter();
+    let each = each.map(|service| packets(space, service, named).function().clone());
+    space.set(space.union(each.collect()))
 }
 
-impl Tree {
-    /// The tree of all services; `None` where there are none.
-    pub(super) fn new(space: &Space, services: &[Service], cubes: &Cubes) -> Option<Self> {
-        let leaf = |service: &Service| {
-            let set = packets(space, *service, services);
-            let ports = space.forget(set.function(), cubes.service(space));
-            (set, ports)
-        };
-        Self::of(space, &services.iter().map(leaf).collect::<Vec<_>>(), 0)
-    }
+/// The protocols that services name.
+fn numbers(named: &[Service]) -> BTreeSet<u8> {
+    let numbers = named.iter().filter_map(|service| match service {
+        Service::Ports(number, ..) | Service::Protocol(number) => Some(*number),
+        Service::Icmp | Service::OtherProtocols => None,
+    });
+    numbers.collect()
+}
 
-    /// The packets of one service.
-    pub(super) fn leaf(&self, at: usize) -> Option<&PacketSet> {
-        match &self.halves {
-            None => (self.range == (at, at)).then_some(&self.set),
-            Some(halves) if at <= halves.0.range.1 => halves.0.leaf(at),
-            Some(halves) => halves.1.leaf(at),
-        }
-    }
-
-    fn of(space: &Space, sets: &[(PacketSet, BDDFunction)], first: usize) -> Option<Self> {
-        match sets {
-            [] => None,
-            [(set, ports)] => {
-                let (set, ports) = (set.clone(), ports.clone());
-                Some(Self { set, ports, range: (first, first), halves: None })
-            }
-            _ => {
-                let (left, right) = sets.split_at(sets.len() / 2);
-                let one = Self::of(space, left, first)?;
-                let other = Self::of(space, right, first + left.len())?;
-                let set = one.set.union(&other.set);
-                let ports = space.or(&one.ports, &other.ports);
-                let range = (first, first + sets.len() - 1);
-                Some(Self { set, ports, range, halves: Some(Box::new((one, other))) })
-            }
-        }
-    }
+/// Services as sets of packets tell them apart.
+pub(super) fn told_apart(services: &[Service], family: Family) -> Services {
+    let icmp = match family {
+        Family::Ipv4 => protocol::ICMP,
+        Family::Ipv6 => protocol::ICMPV6,
+    };
+    let named = numbers(services);
+    let others: Vec<u8> =
+        (0..=u8::MAX).filter(|number| *number != icmp && !named.contains(number)).collect();
+    Services::new(services, icmp, &others)
 }
