@@ -86,6 +86,7 @@ pages![
     "hook-order-assumed",
     "host-bits",
     "host-name",
+    "host-not-read",
     "ignored-text",
     "incomplete-snapshot",
     "inferred-address",

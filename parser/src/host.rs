@@ -7,6 +7,7 @@
 //! that is no listing at all (broken JSON, something else) is an error.
 
 pub mod address;
+pub(crate) mod beside;
 pub mod bridge;
 pub mod conntrack;
 pub mod docker;

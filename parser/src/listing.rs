@@ -22,8 +22,10 @@ use std::borrow::Cow;
 
 use crate::diagnostic::Diagnostic;
 use crate::save::Origin;
+use crate::shell::{self, Lead};
 use crate::span::Span;
 use crate::syntax::{AddressMask, Backend, Chain, Family, Negatable, Rules, RulesFormat, Table};
+use crate::words::clip;
 use line::{Header, Line, classify, is_rule_command, looks_like_row, unquoted};
 use piece::Piece;
 use row::{Columns, Row};
@@ -78,6 +80,8 @@ struct Reader<'a> {
     hints: Vec<Hint>,
     /// Whether rows belong to the last block.
     open: bool,
+    /// Whether another command than one of iptables was typed last, whose output follows.
+    foreign: bool,
     last: Last,
     /// The place of the first chain that shows no interfaces.
     no_interfaces: Option<Span>,
@@ -98,8 +102,11 @@ impl<'a> Reader<'a> {
 
     fn line(&mut self, line: Piece<'a>, number: u32) {
         let last = std::mem::take(&mut self.last);
-        match classify(line) {
-            Line::Blank | Line::Boundary => {}
+        let class = classify(line);
+        self.foreign &= matches!(class, Line::Other | Line::Blank | Line::Boundary);
+        match class {
+            Line::Blank => {}
+            Line::Boundary => self.boundary(line.trim()),
             Line::Command(command) => {
                 let line::Command { table, family, backend, span } = command;
                 self.hint(Hint { table, family: Some(family), backend, span });
@@ -137,6 +144,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// A fence, or a prompt with a command: what that prints is no part of the listing.
+    fn boundary(&mut self, line: Piece<'a>) {
+        self.foreign = shell::prompt(line.text, Lead::Script) > 0;
+        if self.foreign {
+            self.open = false;
+            let message = format!("`{}` and what it printed are left out", clip(line.text));
+            self.diagnostics.push(Diagnostic::note("ignored-text", message, line.span()));
+        }
+    }
+
     fn hint(&mut self, hint: Hint) {
         self.hints.push(hint);
         self.open = false;
@@ -144,6 +161,9 @@ impl<'a> Reader<'a> {
 
     /// A line that is a row, or should be one, or is prose.
     fn row(&mut self, line: Piece<'a>, number: u32, last: Last) {
+        if self.foreign {
+            return;
+        }
         let block = self.blocks.last_mut().filter(|_| self.open);
         let columns = block.as_ref().and_then(|block| block.columns);
         let row = Row::read(line, columns);

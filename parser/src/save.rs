@@ -11,6 +11,7 @@ mod tables;
 
 use crate::diagnostic::Diagnostic;
 use crate::extension::{ExtensionKind, find};
+use crate::host::beside::not_read;
 use crate::recognize::recognize;
 use crate::replay::Replay;
 use crate::span::Span;
@@ -128,8 +129,9 @@ impl<'a> Outline<'a> {
             RulesFormat::Commands => commands::scan(text, known, &mut diagnostics),
             RulesFormat::Script => return Self::of_script(text, known),
             RulesFormat::Listing { .. } => {
-                let (Rules { family, backend, format, tables }, diagnostics) =
+                let (Rules { family, backend, format, tables }, mut diagnostics) =
                     crate::listing::parse_listing_of(text, known);
+                diagnostics.extend(not_read(text));
                 return Self { family, backend, format, tables: Tables::Read(tables), diagnostics };
             }
         };
@@ -137,6 +139,7 @@ impl<'a> Outline<'a> {
         if blocks.is_empty() && !failed {
             diagnostics.push(no_rules(text));
         }
+        diagnostics.extend(not_read(text));
         origin.family = origin.family.or_else(|| infer_family(&blocks));
         let Origin { family, backend } = origin;
         Self { family, backend, format, tables: Tables::Unread(blocks), diagnostics }

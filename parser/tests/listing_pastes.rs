@@ -531,3 +531,34 @@ fn a_negated_anywhere_tells_the_backend() {
     let (rules, _) = parse_listing(&text);
     assert_eq!(rules.backend, None);
 }
+
+/// What other commands printed is no part of a listing, and is named.
+#[test]
+fn the_output_of_other_commands_is_left_out() {
+    let listing = "$ sudo iptables -t nat -nvL\nChain POSTROUTING (policy ACCEPT 0 packets, 0 bytes)\n \
+                   pkts bytes target     prot opt in     out     source               destination\n    \
+                   0     0 MASQUERADE  all  --  *      eth0    10.0.0.0/24          0.0.0.0/0\n";
+    for command in ["$ ip -br a", "root@host:~# ip -br addr", "[user@host ~]$ ip -br a"] {
+        let text = format!("{listing}{command}\nlo    UNKNOWN   127.0.0.1/8 ::1/128\n");
+        let (rules, diagnostics) = nattrace_parser::parse_rules(&text);
+        assert_eq!(rules.tables.iter().map(|table| table.rules.len()).sum::<usize>(), 1, "{text}");
+        let codes: Vec<&str> = diagnostics.iter().map(|one| one.code).collect();
+        assert_eq!(codes, ["ignored-text", "host-not-read"], "{text}");
+    }
+}
+
+/// A prompt with brackets is no counter.
+#[test]
+fn a_prompt_with_brackets_is_no_counter() {
+    for prompt in ["[user@fedora ~]$ sudo iptables-save", "[root@host ~]# iptables -S"] {
+        let rules = match prompt.contains("save") {
+            true => "*filter\n:FORWARD DROP [0:0]\n-A FORWARD -i wg0 -j ACCEPT\nCOMMIT\n",
+            false => "-P INPUT ACCEPT\n-A FORWARD -i wg0 -j ACCEPT\n",
+        };
+        let text = format!("{prompt}\n{rules}[user@fedora ~]$ uptime\n up 5 days\n");
+        let (read, diagnostics) = nattrace_parser::parse_rules(&text);
+        let errors = diagnostics.iter().any(|one| one.severity == nattrace_parser::Severity::Error);
+        assert!(!errors, "{text}{diagnostics:?}");
+        assert_eq!(read.tables[0].rules.len(), 1, "{text}");
+    }
+}

@@ -112,6 +112,8 @@ impl Tally {
             (_, Answer::Other) => self.skipped += 1,
             // Without `-c`, the one before the rule would not count.
             (_, Answer::Refused(said)) if said.contains("multiple -c flags") => self.skipped += 1,
+            // `-R` of a rule of the same load.
+            (_, Answer::Refused(said)) if said.contains("Segmentation fault") => self.skipped += 1,
             // An extension that this kernel has not.
             (_, Answer::Refused(said)) if said.contains("missing kernel module") => {
                 self.skipped += 1;

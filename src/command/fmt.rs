@@ -8,7 +8,7 @@ use std::mem::ManuallyDrop;
 
 use nattrace_model::build::part_of;
 use nattrace_model::host::Part;
-use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat};
+use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat, Table, TableName};
 use nattrace_parser::{
     EmitOptions, Left, Origin, RuleCounters, Severity, check_chains, emit_rules, parse_sequence,
 };
@@ -74,7 +74,7 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
         .iter()
         .enumerate()
         .map(|(number, (text, origin))| {
-            let rules = print(&left, number, origin.family, heading);
+            let rules = print(&left, number, *origin, heading);
             let differs = arguments.check.then(|| first_difference(&text.text, &rules)).flatten();
             Printed { text: &text.name, rules, differs }
         })
@@ -180,8 +180,8 @@ enum Heading {
     WhereSeveral,
 }
 
-fn print(left: &[Left<'_>], text: usize, family: Option<Family>, heading: Heading) -> String {
-    let own = own(left, text, family);
+fn print(left: &[Left<'_>], text: usize, known: Origin, heading: Heading) -> String {
+    let own = own(left, text, known.family);
     let several = own.len() > 1;
     let mut printed = String::new();
     for one in own {
@@ -196,9 +196,32 @@ fn print(left: &[Left<'_>], text: usize, family: Option<Family>, heading: Headin
             };
             printed.push_str(heading);
         }
-        printed.push_str(&print_rules(&one.rules));
+        // What iptables-save printed, as its first line tells, is in order as it is.
+        let saved = one.rules.backend.is_some() && known.backend.is_none();
+        match in_order(&one.rules).filter(|_| one.backend == Backend::Nft && !saved) {
+            Some(ordered) => printed.push_str(&print_rules(&ordered)),
+            None => printed.push_str(&print_rules(&one.rules)),
+        }
     }
     printed
+}
+
+/// The rules with their tables as iptables-nft saves them (kernel-facts A12); `None` where they
+/// are already.
+fn in_order<'a>(rules: &Rules<'a>) -> Option<Rules<'a>> {
+    let place = |table: &Table<'_>| match table.name {
+        TableName::Mangle => 0,
+        TableName::Security => 1,
+        TableName::Raw => 2,
+        TableName::Filter => 3,
+        TableName::Nat => 4,
+    };
+    if rules.tables.is_sorted_by_key(place) {
+        return None;
+    }
+    let mut ordered = rules.clone();
+    ordered.tables.sort_by_key(place);
+    Some(ordered)
 }
 
 /// Rules as iptables-save prints them, with counters where there are exact ones.

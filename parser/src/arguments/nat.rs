@@ -37,7 +37,6 @@ fn split<'t>(text: &'t str, context: &Context) -> (&'t str, Option<&'t str>) {
     if context.family == Some(Family::Ipv6)
         && let Some((_, inside)) = text.split_once('[')
         && let Some((inside, behind)) = inside.split_once(']')
-        && !inside.is_empty()
     {
         return (inside, behind.split_once(':').map(|(_, ports)| ports));
     }

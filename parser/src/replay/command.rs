@@ -147,6 +147,8 @@ struct Arguments<'f, 'a> {
     tool: Tool,
     invocation: Invocation<'a>,
     verb: Option<Verb>,
+    /// An option that only listings have.
+    lists: Option<Word<'a>>,
 }
 
 impl<'a> Arguments<'_, 'a> {
@@ -181,14 +183,14 @@ pub(crate) fn read<'a>(
         family: None,
     };
     let fields = fields.iter().peekable();
-    let mut arguments = Arguments { fields, tool, invocation, verb: None };
+    let mut arguments = Arguments { fields, tool, invocation, verb: None, lists: None };
     while let Some(field) = arguments.fields.next() {
         let is_text = arguments.invocation.rule.last().is_some_and(takes_text);
         if is_text || !option(&mut arguments, field, diagnostics)? {
             arguments.invocation.rule.push(field.clone());
         }
     }
-    let Arguments { mut invocation, verb, .. } = arguments;
+    let Arguments { mut invocation, verb, lists, .. } = arguments;
     let Some(verb) = verb else {
         let message = "no command is given, such as `-A CHAIN`";
         diagnostics.push(
@@ -198,6 +200,11 @@ pub(crate) fn read<'a>(
         return None;
     };
     invocation.verb = verb;
+    if let Some(word) = lists.filter(|_| !matches!(verb, Verb::Print | Verb::Zero)) {
+        let message = format!("`{}` does not belong to this command", clip(&word.text));
+        diagnostics.push(Diagnostic::error("unexpected-word", message, word.span));
+        return None;
+    }
     let takes_rule = matches!(
         verb,
         Verb::Append | Verb::Insert | Verb::Delete | Verb::Replace | Verb::Check | Verb::Print
@@ -254,7 +261,10 @@ fn option<'a>(
         "-w" | "--wait" | "-W" | "--wait-interval" => {
             arguments.number();
         }
-        "-v" | "--verbose" | "-n" | "--numeric" | "-x" | "--exact" | "--line-numbers" | "-vv" => {}
+        "-v" | "--verbose" | "-vv" => {}
+        "-n" | "--numeric" | "-x" | "--exact" | "--line-numbers" => {
+            arguments.lists = Some(word.clone());
+        }
         "-M" | "--modprobe" => {
             arguments.fields.next();
         }

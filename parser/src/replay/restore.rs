@@ -185,6 +185,13 @@ impl<'a> Restore<'_, 'a> {
             state.counters = counters;
         } else {
             // Also where it was there before (kernel-facts I5).
+            if !state.rules.is_empty() && !self.options.keeps {
+                let message = format!("chain `{}` is declared twice", clip(&name));
+                self.diagnostics.push(
+                    Diagnostic::warning("duplicate-chain", message, line.span)
+                        .label("the rules before it are cleared"),
+                );
+            }
             state.rules.clear();
         }
     }

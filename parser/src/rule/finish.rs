@@ -60,6 +60,14 @@ impl<'a> Reader<'_, 'a> {
     fn limit_expansion(&mut self) {
         const MOST: usize = 1 << 16;
         let (sources, destinations) = (self.source.more.len() + 1, self.destination.more.len() + 1);
+        let negated = [&self.source.first, &self.destination.first]
+            .into_iter()
+            .flatten()
+            .any(|one| one.negated);
+        if negated && sources * destinations > 1 {
+            let message = "`!` can't stand beside a list of addresses".to_owned();
+            self.error("not-negatable", message, self.context.span);
+        }
         if sources.saturating_mul(destinations) > MOST {
             let message =
                 format!("the lists of addresses make {sources} times {destinations} rules");

@@ -16,12 +16,17 @@ use crate::words::clip;
 pub(super) fn is_command(text: &str) -> bool {
     let rest = text.trim_start_matches(['-', '–', '—', '−']);
     let command = rest.split_whitespace().next().unwrap_or_default();
-    text.starts_with('[')
+    is_counted(text)
         || matches!(
             command.as_bytes(),
             [b'A' | b'I' | b'P' | b'N' | b'D' | b'F' | b'X' | b'R' | b'Z' | b'E' | b'C' | b't']
         )
         || ["append", "insert", "policy", "new-chain", "table"].contains(&command)
+}
+
+/// Whether a line begins with counters, and not with a prompt such as `[user@host ~]$`.
+pub(super) fn is_counted(text: &str) -> bool {
+    text.starts_with('[') && crate::shell::prompt(text, crate::shell::Lead::Script) == 0
 }
 
 /// Whether a line of a table is a command that adds no rule, as iptables-restore takes it

@@ -57,6 +57,9 @@ impl<'a> Scan<'_, 'a> {
     fn line(&mut self, line: Line<'a>) {
         match line.text.as_bytes() {
             [b'-', ..] => self.rule(line),
+            [b'[', ..] if self.place == Place::Outside && !chains::is_counted(line.text) => {
+                self.other(line);
+            }
             [b'[', ..] => {
                 self.padding(line);
                 self.rule(line);
@@ -279,16 +282,26 @@ fn clear_repeated(
             }
             _ => Diagnostic::warning("duplicate-chain", message, span),
         };
-        let before = block.lines.len();
+        let mut cleared = Vec::new();
         if !builtin {
             block.lines.retain(|line| {
-                line.line.start > span.range().start
-                    || commands::chain_of(line.line.text) != Some(name.as_ref())
+                let stays = line.line.start > span.range().start
+                    || commands::chain_of(line.line.text) != Some(name.as_ref());
+                if !stays {
+                    cleared.push(line.line.span());
+                }
+                stays
             });
         }
-        if block.lines.len() < before {
+        if !cleared.is_empty() {
             diagnostic = diagnostic.label("the rules before it are cleared");
         }
+        let message = format!("chain `{}` is declared again below, which clears this", clip(&name));
+        diagnostics.extend(
+            cleared
+                .into_iter()
+                .map(|span| Diagnostic::note("duplicate-chain", message.clone(), span)),
+        );
         diagnostics.push(diagnostic);
     }
 }
