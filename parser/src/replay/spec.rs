@@ -8,7 +8,7 @@ use crate::arguments::text::print_quoted;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::emit::emit_rule;
 use crate::recognize::Tool;
-use crate::rule::{RuleContext, Scratch, read_rule};
+use crate::rule::{RuleContext, Scratch, is_chain_name, read_rule};
 use crate::span::Span;
 use crate::syntax::{Counters, Interfaces, Placement, Rule, Target, Unsupported};
 use crate::words::{Word, clip};
@@ -130,8 +130,15 @@ fn without_unknown<'a>(fields: &[Field<'a>]) -> (Vec<Word<'a>>, Vec<Unsupported<
 fn keep<'a>(rule: &mut Rule<'a>, kept: &[Unsupported<'a>]) {
     for unsupported in kept {
         let target = ["-j ", "-g ", "--jump ", "--goto "];
-        if target.iter().any(|option| unsupported.raw.starts_with(option)) {
+        let jump = target.iter().find_map(|option| unsupported.raw.strip_prefix(option));
+        if jump.is_some_and(is_chain_name) {
             rule.target = Target::Unsupported(unsupported.clone());
+        } else if jump.is_some() {
+            // No chain has such a name, which must be readable all the same.
+            let raw = Cow::Owned(as_match("shell", &unsupported.raw));
+            rule.unsupported.push(Unsupported { raw, span: unsupported.span });
+            let raw = Cow::Borrowed("-j shell");
+            rule.target = Target::Unsupported(Unsupported { raw, span: unsupported.span });
         } else {
             rule.unsupported.push(unsupported.clone());
         }
