@@ -67,8 +67,8 @@ fn is_address(word: &str) -> bool {
 /// A note for each kind of listing that stands in a text of rules. Nobody can tell whether it is
 /// whole, and what is missing in a part of a snapshot is taken not to be there.
 pub(crate) fn not_read(text: &str) -> Vec<Diagnostic> {
-    let has = |needle: &&str| memchr::memmem::find(text.as_bytes(), needle.as_bytes()).is_some();
-    let kinds = Listing::ALL.into_iter().filter(|kind| kind.needles().iter().any(|one| has(&one)));
+    let has = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes()).is_some();
+    let kinds = Listing::ALL.into_iter().filter(|kind| kind.needles().iter().any(|one| has(one)));
     let first =
         |kind: Listing| lines(text).find(|line| kind.is(line.text)).map(|line| (kind, line));
     kinds.filter_map(first).map(|(kind, line)| note(kind, line)).collect()
