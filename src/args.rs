@@ -117,7 +117,8 @@ fails with a packet that shows it, or is unknown with what is to blame.
 
   nattrace check --init > nattrace.toml      # what holds today, to be edited
   nattrace check -s host.snapshot policy.toml
-  nattrace check --given down=wg0            # the same on a host whose wg0 is down")]
+  nattrace check --given down=wg0            # the same on a host whose wg0 is down
+  nattrace check --given restarted=dockerd   # … and after Docker has made its rules again")]
 pub(crate) struct Check {
     /// The policy [default: nattrace.toml].
     #[arg(value_name = "POLICY", value_hint = ValueHint::FilePath)]
@@ -128,8 +129,9 @@ pub(crate) struct Check {
     /// Prints the JSON Schema of policies.
     #[arg(long, conflicts_with_all = ["given", "baseline", "write_baseline", "emit_smt2"])]
     pub(crate) schema: bool,
-    /// What is taken to be otherwise: `down=IFACE`, `gone=PREFIX`, `ip_forward=off`, or TOML as in
-    /// the policy's `given`.
+    /// What is taken to be otherwise: `down=IFACE`, `gone=PREFIX`, `restarted=dockerd`,
+    /// `ip_forward=off`, `ipv6=on`, `ipv6_forward=on`, `moved.CONTAINER=ADDR`, or TOML as in the
+    /// policy's `given`.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(crate) given: Vec<String>,
     /// Which results end with status 1.

@@ -23,7 +23,7 @@ use crate::span::Span;
 use crate::syntax::Family;
 
 pub use expression::{Expression, Place, ServiceWords, parse_expression, parse_service};
-pub use given::{Destination, Given, Switch, parse_given};
+pub use given::{Daemon, Destination, Given, Switch, parse_given};
 
 /// A policy as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

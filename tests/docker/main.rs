@@ -8,6 +8,7 @@ mod applied;
 mod namespace;
 mod probe;
 mod questions;
+mod restarted;
 mod socket;
 mod stories;
 mod trial;
@@ -358,6 +359,15 @@ fn with_a_proxy() {
     world.start();
     compare(&world, &seen, "restarted after the edit", &mut tally);
     tally.finish("docker with its proxy");
+}
+
+#[test]
+fn after_a_restart() {
+    if !can_run() {
+        return;
+    }
+    let ipv6 = ["--experimental", "--ip6tables", "--ipv6", "--fixed-cidr-v6", "fd00:d::/64"];
+    restarted::compare(&World::new("restart", &ipv6));
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! What-if: a host that is a little different, as the kernel and Docker would make it.
 
+mod dockerd;
+mod ipv6;
+mod lists;
+
 use std::net::IpAddr;
 
 use nattrace_model::System;
@@ -26,6 +30,12 @@ pub fn apply(system: &System, given: &Given) -> System {
     }
     for (container, address) in &given.moved {
         give_address(&mut system, &container.value, address.value);
+    }
+    if !given.restarted.is_empty() {
+        dockerd::restart(&mut system);
+    }
+    if given.ipv6.is_some() {
+        ipv6::turn_on(&mut system.host);
     }
     if let Some(switch) = &given.ip_forward {
         forward(&mut system.host, Family::Ipv4, switch.value);

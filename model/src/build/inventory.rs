@@ -5,9 +5,12 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use nattrace_parser::host::docker as listed;
+use nattrace_parser::syntax::Family;
 
 use crate::address::Prefix;
-use crate::host::inventory::{Container, Endpoint, Inventory, Network, PublishedPort};
+use crate::host::inventory::{
+    Container, Endpoint, Inventory, Network, NetworkOptions, PublishedPort,
+};
 use crate::host::{Assumption, Interface, Part, SocketProtocol};
 
 /// The names of interfaces that networks hang on.
@@ -82,6 +85,19 @@ fn of_network(
         subnets,
         gateways,
         internal: network.internal,
+        options: options(network),
+    }
+}
+
+/// What of a network's options says which rules Docker makes.
+fn options(network: &listed::Network) -> NetworkOptions {
+    let families = [Family::Ipv4, Family::Ipv6];
+    NetworkOptions {
+        is_default: network.is_default(),
+        masquerades: network.masquerades(),
+        inter_container: network.allows_inter_container(),
+        sources: families.into_iter().filter_map(|family| network.host_address(family)).collect(),
+        gateway_modes: families.map(|family| network.gateway_mode(family)),
     }
 }
 
@@ -101,6 +117,10 @@ fn of_attachments(containers: &[listed::Container], interfaces: &[Interface]) ->
             subnets: Vec::new(),
             gateways: Vec::new(),
             internal: false,
+            options: NetworkOptions {
+                is_default: attachment.network == "bridge",
+                ..NetworkOptions::default()
+            },
         });
         for subnet in [attachment.ipv4, attachment.ipv6].into_iter().flatten() {
             let subnet = Prefix::from(subnet.trunc());

@@ -3,6 +3,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use nattrace_parser::host::docker::GatewayMode;
+
 use crate::address::Prefix;
 use crate::host::SocketProtocol;
 
@@ -26,6 +28,38 @@ pub struct Network {
     pub gateways: Vec<IpAddr>,
     /// Whether its containers have no way out (`--internal`): they have no default route.
     pub internal: bool,
+    /// Which rules Docker makes for it.
+    pub options: NetworkOptions,
+}
+
+/// Which rules Docker makes for a network, as far as its options tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkOptions {
+    /// Whether it is the network that containers are in by default, which is made anew whenever
+    /// dockerd starts.
+    pub is_default: bool,
+    /// Whether what leaves it is masqueraded (`enable_ip_masquerade`).
+    pub masquerades: bool,
+    /// Whether its containers may talk to each other (`enable_icc`).
+    pub inter_container: bool,
+    /// The sources that leaving packets get instead of a masqueraded one (`host_ipv4`, …).
+    pub sources: Vec<IpAddr>,
+    /// How packets reach its containers from outside, for IPv4 and IPv6; `None` for a mode that is
+    /// not known.
+    pub gateway_modes: [Option<GatewayMode>; 2],
+}
+
+impl Default for NetworkOptions {
+    /// What Docker does where nobody says otherwise.
+    fn default() -> Self {
+        Self {
+            is_default: false,
+            masquerades: true,
+            inter_container: true,
+            sources: Vec::new(),
+            gateway_modes: [Some(GatewayMode::Nat); 2],
+        }
+    }
 }
 
 /// A container's attachment to a network.

@@ -10,6 +10,7 @@ use super::value::{Value, net};
 use crate::diagnostic::Diagnostic;
 use crate::host::Read;
 use crate::host::zones::{Placed, in_order, place, syntax_error, unknown_key};
+use crate::span::Span;
 
 /// What is taken to be otherwise on the host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +25,10 @@ pub struct Given {
     pub ip_forward: Option<Placed<Switch>>,
     /// `ipv6_forward`: whether the host forwards IPv6.
     pub ipv6_forward: Option<Placed<Switch>>,
+    /// `ipv6`: the host has IPv6, if it had none.
+    pub ipv6: Option<Span>,
+    /// `restarted`: daemons that were restarted.
+    pub restarted: Vec<Placed<Daemon>>,
 }
 
 impl Given {
@@ -40,6 +45,8 @@ impl Given {
         self.moved.extend(other.moved);
         self.ip_forward = other.ip_forward.or(self.ip_forward.take());
         self.ipv6_forward = other.ipv6_forward.or(self.ipv6_forward.take());
+        self.ipv6 = other.ipv6.or(self.ipv6.take());
+        self.restarted.extend(other.restarted);
     }
 }
 
@@ -60,11 +67,19 @@ pub enum Switch {
     Off,
 }
 
+/// A daemon that makes rules when it starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Daemon {
+    /// `dockerd`.
+    Dockerd,
+}
+
 /// The keys of `given`.
-const KEYS: [&str; 5] = ["down", "gone", "moved", "ip_forward", "ipv6_forward"];
+const KEYS: [&str; 7] =
+    ["down", "gone", "moved", "restarted", "ip_forward", "ipv6", "ipv6_forward"];
 
 /// Reads `--given`: the inside of the table `given`, such as `down = ["wg0"]`; or, shorter,
-/// `down=wg0` and `ip_forward=off`.
+/// `down=wg0`, `restarted=dockerd` and `ip_forward=off`.
 #[must_use]
 pub fn parse_given(text: &str) -> Read<Given> {
     let quoted = shorthand(text);
@@ -106,6 +121,16 @@ fn read_table(table: &DeTable<'_>, text: &str, diagnostics: &mut Vec<Diagnostic>
             "moved" => given.moved = moved(value, diagnostics),
             "ip_forward" => given.ip_forward = switch(value, diagnostics),
             "ipv6_forward" => given.ipv6_forward = switch(value, diagnostics),
+            "ipv6" => match switch(value, diagnostics) {
+                Some(Placed { value: Switch::On, span }) => given.ipv6 = Some(span),
+                Some(Placed { value: Switch::Off, .. }) => diagnostics.push(
+                    value
+                        .unexpected("true")
+                        .help("what an interface has of IPv6 goes with the interface: `down`"),
+                ),
+                None => {}
+            },
+            "restarted" => given.restarted = daemons(value, diagnostics),
             other => diagnostics.push(unknown_key(other, place(key.span()), &KEYS)),
         }
     }
@@ -119,6 +144,22 @@ fn strings(
 ) -> Vec<Placed<String>> {
     let each = value.each_of_some(expected, diagnostics);
     each.into_iter().filter_map(|entry| entry.string(expected, diagnostics)).collect()
+}
+
+fn daemons(value: Value<'_, '_>, diagnostics: &mut Vec<Diagnostic>) -> Vec<Placed<Daemon>> {
+    let expected = "a daemon that makes rules: \"dockerd\"";
+    let mut read = Vec::new();
+    for Placed { value: text, span } in strings(value, expected, diagnostics) {
+        match text.as_str() {
+            "dockerd" | "docker" => read.push(Placed { value: Daemon::Dockerd, span }),
+            other => {
+                let message = format!("expected {expected}, found `{other}`");
+                let found = Diagnostic::error("unexpected-value", message, span);
+                diagnostics.push(found.help("a container that was restarted is `moved`"));
+            }
+        }
+    }
+    read
 }
 
 fn destinations(

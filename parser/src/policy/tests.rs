@@ -112,6 +112,14 @@ fn every_mistake_is_an_error_at_its_place() {
         (deny("given = { donw = [\"wg0\"] }"), "unknown-key", "donw", Some("did you mean `down`?")),
         (deny("given = 7"), "unexpected-value", "7", None),
         (deny("given = { ip_forward = 1 }"), "unexpected-value", "1", None),
+        (deny("given = { ipv6 = \"yes\" }"), "unexpected-value", "\"yes\"", None),
+        (deny("given = { restarted = 7 }"), "unexpected-value", "7", None),
+        (
+            deny("given = { restarted = \"web\" }"),
+            "unexpected-value",
+            "\"web\"",
+            Some("a container that was restarted is `moved`"),
+        ),
         (deny("given = { moved = { web = \"x\" } }"), "invalid-address", "\"x\"", None),
         (deny("except = [7]"), "unexpected-value", "7", None),
         (deny("name = \"\""), "unexpected-value", "\"\"", None),
@@ -164,6 +172,11 @@ fn what_is_given_is_read_in_short_and_in_full() {
     assert_eq!(parse_given("ip_forward=off").0.ip_forward.unwrap().value, Switch::Off);
     assert_eq!(parse_given("ipv6_forward=on").0.ipv6_forward.unwrap().value, Switch::On);
     assert_eq!(parse_given("ip_forward=true").0.ip_forward.unwrap().value, Switch::On);
+    assert!(parse_given("ipv6=on").0.ipv6.is_some());
+    assert_eq!(parse_given("ipv6=off").1[0].code, "unexpected-value");
+    assert_eq!(parse_given("restarted=dockerd").0.restarted[0].value, Daemon::Dockerd);
+    assert_eq!(parse_given("restarted=docker").0.restarted[0].value, Daemon::Dockerd);
+    assert_eq!(parse_given("restarted=web").1[0].code, "unexpected-value");
     assert_eq!(parse_given("gone=default").0.gone[0].value, Destination::Default);
     let (moved, complaints) = parse_given("moved = { web = \"172.18.0.9\" }");
     assert_eq!(complaints, []);

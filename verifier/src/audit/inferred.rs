@@ -7,7 +7,9 @@ use nattrace_model::System;
 use nattrace_model::condition::{Condition, PortSide, Sense};
 use nattrace_model::graph::ChainGraph;
 use nattrace_model::hook::Hook;
-use nattrace_model::host::inventory::{Container, Endpoint, Network, PublishedPort};
+use nattrace_model::host::inventory::{
+    Container, Endpoint, Network, NetworkOptions, PublishedPort,
+};
 use nattrace_model::host::{Host, InterfaceKind, Part, SocketProtocol};
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{ChainId, Rule};
@@ -47,6 +49,7 @@ fn networks(host: &Host) -> Vec<Network> {
         subnets: own.addresses.iter().map(|address| address.subnet.clone()).collect(),
         gateways: own.addresses.iter().map(|address| address.local).collect(),
         internal: false,
+        options: NetworkOptions::default(),
     };
     bridges.map(network).collect()
 }

@@ -189,6 +189,14 @@ impl Names<'_> {
                 self.found.push(Diagnostic::error("unknown-name", message, address.span));
             }
         }
+        for daemon in &given.restarted {
+            if self.host.inventory.networks.is_empty() {
+                let message = "no network of Docker is known, so neither are the rules it makes";
+                let found = Diagnostic::error("unknown-name", message, daemon.span);
+                let help = "networks are known from `docker-network-inspect.json`";
+                self.found.push(found.help(help));
+            }
+        }
         for gone in &given.gone {
             if !has_route(self.host, gone.value) {
                 let message = "no route of this host has this destination";

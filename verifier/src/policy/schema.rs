@@ -112,10 +112,37 @@ struct Given {
     gone: Option<OneOrMore<String>>,
     /// Containers that have another address.
     moved: Option<BTreeMap<String, String>>,
+    /// Daemons that were restarted, and made their rules anew: `dockerd`.
+    restarted: Option<OneOrMore<Daemon>>,
     /// Whether the host forwards IPv4.
     ip_forward: Option<Switch>,
+    /// IPv6 is on, where it was not.
+    ipv6: Option<On>,
     /// Whether the host forwards IPv6.
     ipv6_forward: Option<Switch>,
+}
+
+/// A setting that is on.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+enum On {
+    Plain(#[schemars(extend("const" = true))] bool),
+    Word(OnlyOn),
+}
+
+/// A setting that is on, in words.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum OnlyOn {
+    On,
+}
+
+/// A daemon that makes rules when it starts.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Daemon {
+    Dockerd,
+    Docker,
 }
 
 /// A setting that is on or off.
@@ -236,6 +263,7 @@ mod tests {
         "version = 1\n[[allow]]\nfrom = [\"internet\"]\nto = \"10.0.0.1:443/tcp\"\nlands = \"container:blog:443\"\nfamily = \"ipv4\"\nvacuous = \"ok\"\n",
         "version = 1\n[[deny]]\nfrom = \"internet\"\nlands = \"net:*\"\nexcept = []\nproto = [\"tcp\", 17]\nports = [80, \"8000-8080\"]\n",
         "version = 1\n[[isolate]]\nzones = [\"net:a\", \"net:b\"]\ngiven = { down = [\"wg0\"], gone = \"default\", moved = { web = \"172.18.0.9\" }, ip_forward = false, ipv6_forward = \"on\" }\n",
+        "version = 1\n[[isolate]]\nzones = [\"net:a\", \"net:b\"]\ngiven = { restarted = \"dockerd\", ipv6 = true }\n",
         "version = 1\n[[suppress]]\ncode = \"x\"\nreason = \"y\"\n",
     ];
 
@@ -255,6 +283,8 @@ mod tests {
         "version = 1\n[[deny]]\nfrom = \"host\"\nlands = \"net:a\"\nports = \"a\"\n",
         "version = 1\n[[deny]]\nfrom = \"host\"\nlands = \"net:a\"\nvacuous = true\n",
         "version = 1\n[[deny]]\nfrom = \"host\"\nlands = \"net:a\"\ngiven = { donw = \"wg0\" }\n",
+        "version = 1\n[[deny]]\nfrom = \"host\"\nlands = \"net:a\"\ngiven = { restarted = \"kubelet\" }\n",
+        "version = 1\n[[deny]]\nfrom = \"host\"\nlands = \"net:a\"\ngiven = { ipv6 = false }\n",
         "version = 1\n[[isolate]]\nzones = [\"host\"]\n",
         "version = 1\n[[egress]]\nfrom = \"host\"\nto = \"internet\"\nsource = 7\n",
         "version = 1\n[[suppress]]\nname = \"x\"\n",
