@@ -35,7 +35,8 @@ grep -v '^#' ../parser/src/host/nftables/rules.tsv | cut -f1 | while IFS= read -
     printf '{"nftables": [{"rule": %s}]}\n' "$rule" \
         >"corpus/nftables/$(printf '%s' "$rule" | cksum | cut -d' ' -f1)"
 done
-seed zones $cases/*/nattrace.toml
+seed zones $cases/*/zones.toml
+seed policy $cases/*/policy.toml
 
 mkdir -p corpus/snapshot corpus/endpoint corpus/conntrack corpus/zones corpus/why
 for case in "$cases"/*; do

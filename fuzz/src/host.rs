@@ -3,7 +3,7 @@
 use nattrace_parser::host;
 use nattrace_parser::host::Read;
 
-use crate::check_diagnostics;
+use crate::{check_diagnostics, check_span};
 
 /// Reads a text twice: the same entries and the same messages, which point into the text.
 fn check<'t, T: std::fmt::Debug>(text: &'t str, parse: impl Fn(&'t str) -> Read<T>) {
@@ -62,6 +62,37 @@ pub fn docker_containers(text: &str) {
 /// `zones.toml`.
 pub fn zones(text: &str) {
     check(text, host::zones::parse);
+}
+
+/// A policy: places of entries and names lie in the text too; and each line of it as `--given`.
+pub fn policy(text: &str) {
+    check(text, nattrace_parser::policy::parse);
+    let (policy, _) = nattrace_parser::policy::parse(text);
+    for entry in &policy.entries {
+        check_span(text, entry.span, "entry");
+        for name in &entry.name {
+            check_span(text, name.span, "name");
+        }
+        let given = &entry.given;
+        let switches = [&given.ip_forward, &given.ipv6_forward].into_iter().flatten();
+        let mut places: Vec<_> = switches.map(|switch| switch.span).chain(given.ipv6).collect();
+        places.extend(given.down.iter().map(|name| name.span));
+        places.extend(given.gone.iter().map(|destination| destination.span));
+        places.extend(given.restarted.iter().map(|daemon| daemon.span));
+        places.extend(given.moved.iter().flat_map(|(name, to)| [name.span, to.span]));
+        for place in places {
+            check_span(text, place, "given");
+        }
+    }
+    for suppression in &policy.suppressions {
+        check_span(text, suppression.span, "suppression");
+        check_span(text, suppression.reason.span, "reason");
+    }
+    for line in text.lines() {
+        // Places are those of the text in full, which `down=wg0` is not.
+        let (given, diagnostics) = nattrace_parser::policy::parse_given(line);
+        assert_eq!((given, diagnostics), nattrace_parser::policy::parse_given(line));
+    }
 }
 
 /// `nft -j list ruleset`: every rule prints, and prints the same twice.

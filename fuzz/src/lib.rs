@@ -8,7 +8,7 @@ mod system;
 
 pub use host::{
     bridge, conntrack, docker_containers, docker_networks, ip_addr, ip_route, ip_rule, ipset,
-    nftables, snapshot, ss, sysctl, zones,
+    nftables, policy, snapshot, ss, sysctl, zones,
 };
 pub use rules::{listing, rules};
 pub use system::{Disturbed, endpoint, why};

@@ -256,7 +256,7 @@ mod tests {
 
     use super::*;
 
-    const GOOD: [&str; 7] = [
+    const GOOD: [&str; 8] = [
         "version = 1\n",
         "version = 1\n[zones.office]\nvia = [\"eth1\"]\nnets = [\"192.168.12.0/24\"]\nroutes = []\n",
         "version = 1\n[[egress]]\nname = \"a\"\nfrom = \"net:a\"\nto = [\"internet\", \"lan\"]\nsource = [\"10.0.0.1\", \"unchanged\"]\n",
@@ -267,7 +267,7 @@ mod tests {
         "version = 1\n[[suppress]]\ncode = \"x\"\nreason = \"y\"\n",
     ];
 
-    const BAD: [&str; 18] = [
+    const BAD: [&str; 20] = [
         "",
         "version = 2\n",
         "version = \"1\"\n",
