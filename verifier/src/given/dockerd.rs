@@ -113,7 +113,7 @@ impl<'a> Docker<'a> {
             |line: &Line| line.text.contains(" ! -i ") || line.text.contains(" ! -d 127");
         let nat = [(TableName::Nat, "DOCKER"), (TableName::Nat, "OUTPUT")];
         let mut rules = nat.into_iter().flat_map(|(table, chain)| lists.lines(table, chain));
-        let is_known = lists.lines(TableName::Nat, "OUTPUT").iter().any(|line| is_jump(line));
+        let is_known = lists.lines(TableName::Nat, "OUTPUT").iter().any(is_jump);
         let listeners = system.host.listeners.iter().flatten();
         let mut processes = listeners.flat_map(|listener| &listener.processes);
         let is_used = match is_known {

@@ -62,7 +62,7 @@ struct Tally {
 /// Asks both engines about a policy.
 fn ask(tally: &Mutex<Tally>, about: &str, policy: &Policy, system: &System) {
     let begun = Instant::now();
-    let seconds = number("SECONDS").unwrap_or(10);
+    let seconds = number("SECONDS").unwrap_or(30);
     let solver = Hurried { milliseconds: AtomicU64::new(1000 * seconds) };
     let found = check_with(policy, system, &Given::default(), Engine::Both(&solver));
     let spent = 1000 * seconds - solver.milliseconds.load(Relaxed);
