@@ -6,6 +6,7 @@
 //! and the peak of memory. Needs `../shared` (the generator of rulesets), python3 and iptables;
 //! without one of them it says so and ends. Words behind `--` choose scenes by their names.
 
+mod edits;
 mod pairwise;
 mod scene;
 
@@ -28,6 +29,9 @@ fn main() -> ExitCode {
     }
     if wanted("kube") {
         missed += measure(scene::kube(), "5 properties of 10,000 services", 3.0);
+    }
+    if wanted("diff") {
+        missed += edits::measure();
     }
     if wanted("flat") {
         missed += grow();

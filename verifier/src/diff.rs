@@ -14,10 +14,12 @@ mod found;
 mod identity;
 mod meets;
 mod places;
+mod search;
 mod touched;
 mod translation;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use nattrace_model::System;
@@ -36,7 +38,8 @@ use fate::{Fate, difference};
 use found::{Draft, Pieces, Teller, together, usual};
 use identity::Identities;
 use places::Places;
-use touched::{Map, touched};
+use search::Map;
+use touched::{Touched, touched};
 
 use crate::packets::PacketSet;
 use crate::space::Space;
@@ -115,13 +118,14 @@ pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparis
         return Ok(Comparison { hosts: host_differences(before, after), ..Comparison::default() });
     }
     let maps = (Map::new(before), Map::new(after));
+    let named = edits.named(before, after);
     let starts: Vec<Start<'_>> = tasks
         .par_iter()
         .filter_map(|(family, entry)| {
             let space = Space::new(*family);
-            let packets = touched(&hosts, &identities, &edits, &maps, &space, entry);
-            let start = || Start::new(&hosts, entry, packets.clone());
-            (!packets.is_empty()).then(start)
+            let touched = touched(&hosts, &identities, &edits, &maps, &space, entry);
+            let none = touched.any.is_empty() && touched.untracked.is_empty();
+            (!none).then(|| Start::new(&hosts, entry, touched, &named))
         })
         .collect();
     let round = |rarity: Rarity| -> Result<Found, Disagreement> {
@@ -201,35 +205,53 @@ const USUAL_FOR_ODD: usize = 50;
 struct Start<'a> {
     entry: &'a Entry,
     places: Places<'a>,
-    packets: PacketSet,
+    touched: Touched,
+    /// Whether TCP connections are tracked from any packet on (`nf_conntrack_tcp_loose`).
+    loose: bool,
 }
 
 impl<'a> Start<'a> {
-    fn new(hosts: &Hosts<'a>, entry: &'a Entry, mut packets: PacketSet) -> Self {
-        let space = packets.space().clone();
-        let places = Places::new(hosts.after, space.family(), entry);
+    fn new(hosts: &Hosts<'a>, entry: &'a Entry, mut touched: Touched, named: &[IpAddr]) -> Self {
+        let space = touched.any.space().clone();
+        let places = Places::new(hosts.after, space.family(), entry, named);
         if *entry == Entry::Local {
             // Of other sources are packets that do not start here.
-            packets = packets.intersection(&places.home(&space));
+            let home = places.home(&space);
+            touched.any = touched.any.intersection(&home);
+            touched.untracked = touched.untracked.intersection(&home);
         }
-        Self { entry, places, packets }
+        let loose = |system: &System| {
+            system.host.sysctls.get("net.netfilter.nf_conntrack_tcp_loose") != Some(0)
+        };
+        let loose = loose(hosts.before) && loose(hosts.after);
+        Self { entry, places, touched, loose }
+    }
+
+    /// Those in a state. What people send is tracked; of other packets that begin connections
+    /// nobody can be sure (`nf_conntrack_in`).
+    fn packets(&self, state: FlowState, rarity: Rarity) -> PacketSet {
+        match (state, rarity) {
+            (FlowState::New, Rarity::Usual) | (FlowState::Related, _) => self.touched.any.clone(),
+            (FlowState::Established, Rarity::Usual) if self.loose => self.touched.any.clone(),
+            _ => self.touched.any.union(&self.touched.untracked),
+        }
     }
 
     /// The packets in a state that people send from here.
     fn usual(&self, state: FlowState) -> PacketSet {
-        let space = self.packets.space();
+        let space = self.touched.any.space();
         // Few processes are bound to an address.
         if *self.entry == Entry::Local {
             return space.none();
         }
-        let here = self.packets.intersection(&self.places.home(space));
+        let here = self.packets(state, Rarity::Usual).intersection(&self.places.home(space));
         usual(space, &self.places, state).intersection(&here)
     }
 
     /// Those that are not.
     fn odd_parts(&self) -> Vec<Part> {
         let part = |state| {
-            let packets = self.packets.difference(&self.usual(state));
+            let packets = self.packets(state, Rarity::Odd).difference(&self.usual(state));
             Part { entry: self.entry.clone(), state, packets }
         };
         STATES.into_iter().map(part).filter(|part| !part.packets.is_empty()).collect()
@@ -241,13 +263,13 @@ impl<'a> Start<'a> {
         identities: &(Identities<'_>, Identities<'_>),
         (rarity, ways): (Rarity, usize),
     ) -> Result<Found, Disagreement> {
-        let space = self.packets.space();
+        let space = self.touched.any.space();
         let mut found = Found::default();
         for state in STATES {
             let usual = self.usual(state);
             let packets = match rarity {
                 Rarity::Usual => usual,
-                Rarity::Odd => self.packets.difference(&usual),
+                Rarity::Odd => self.packets(state, Rarity::Odd).difference(&usual),
             };
             if packets.is_empty() {
                 continue;

@@ -126,6 +126,9 @@ pub struct Space {
 enum Known {
     Range(Field, u128, u128),
     Masked(Field, u128, u128),
+    /// The variables of some fields, a bit for each of them.
+    Fields(u8),
+    WithPorts,
 }
 
 struct Inner {
@@ -322,11 +325,14 @@ impl Space {
         self.all().difference(&tcp).difference(&icmp).union(&syn).union(&query)
     }
 
-    fn with_ports(&self) -> BDDFunction {
-        let numbers =
-            [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::DCCP, protocol::UDPLITE];
-        let each = numbers.iter().map(|number| self.equals(Field::Protocol, (*number).into()));
-        each.fold(self.nothing(), |all, one| self.or(&all, &one))
+    /// The packets of protocols that have ports.
+    pub(crate) fn with_ports(&self) -> BDDFunction {
+        self.remembered(Known::WithPorts, || {
+            let numbers =
+                [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::DCCP, protocol::UDPLITE];
+            let each = numbers.iter().map(|number| self.equals(Field::Protocol, (*number).into()));
+            each.fold(self.nothing(), |all, one| self.or(&all, &one))
+        })
     }
 
     fn whole(&self, function: BDDFunction) -> PacketSet {
@@ -522,6 +528,15 @@ impl Space {
                 if high >> bit & 1 == 1 { self.or(&zero, &below) } else { self.and(&zero, &below) };
         }
         self.and(&above, &below)
+    }
+
+    /// The variables of some fields, to be forgotten.
+    pub(crate) fn fields(&self, fields: &[Field]) -> BDDFunction {
+        let bit = |field: &Field| Field::ALL.iter().position(|own| own == field);
+        let key = fields.iter().filter_map(bit).fold(0, |all, at| all | 1 << at);
+        self.remembered(Known::Fields(key), || {
+            self.cube(|variable| fields.iter().any(|field| self.is_of(*field, variable)))
+        })
     }
 
     /// The variables of all fields but these, to be forgotten.

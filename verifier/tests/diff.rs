@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use nattrace_corpus::lab::draw as draw_host;
 use nattrace_model::System;
-use nattrace_model::answer::Answer;
+use nattrace_model::answer::{Answer, Step};
 use nattrace_model::build::{Text, load};
 use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::host::InterfaceKind;
@@ -44,17 +44,49 @@ fn system(texts: &[(String, String)]) -> Option<System> {
     (!loaded.has_errors()).then_some(loaded.system)
 }
 
-/// The texts with one rule gone, twice, at another place, or with another target.
-fn edited(texts: &[(String, String)], random: &mut fastrand::Rng) -> Vec<(String, String)> {
+/// Where the rules stand that some packets meet: the text, and the line counted from 0.
+fn met(system: &System, flows: &[Flow]) -> Vec<(String, usize)> {
+    let mut all = BTreeSet::new();
+    for flow in flows {
+        let answer = why(system, flow);
+        let steps = answer.branches.iter().flat_map(|branch| &branch.answer.steps);
+        for step in steps.chain(&answer.steps) {
+            let Step::Rule { rule, .. } = step else { continue };
+            let Some(rule) = system.rules.rule(*rule) else { continue };
+            let Some(source) = system.rules.sources.get(usize::from(rule.origin.source)) else {
+                continue;
+            };
+            all.insert((source.name.clone(), rule.origin.line as usize - 1));
+        }
+    }
+    all.into_iter().collect()
+}
+
+/// The texts with one rule gone, twice, at another place, or with another target; or with another
+/// policy. More often than not it is a rule that some packet meets.
+fn edited(
+    texts: &[(String, String)],
+    met: &[(String, usize)],
+    random: &mut fastrand::Rng,
+) -> Vec<(String, String)> {
     let mut texts = texts.to_vec();
     let with_rules: Vec<usize> = (0..texts.len())
         .filter(|at| texts[*at].1.lines().any(|line| line.contains("-A ")))
         .collect();
-    let Some(at) = random.choice(&with_rules) else { return texts };
-    let mut lines: Vec<String> = texts[*at].1.lines().map(str::to_owned).collect();
+    let Some(mut at) = random.choice(&with_rules).copied() else { return texts };
+    let known = random.choice(met).filter(|_| random.u8(0..4) != 0);
+    if let Some((name, _)) = known
+        && let Some(own) = texts.iter().position(|(own, _)| own == name)
+    {
+        at = own;
+    }
+    let mut lines: Vec<String> = texts[at].1.lines().map(str::to_owned).collect();
     let rules: Vec<usize> = (0..lines.len()).filter(|line| lines[*line].contains("-A ")).collect();
-    let rule = *random.choice(&rules).unwrap();
-    match random.u8(0..6) {
+    let rule = match known {
+        Some((_, line)) if rules.contains(line) => *line,
+        _ => *random.choice(&rules).unwrap(),
+    };
+    match random.u8(0..8) {
         0 | 1 => {
             lines.remove(rule);
         }
@@ -78,14 +110,34 @@ fn edited(texts: &[(String, String)], random: &mut fastrand::Rng) -> Vec<(String
                 lines.insert(other.min(lines.len()), moved);
             }
         }
-        _ => {
-            let changed =
-                lines[rule].replace("-j ACCEPT", "-j \u{1}").replace("-j DROP", "-j ACCEPT");
-            lines[rule] = changed.replace("-j \u{1}", "-j DROP");
+        5 => {
+            let policies: Vec<usize> = (0..lines.len())
+                .filter(|line| {
+                    let line = &lines[*line];
+                    line.starts_with(':') && (line.contains(" ACCEPT") || line.contains(" DROP"))
+                })
+                .collect();
+            if let Some(line) = random.choice(&policies) {
+                lines[*line] = swapped(&lines[*line], " ACCEPT", " DROP");
+            }
         }
+        6 => {
+            // Other numbers: of marks, ports, addresses, whatever the target says.
+            if let Some((head, target)) = lines[rule].clone().split_once(" -j ") {
+                let digit = random.choice(['1', '2', '3']).unwrap().to_string();
+                let other = random.choice(['4', '5', '0']).unwrap().to_string();
+                lines[rule] = format!("{head} -j {}", swapped(target, &digit, &other));
+            }
+        }
+        _ => lines[rule] = swapped(&lines[rule], "-j ACCEPT", "-j DROP"),
     }
-    texts[*at].1 = lines.join("\n") + "\n";
+    texts[at].1 = lines.join("\n") + "\n";
     texts
+}
+
+/// A text with some words for others, and the other way round.
+fn swapped(text: &str, one: &str, other: &str) -> String {
+    text.replace(one, "\u{1}").replace(other, one).replace('\u{1}', other)
 }
 
 /// Where a flow starts, in the terms of a comparison.
@@ -172,7 +224,8 @@ fn what_differs_is_told_and_what_is_told_differs() {
             .map(|(name, text)| ((*name).to_string(), (*text).to_string()))
             .collect();
         let Some(before) = system(&texts) else { continue };
-        let Some(after) = system(&edited(&texts, &mut random)) else { continue };
+        let met = met(&before, &drawing.flows);
+        let Some(after) = system(&edited(&texts, &met, &mut random)) else { continue };
         let about = format!("seed {seed}, ruleset {drawn}");
         let scope = Scope { families: Families::One(family), depth: Depth::Needed, ways: 100 };
         let found =

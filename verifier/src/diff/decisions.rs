@@ -13,7 +13,7 @@ use oxidd::{BooleanFunction, Function};
 
 use super::identity::Identities;
 use super::meets::{Meets, forget};
-use super::touched::Map;
+use super::search::Map;
 use crate::space::{Field, Space};
 
 /// Fields that no condition is told in here, whose bits stand for what a header does not tell.
@@ -24,6 +24,8 @@ const SPARE_BITS: usize = 8;
 const MOST_COURSES: usize = 128;
 /// How large sets of packets may grow.
 const MOST_NODES: usize = 50_000;
+/// After how many rules it is looked at how large they are.
+const LOOK: usize = 32;
 /// The bits of the states that a packet is in one of.
 const STATES: u16 = 0x1f;
 
@@ -84,14 +86,19 @@ fn courses(
     let bounds = meets.bounds(care);
     let mut open: Vec<(Course, BDDFunction)> = vec![(Vec::new(), care.clone())];
     let mut done: Vec<(Course, BDDFunction)> = Vec::new();
+    let mut met = 0usize;
     for rule in &version.chain.rules {
         if rule.target.does_nothing() || !bounds.may_match(rule) {
+            continue;
+        }
+        let asked = Asked::of(meets, rule);
+        if !space.and(care, &asked.exactly).satisfiable() {
             continue;
         }
         let target = version.identities.renumbered(&rule.target);
         let mut passed = Vec::new();
         for (course, packets) in &mut open {
-            let Some(own) = matching(meets, facts, version, rule, (course, packets))? else {
+            let Some(own) = matching(facts, version, rule, &asked, (course, packets))? else {
                 continue;
             };
             *packets = space.minus(packets, &own);
@@ -126,8 +133,9 @@ fn courses(
             add(space, &mut open, course, packets);
         }
         open.retain(|(_, packets)| packets.satisfiable());
+        met += 1;
         let size = || open.iter().map(|(_, packets)| packets.node_count()).sum::<usize>();
-        if open.len() + done.len() > MOST_COURSES || size() > MOST_NODES {
+        if open.len() + done.len() > MOST_COURSES || (met % LOOK == 0 && size() > MOST_NODES) {
             return None;
         }
         if open.is_empty() {
@@ -147,26 +155,41 @@ fn add(space: &Space, all: &mut Vec<(Course, BDDFunction)>, course: Course, pack
     }
 }
 
+/// What a rule asks of a packet.
+struct Asked<'r> {
+    /// The packets whose headers are such as it asks for.
+    exactly: BDDFunction,
+    /// What headers do not tell.
+    others: Vec<&'r Condition>,
+}
+
+impl<'r> Asked<'r> {
+    fn of(meets: &Meets<'_>, rule: &'r Rule) -> Self {
+        let space = meets.space();
+        let mut asked = Self { exactly: space.anything(), others: Vec::new() };
+        for condition in &rule.conditions {
+            match meets.exactly(condition) {
+                Some(function) => asked.exactly = space.and(&asked.exactly, &function),
+                None => asked.others.push(condition),
+            }
+        }
+        asked
+    }
+}
+
 /// The packets of some that a rule matches; `None` within where there are none, and `None` where
 /// that can't be told.
 fn matching(
-    meets: &Meets<'_>,
     facts: &mut Facts<'_>,
     version: &Version<'_>,
     rule: &Rule,
+    asked: &Asked<'_>,
     (course, packets): (&Course, &BDDFunction),
 ) -> Option<Option<BDDFunction>> {
-    let space = meets.space();
-    let mut hit = packets.clone();
-    let mut others = Vec::new();
-    for condition in &rule.conditions {
-        match meets.exactly(condition) {
-            Some(function) => hit = space.and(&hit, &function),
-            None => others.push(condition),
-        }
-        if !hit.satisfiable() {
-            return Some(None);
-        }
+    let space = facts.space;
+    let mut hit = space.and(packets, &asked.exactly);
+    if !hit.satisfiable() {
+        return Some(None);
     }
     let since: Course = course.iter().filter(|deed| deed.modifies).cloned().collect();
     if let Some(words) = version.identities.undecided_words(rule) {
@@ -179,7 +202,7 @@ fn matching(
         hit = space.and(&hit, &fact);
         return Some(hit.satisfiable().then_some(hit));
     }
-    for condition in others {
+    for condition in &asked.others {
         let (condition, sense) = plain(condition);
         let fact = Fact { what: What::Condition(condition), since: since.clone() };
         let fact = facts.holds(fact)?;

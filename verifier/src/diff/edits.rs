@@ -2,13 +2,18 @@
 //! rules that some packet may meet.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use nattrace_model::System;
+use nattrace_model::condition::{Condition, Sense};
 use nattrace_model::hook::Hook;
-use nattrace_model::ruleset::{Base, Chain, ChainId};
+use nattrace_model::ruleset::{Base, Chain, ChainId, RuleId};
 use nattrace_parser::syntax::{Family, Policy};
 
 use super::identity::{Identities, Meaning, Name, name};
+
+/// How many addresses that rules name are places of their own.
+const MOST_NAMED: usize = 32;
 
 /// What differs between two hosts, as far as it tells which packets may fare differently.
 pub(super) struct Edits {
@@ -76,6 +81,31 @@ impl Edits {
             }
         }
         edits
+    }
+
+    /// The addresses that rules which differ name as destinations: people know them.
+    pub(super) fn named(&self, before: &System, after: &System) -> Vec<IpAddr> {
+        let mut named = Vec::new();
+        for edited in &self.chains {
+            for (system, own) in [(before, &edited.before), (after, &edited.after)] {
+                let Some((id, indices)) = own else { continue };
+                let rules = indices
+                    .iter()
+                    .filter_map(|index| system.rules.rule(RuleId { chain: *id, index: *index }));
+                named.extend(rules.flat_map(|rule| &rule.conditions).filter_map(|condition| {
+                    match condition {
+                        Condition::Destination(Sense::Is, prefix) if prefix.is_single() => {
+                            Some(prefix.network())
+                        }
+                        _ => None,
+                    }
+                }));
+            }
+        }
+        named.sort_unstable();
+        named.dedup();
+        named.truncate(MOST_NAMED);
+        named
     }
 
     /// Whether no packet can fare differently.

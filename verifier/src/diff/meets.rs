@@ -2,7 +2,6 @@
 
 use nattrace_model::address::Prefix;
 use nattrace_model::condition::{Condition, PortSide, Sense};
-use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::Rule;
 use oxidd::BooleanFunctionQuant;
 use oxidd::bdd::BDDFunction;
@@ -93,11 +92,7 @@ impl Meets<'_> {
             PortSide::Destination => of(Field::DestinationPort),
             PortSide::Either => space.or(&of(Field::SourcePort), &of(Field::DestinationPort)),
         };
-        let ported =
-            [protocol::TCP, protocol::UDP, protocol::SCTP, protocol::DCCP, protocol::UDPLITE]
-                .map(|number| space.equals(Field::Protocol, number.into()));
-        let ported = space.union(ported.to_vec());
-        space.and(&ported, &space.when(sense == Sense::Is, &either))
+        space.and(&space.with_ports(), &space.when(sense == Sense::Is, &either))
     }
 }
 
@@ -133,10 +128,7 @@ fn meets_prefix(addresses: Option<&AddressSet>, prefix: &Prefix) -> bool {
 
 /// The function whatever some fields are.
 pub(super) fn forget(space: &Space, function: &BDDFunction, fields: &[Field]) -> BDDFunction {
-    let bits = fields
-        .iter()
-        .fold(space.anything(), |all, field| space.and(&space.equals(*field, u128::MAX), &all));
-    function.exists(&bits).unwrap_or_else(|_| space.anything())
+    function.exists(&space.fields(fields)).unwrap_or_else(|_| space.anything())
 }
 
 /// The function of a field alone: of the values that it takes whatever the others are.

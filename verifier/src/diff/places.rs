@@ -47,7 +47,7 @@ pub(super) struct Places<'s> {
 }
 
 impl<'s> Places<'s> {
-    pub(super) fn new(system: &'s System, family: Family, entry: &Entry) -> Self {
+    pub(super) fn new(system: &'s System, family: Family, entry: &Entry, named: &[IpAddr]) -> Self {
         let zones = Zones::new(system, family);
         let side = match entry {
             Entry::Interface(name) => Where::Behind(name.clone()),
@@ -61,7 +61,7 @@ impl<'s> Places<'s> {
         Self {
             system,
             sources,
-            destinations: destinations_of(system, &zones, family, &side),
+            destinations: destinations_of(system, &zones, family, &side, named),
             unknown: zones.unknown_to(&side),
             members: members(system, family, |_| true),
         }
@@ -206,7 +206,13 @@ fn members(system: &System, family: Family, networks: impl Fn(&str) -> bool) -> 
 }
 
 /// The places that packets may be addressed to.
-fn destinations_of(system: &System, zones: &Zones<'_>, family: Family, side: &Side) -> Vec<Place> {
+fn destinations_of(
+    system: &System,
+    zones: &Zones<'_>,
+    family: Family,
+    side: &Side,
+    named: &[IpAddr],
+) -> Vec<Place> {
     let mut places = Vec::new();
     let mut rest = AddressSet::all(family);
     let own = zones.own();
@@ -239,6 +245,9 @@ fn destinations_of(system: &System, zones: &Zones<'_>, family: Family, side: &Si
         take(&mut places, &mut rest, name, &to);
     }
     take(&mut places, &mut rest, "internet".to_owned(), &zones.internet());
+    for own in named.iter().filter(|own| Family::of(**own) == family) {
+        take(&mut places, &mut rest, own.to_string(), &AddressSet::one(*own));
+    }
     if !rest.is_empty() {
         places.push(Place { name: None, whole: rest.clone(), addresses: rest });
     }

@@ -5,16 +5,16 @@
 //! terms of the packet as it was sent, and where that is not possible any packet will do: too many
 //! are no harm, too few would be.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_model::System;
-use nattrace_model::condition::Condition;
+use nattrace_model::address::Prefix;
 use nattrace_model::hook::Hook;
 use nattrace_model::host::SocketProtocol;
+use nattrace_model::host::route::RouteKind;
 use nattrace_model::packet::protocol;
-use nattrace_model::ruleset::{Base, ChainId, ChainKind, Rule, RuleId};
-use nattrace_model::target::{Action, Target};
+use nattrace_model::ruleset::{Base, ChainKind};
+use nattrace_model::target::Target;
 use nattrace_parser::syntax::Family;
 use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
@@ -22,117 +22,15 @@ use oxidd::bdd::BDDFunction;
 use super::change::Hosts;
 use super::decisions::{Version, differing};
 use super::edits::{Edited, Edits};
+use super::extent::addresses;
 use super::identity::Identities;
 use super::meets::{Meets, View, forget, forget_others};
-use super::translation::{Known, given};
+use super::search::{Map, Search};
+use super::translation::Known;
 use crate::header::bits;
 use crate::packets::PacketSet;
 use crate::space::{Field, Space};
 use crate::walk::Entry;
-
-/// What of a host is needed again and again.
-pub(super) struct Map<'s> {
-    system: &'s System,
-    /// The rules that call a chain.
-    callers: HashMap<ChainId, Vec<RuleId>>,
-    /// The rules that may give packets another destination, or another source.
-    translations: Vec<RuleId>,
-}
-
-impl<'s> Map<'s> {
-    pub(super) fn new(system: &'s System) -> Self {
-        let mut map = Self { system, callers: HashMap::new(), translations: Vec::new() };
-        for (chain, all) in (0u32..).map(ChainId).zip(&system.rules.chains) {
-            for (index, rule) in (0u32..).zip(&all.rules) {
-                let id = RuleId { chain, index };
-                rule.target.calls(&mut |called, _| map.callers.entry(called).or_default().push(id));
-                if may_translate(&rule.target) {
-                    map.translations.push(id);
-                }
-            }
-        }
-        map
-    }
-
-    /// Rules of a chain.
-    fn rules<'m>(
-        &'m self,
-        chain: ChainId,
-        indices: &'m [u32],
-    ) -> impl Iterator<Item = (RuleId, &'s Rule)> + 'm {
-        let system = self.system;
-        let ids = indices.iter().map(move |index| RuleId { chain, index: *index });
-        ids.filter_map(move |id| Some((id, system.rules.rule(id)?)))
-    }
-
-    /// The base chains that lead to a chain.
-    fn bases(&self, chain: ChainId) -> Vec<Base> {
-        let mut seen = vec![chain];
-        let mut at = 0;
-        let mut bases = Vec::new();
-        while let Some(id) = seen.get(at).copied() {
-            at += 1;
-            bases.extend(self.system.rules.chain(id).and_then(|chain| chain.base));
-            for caller in self.callers.get(&id).into_iter().flatten() {
-                if !seen.contains(&caller.chain) {
-                    seen.push(caller.chain);
-                }
-            }
-        }
-        bases
-    }
-
-    /// Whether a target leads to rules that change packets in passing.
-    pub(super) fn modifies(&self, target: &Target) -> bool {
-        let mut seen: Vec<ChainId> = Vec::new();
-        target.calls(&mut |called, _| seen.push(called));
-        let mut at = 0;
-        while let Some(id) = seen.get(at).copied() {
-            at += 1;
-            let rules = self.system.rules.chain(id).map_or(&[][..], |chain| &chain.rules);
-            for rule in rules {
-                let calls = matches!(rule.target, Target::Jump(_) | Target::Goto(_));
-                let passes = matches!(rule.target, Target::Return) || calls;
-                if !(passes || rule.target.ends() || rule.target.does_nothing()) {
-                    return true;
-                }
-                rule.target.calls(&mut |called, _| {
-                    if !seen.contains(&called) {
-                        seen.push(called);
-                    }
-                });
-            }
-        }
-        false
-    }
-}
-
-fn may_translate(target: &Target) -> bool {
-    match target {
-        Target::Snat(..)
-        | Target::Dnat(..)
-        | Target::Masquerade(..)
-        | Target::Redirect(..)
-        | Target::Netmap(_)
-        | Target::Unsupported(_) => true,
-        Target::Sequence(actions) => actions.iter().any(|action| match action {
-            Action::Do(target) => may_translate(target),
-            Action::If(_) => false,
-        }),
-        Target::Map(map) => {
-            map.entries.iter().map(|entry| &entry.target).chain(&map.otherwise).any(may_translate)
-        }
-        _ => false,
-    }
-}
-
-/// Packets of one space that start by one entry, as they meet rules of one host.
-struct Search<'a, 's> {
-    space: &'a Space,
-    entry: &'a Entry,
-    map: &'a Map<'s>,
-    reached: HashMap<(ChainId, View), BDDFunction>,
-}
 
 /// Those of the earlier and of the later host.
 type Searches<'a, 's> = [Search<'a, 's>; 2];
@@ -141,10 +39,22 @@ type Searches<'a, 's> = [Search<'a, 's>; 2];
 struct Met {
     /// As they were sent.
     plain: BDDFunction,
+    /// As they were sent, if they are not tracked.
+    untracked: BDDFunction,
+    /// Perhaps to another destination, and then they are for the host itself.
+    local: BDDFunction,
     /// Perhaps to another destination.
     redirected: BDDFunction,
     /// Perhaps with another source, too.
     masked: BDDFunction,
+}
+
+/// Packets that may fare differently.
+pub(super) struct Touched {
+    /// In whatever state.
+    pub(super) any: PacketSet,
+    /// Where they belong to no connection that is known.
+    pub(super) untracked: PacketSet,
 }
 
 /// The packets of an entry that may fare differently.
@@ -155,15 +65,23 @@ pub(super) fn touched(
     maps: &(Map<'_>, Map<'_>),
     space: &Space,
     entry: &Entry,
-) -> PacketSet {
+) -> Touched {
     if edits.everything.contains(&space.family()) {
-        return space.all();
+        return Touched { any: space.all(), untracked: space.none() };
     }
     let scene = Scene { hosts, identities, edits, maps, space };
-    let mut all = scene.met(entry);
+    let met = scene.meet_all(entry);
+    let mut all = scene.all_of(&met);
     let ports = scene.proxied(entry, &all);
-    all = space.or(&all, &scene.untranslated(&ports, &ports));
-    space.all().intersection(&space.set(all))
+    all = space.or(&all, &scene.untranslated(&space.nothing(), &ports, &ports));
+    let real = |function| space.all().intersection(&space.set(function));
+    let mut any = real(all);
+    if *entry == Entry::LocalAnySource {
+        // The source of the set means nothing; rules see one of the host's own.
+        let own = space.set(scene.own(Field::Source));
+        any = space.set(forget(space, any.intersection(&own).function(), &[Field::Source]));
+    }
+    Touched { untracked: real(met.untracked).difference(&any), any }
 }
 
 /// What is compared.
@@ -178,15 +96,24 @@ struct Scene<'a> {
 impl Scene<'_> {
     /// The packets that may meet a rule that differs, docker-proxy's connections aside.
     fn met(&self, entry: &Entry) -> BDDFunction {
+        self.all_of(&self.meet_all(entry))
+    }
+
+    /// Those that may be tracked, as they were sent.
+    fn all_of(&self, met: &Met) -> BDDFunction {
+        let found = self.untranslated(&met.local, &met.redirected, &met.masked);
+        self.space.or(&met.plain, &found)
+    }
+
+    fn meet_all(&self, entry: &Entry) -> Met {
         let space = self.space;
-        let search = |map| Search { space, entry, map, reached: HashMap::new() };
+        let search = |map| Search::new(space, entry, map);
         let mut searches = [search(&self.maps.0), search(&self.maps.1)];
         let mut met = Met::none(space);
         for edited in self.edits.chains.iter().filter(|own| own.family == space.family()) {
             self.meet(edited, &mut searches, entry, &mut met);
         }
-        let found = self.untranslated(&met.redirected, &met.masked);
-        space.or(&met.plain, &found)
+        met
     }
 
     /// Adds the packets that may fare differently because of one chain.
@@ -196,24 +123,41 @@ impl Scene<'_> {
         for (search, own) in searches.iter().zip([&edited.before, &edited.after]) {
             bases.extend(own.iter().flat_map(|(id, _)| search.map.bases(*id)));
         }
-        let is_nat = bases.iter().all(|base| base.kind == ChainKind::Nat);
         let own = self.in_view(edited, searches, View::Packet);
-        // Answers meet rules of NAT too, where the packet was not tracked.
         let answer = self.in_view(edited, searches, View::Answer);
-        let mut all = vec![self.told_by_host(&answer), answer];
         let from_outside = matches!(entry, Entry::Interface(_));
-        let first = |base: &Base| matches!(base.hook, Hook::Prerouting | Hook::Output);
-        if is_nat && from_outside && bases.iter().all(first) {
+        let is = |hooks: &[Hook]| bases.iter().all(|base| hooks.contains(&base.hook));
+        let is_nat = bases.iter().all(|base| base.kind == ChainKind::Nat);
+        let is_early = is_nat && is(&[Hook::Prerouting, Hook::Output]);
+        let masked = bases.iter().any(|base| sees_masked(base, from_outside));
+        let mut all = Vec::new();
+        if is_early && from_outside {
             // First packets as they come in.
             met.plain = space.or(&met.plain, &own);
+        } else if is(&[Hook::Input]) && !masked {
+            met.local = space.or(&met.local, &space.and(&own, &self.own_destinations()));
         } else {
             all.push(own);
         }
+        if is_early && !(self.maps.0.is_intricate || self.maps.1.is_intricate) {
+            // Answers meet rules of NAT where the packet was not tracked, and then it was not
+            // translated; or where a socket answers from another address than it was asked at.
+            let to = match self.maps.0.leaves_untracked || self.maps.1.leaves_untracked {
+                true => &mut met.plain,
+                false => &mut met.untracked,
+            };
+            *to = space.or(to, &answer);
+            let stream = space.equals(Field::Protocol, protocol::TCP.into());
+            let others = space.minus(&self.answered_by_host(&answer), &stream);
+            met.local = space.or(&met.local, &space.and(&others, &self.own_destinations()));
+        } else {
+            if !is(&[Hook::Forward]) {
+                all.push(self.told_by_host(&answer));
+            }
+            all.push(answer);
+        }
         let all = space.union(all);
-        let to = match bases.iter().any(|base| sees_masked(base, from_outside)) {
-            true => &mut met.masked,
-            false => &mut met.redirected,
-        };
+        let to = if masked { &mut met.masked } else { &mut met.redirected };
         *to = space.or(to, &all);
         // docker-proxy may look a port up in a rule, wherever that stands.
         for (search, own) in searches.iter().zip([&edited.before, &edited.after]) {
@@ -255,6 +199,28 @@ impl Scene<'_> {
     /// them, and answers of sockets that are bound to no address.
     fn told_by_host(&self, answer: &BDDFunction) -> BDDFunction {
         let space = self.space;
+        let icmp = [protocol::ICMP, protocol::ICMPV6]
+            .map(|number| space.equals(Field::Protocol, number.into()));
+        let icmp = space.and(&self.from_host(answer), &space.union(icmp.to_vec()));
+        let ports = [Field::SourcePort, Field::DestinationPort];
+        let about = [Field::Destination, Field::Protocol, ports[0], ports[1]];
+        space.or(&forget(space, &icmp, &about), &self.answered_by_host(answer))
+    }
+
+    /// The packets that sockets which are bound to no address answer from another one than they
+    /// were asked at.
+    fn answered_by_host(&self, answer: &BDDFunction) -> BDDFunction {
+        forget(self.space, &self.from_host(answer), &[Field::Destination])
+    }
+
+    /// Those of some answers that come from an address that the host has, or may have.
+    fn from_host(&self, answer: &BDDFunction) -> BDDFunction {
+        self.space.and(answer, &self.own(Field::Destination))
+    }
+
+    /// The packets of which an end is an address that one of the hosts has, or may have.
+    fn own(&self, field: Field) -> BDDFunction {
+        let space = self.space;
         let host = |system: &System| -> Vec<IpAddr> {
             let addresses = system.host.interfaces.iter().flat_map(|own| &own.addresses);
             addresses.map(|own| own.local).collect()
@@ -268,23 +234,60 @@ impl Scene<'_> {
         let mut own = [host(self.hosts.before), host(self.hosts.after), unknown.to_vec()].concat();
         own.sort_unstable();
         own.dedup();
-        let each = own.iter().map(|own| space.addresses(Field::Destination, *own, *own));
-        let from_own = space.and(answer, &space.union(each.collect()));
-        let icmp = [protocol::ICMP, protocol::ICMPV6]
-            .map(|number| space.equals(Field::Protocol, number.into()));
-        let icmp = space.union(icmp.to_vec());
-        let ports = [Field::SourcePort, Field::DestinationPort];
-        let about = [Field::Destination, Field::Protocol, ports[0], ports[1]];
-        let errors = forget(space, &space.and(&from_own, &icmp), &about);
-        space.or(&errors, &forget(space, &from_own, &[Field::Destination]))
+        let each = own.iter().map(|own| space.addresses(field, *own, *own));
+        space.union(each.collect())
     }
 
-    /// The packets that are one of these, perhaps after a translation: of the first ones the
-    /// destination may be another one, of the others the source too.
-    fn untranslated(&self, redirected: &BDDFunction, masked: &BDDFunction) -> BDDFunction {
+    /// The packets that may be for one of the hosts itself: for an own address, for everybody on a
+    /// link, or where a route says so.
+    fn own_destinations(&self) -> BDDFunction {
+        let space = self.space;
+        let mut all = vec![self.own(Field::Destination)];
+        let everybody: [(IpAddr, u8); 4] = [
+            (Ipv4Addr::new(224, 0, 0, 0).into(), 3),
+            (Ipv4Addr::LOCALHOST.into(), 8),
+            (Ipv4Addr::UNSPECIFIED.into(), 8),
+            (Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0).into(), 8),
+        ];
+        for (address, length) in everybody {
+            all.push(space.prefix(Field::Destination, &Prefix::new(address, length)));
+        }
+        for system in [self.hosts.before, self.hosts.after] {
+            for own in system.host.interfaces.iter().flat_map(|own| &own.addresses) {
+                let ends = addresses(
+                    &space.set(space.prefix(Field::Destination, &own.subnet)),
+                    Field::Destination,
+                );
+                for (first, last) in ends.iter().flat_map(|ends| ends.ranges()) {
+                    all.push(space.equals(Field::Destination, *first));
+                    all.push(space.equals(Field::Destination, *last));
+                }
+                if let Some(broadcast) = own.broadcast {
+                    all.push(space.addresses(Field::Destination, broadcast, broadcast));
+                }
+            }
+            let tables = system.host.routing.tables(space.family()).values();
+            let routes = tables.flat_map(|table| table.routes());
+            for route in routes.filter(|route| route.kind != RouteKind::Unicast) {
+                all.push(space.prefix(Field::Destination, &route.destination));
+            }
+        }
+        space.union(all)
+    }
+
+    /// The packets that are one of these, perhaps after a translation: of the first and second ones
+    /// the destination may be another one, of the last the source too.
+    fn untranslated(
+        &self,
+        local: &BDDFunction,
+        redirected: &BDDFunction,
+        masked: &BDDFunction,
+    ) -> BDDFunction {
         let (space, mut all) = (self.space, self.space.or(redirected, masked));
         all = space.or(&all, &self.each_translation(masked, Field::Source));
-        space.or(&all, &self.each_translation(&all, Field::Destination))
+        let translated =
+            [&all, local].map(|these| self.each_translation(these, Field::Destination));
+        space.union([&[all, local.clone()][..], &translated].concat())
     }
 
     /// The packets that a rule gives another source, or destination, so that they are one of these.
@@ -294,38 +297,30 @@ impl Scene<'_> {
             Field::Source => Field::SourcePort,
             _ => Field::DestinationPort,
         };
-        let without = forget(space, these, &[field, port]);
-        if without == *these {
+        if forget(space, these, &[field, port]) == *these {
             return space.nothing();
         }
-        let values = forget_others(space, these, field);
+        let values = addresses(&space.set(these.clone()), field);
+        let ports = forget_others(space, these, port);
         let mut all = Vec::new();
-        for (map, entry) in [(&self.maps.0, Entry::Local), (&self.maps.1, Entry::Local)] {
-            let mut search = Search { space, entry: &entry, map, reached: HashMap::new() };
-            for id in &map.translations {
-                let Some(rule) = map.system.rules.rule(*id) else { continue };
-                let Some(chain) = map.system.rules.chain(id.chain) else { continue };
-                if chain.family != space.family() {
+        for map in [&self.maps.0, &self.maps.1] {
+            let mut search = Search::new(space, &Entry::Local, map);
+            for (id, given) in map.translations.giving(space.family(), field, values.as_ref()) {
+                let wanted = given.may_have_ports(space, &ports, port);
+                let Some(rule) = map.system.rules.rule(*id).filter(|_| wanted) else { continue };
+                let result = space.and(these, &given.function(space, field, port));
+                if !result.satisfiable() {
                     continue;
                 }
-                for given in given(map.system, &rule.target, field) {
-                    if !given.may_be_in(space, &values, field) {
-                        continue;
-                    }
-                    let result = space.and(these, &given.function(space, field, port));
-                    if !result.satisfiable() {
-                        continue;
-                    }
-                    let fields: &[Field] =
-                        if given.ports == Known::Same { &[field] } else { &[field, port] };
-                    let before = forget(space, &result, fields);
-                    // A source is translated last, when the destination may be another one.
-                    let sent = match field {
-                        Field::Source => before,
-                        _ => space.and(&before, &search.rule(*id, rule, View::Packet)),
-                    };
-                    all.push(sent);
-                }
+                let fields: &[Field] =
+                    if given.ports == Known::Same { &[field] } else { &[field, port] };
+                let before = forget(space, &result, fields);
+                // A source is translated last, when the destination may be another one.
+                let sent = match field {
+                    Field::Source => before,
+                    _ => space.and(&before, &search.rule(*id, rule, View::Packet)),
+                };
+                all.push(sent);
             }
         }
         space.union(all)
@@ -450,81 +445,6 @@ fn sees_masked(base: &Base, from_outside: bool) -> bool {
 impl Met {
     fn none(space: &Space) -> Self {
         let none = || space.nothing();
-        Self { plain: none(), redirected: none(), masked: none() }
-    }
-}
-
-impl Search<'_, '_> {
-    /// The packets with the protocol and ports that a rule names.
-    fn ports_of(&self, rule: &Rule) -> BDDFunction {
-        let named = rule
-            .conditions
-            .iter()
-            .filter(|condition| matches!(condition, Condition::Port(..) | Condition::Protocol(..)));
-        let meets = Meets { space: self.space, view: View::Packet };
-        let exactly = named.filter_map(|condition| meets.exactly(condition));
-        exactly.fold(self.space.anything(), |all, one| self.space.and(&all, &one))
-    }
-
-    /// The packets that may meet and match a rule.
-    fn rule(&mut self, id: RuleId, rule: &Rule, view: View) -> BDDFunction {
-        let matching = self.matching(rule, view);
-        if !matching.satisfiable() {
-            return matching;
-        }
-        let reached = self.reach(id.chain, view);
-        self.space.and(&reached, &matching)
-    }
-
-    /// The packets that may get to a chain.
-    fn reach(&mut self, chain: ChainId, view: View) -> BDDFunction {
-        if let Some(known) = self.reached.get(&(chain, view)) {
-            return known.clone();
-        }
-        let rules = &self.map.system.rules;
-        let mut all = Vec::new();
-        if rules.chain(chain).is_some_and(|own| own.base.is_some()) {
-            all.push(self.space.anything());
-        }
-        for caller in self.map.callers.get(&chain).into_iter().flatten() {
-            if let Some(rule) = rules.rule(*caller) {
-                all.push(self.rule(*caller, rule, view));
-            }
-        }
-        let all = self.space.union(all);
-        self.reached.insert((chain, view), all.clone());
-        all
-    }
-
-    /// The packets for which the conditions of a rule may hold.
-    fn matching(&self, rule: &Rule, view: View) -> BDDFunction {
-        let (space, mut all) = (self.space, self.space.anything());
-        let meets = Meets { space, view };
-        for condition in &rule.conditions {
-            if let Some(function) = meets.exactly(condition) {
-                all = space.and(&all, &function);
-            } else if self.is_elsewhere(condition, view) {
-                return space.nothing();
-            }
-            if !all.satisfiable() {
-                break;
-            }
-        }
-        all
-    }
-
-    /// Whether a condition asks for an interface by which the packet does not come.
-    fn is_elsewhere(&self, condition: &Condition, view: View) -> bool {
-        let (Condition::InInterface(sense, pattern), View::Packet, Entry::Interface(name)) =
-            (condition, view, self.entry)
-        else {
-            return false;
-        };
-        let interfaces = self.map.system.host.interfaces.iter();
-        let ports = interfaces
-            .filter(|own| own.port.as_ref().is_some_and(|port| port.bridge == *name))
-            .map(|own| own.name.as_str());
-        let mut names = ports.chain([name.as_str()]);
-        !names.any(|name| sense.apply(pattern.matches(name)))
+        Self { plain: none(), untracked: none(), local: none(), redirected: none(), masked: none() }
     }
 }

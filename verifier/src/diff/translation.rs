@@ -1,14 +1,98 @@
 //! What NAT may make of the ends of packets.
 
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_model::System;
-use nattrace_model::target::{NatOptions, Target};
+use nattrace_model::ruleset::{ChainId, RuleId};
+use nattrace_model::target::{Action, NatOptions, Target};
 use nattrace_parser::syntax::{Family, NatRange};
 use oxidd::bdd::BDDFunction;
 
-use crate::header::Header;
+use crate::header::bits;
+use crate::policy::AddressSet;
 use crate::space::{Field, Space};
+
+/// The rules of a host that may give packets another end, by the addresses that they give.
+pub(super) struct Translations {
+    of: HashMap<(Family, Field), Table>,
+}
+
+/// Those of one family that translate one field.
+#[derive(Default)]
+struct Table {
+    /// Those that give one address.
+    single: BTreeMap<u128, Vec<(RuleId, Given)>>,
+    /// Others.
+    others: Vec<(RuleId, Given)>,
+}
+
+impl Translations {
+    pub(super) fn of(system: &System) -> Self {
+        let mut all = Self { of: HashMap::new() };
+        for (chain, own) in (0u32..).map(ChainId).zip(&system.rules.chains) {
+            for (index, rule) in (0u32..).zip(&own.rules) {
+                if !may_translate(&rule.target) {
+                    continue;
+                }
+                for field in [Field::Source, Field::Destination] {
+                    for given in given(system, &rule.target, field) {
+                        all.add(own.family, field, RuleId { chain, index }, given);
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    fn add(&mut self, family: Family, field: Field, rule: RuleId, given: Given) {
+        let table = self.of.entry((family, field)).or_default();
+        match given.addresses {
+            Some((first, _)) if Family::of(first) != family => {}
+            Some((first, last)) if first == last => {
+                table.single.entry(bits(first)).or_default().push((rule, given));
+            }
+            _ => table.others.push((rule, given)),
+        }
+    }
+
+    /// The rules that may give an end one of some addresses, in the order of these; `None` for any.
+    pub(super) fn giving(
+        &self,
+        family: Family,
+        field: Field,
+        addresses: Option<&AddressSet>,
+    ) -> impl Iterator<Item = &(RuleId, Given)> {
+        let any = [(0, u128::MAX)];
+        let ranges = addresses.map_or(any.to_vec(), |addresses| addresses.ranges().to_vec());
+        let table = self.of.get(&(family, field));
+        let single = table.into_iter().flat_map(move |table| {
+            let within = ranges.clone().into_iter();
+            within.flat_map(|(first, last)| table.single.range(first..=last))
+        });
+        let others = table.into_iter().flat_map(|table| &table.others);
+        single.flat_map(|(_, rules)| rules).chain(others)
+    }
+}
+
+fn may_translate(target: &Target) -> bool {
+    match target {
+        Target::Snat(..)
+        | Target::Dnat(..)
+        | Target::Masquerade(..)
+        | Target::Redirect(..)
+        | Target::Netmap(_)
+        | Target::Unsupported(_) => true,
+        Target::Sequence(actions) => actions.iter().any(|action| match action {
+            Action::Do(target) => may_translate(target),
+            Action::If(_) => false,
+        }),
+        Target::Map(map) => {
+            map.entries.iter().map(|entry| &entry.target).chain(&map.otherwise).any(may_translate)
+        }
+        _ => false,
+    }
+}
 
 /// What a translation makes of an end of a packet.
 pub(super) struct Given {
@@ -29,23 +113,14 @@ pub(super) enum Known {
 }
 
 impl Given {
-    /// Whether one of its addresses is a value that a function of a field allows.
-    pub(super) fn may_be_in(&self, space: &Space, values: &BDDFunction, field: Field) -> bool {
-        let Some((first, last)) = self.addresses else { return true };
-        if first != last || Family::of(first) != space.family() {
-            return Family::of(first) == space.family();
+    /// Whether its ports may be among some, of which a function of that field alone holds.
+    pub(super) fn may_have_ports(&self, space: &Space, ports: &BDDFunction, field: Field) -> bool {
+        match self.ports {
+            Known::Range(first, last) if first == last => {
+                space.holds_of(ports, field, first.into())
+            }
+            Known::Same | Known::Range(..) | Known::Nothing => true,
         }
-        let header = Header {
-            source: first,
-            destination: first,
-            protocol: 0,
-            source_port: 0,
-            destination_port: 0,
-            icmp: (0, 0),
-            tcp_flags: 0,
-        };
-        debug_assert!(matches!(field, Field::Source | Field::Destination));
-        space.set(values.clone()).contains(&header)
     }
 
     pub(super) fn function(&self, space: &Space, field: Field, port: Field) -> BDDFunction {
@@ -63,7 +138,7 @@ impl Given {
 }
 
 /// What a target may make of the source, or the destination.
-pub(super) fn given(system: &System, target: &Target, field: Field) -> Vec<Given> {
+fn given(system: &System, target: &Target, field: Field) -> Vec<Given> {
     let ranged = |range: &NatRange, options: &NatOptions| {
         let ports = match (range.ports, range.base_port) {
             (_, Some(_)) => Known::Nothing,

@@ -1,6 +1,6 @@
 //! What the way of a packet through a base chain depends on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
@@ -186,13 +186,12 @@ impl Traits {
     fn of(rules: &Ruleset, base: ChainId, in_sets: bool) -> Self {
         let mut traits = Self::default();
         let mut open = vec![base];
-        let mut seen = vec![base];
+        let mut seen = HashSet::from([base]);
         while let Some(chain) = open.pop().and_then(|id| rules.chain(id)) {
             for rule in &chain.rules {
                 rule.conditions.iter().for_each(|condition| traits.add(condition, in_sets));
                 rule.target.calls(&mut |called, _| {
-                    if !seen.contains(&called) {
-                        seen.push(called);
+                    if seen.insert(called) {
                         open.push(called);
                     }
                 });
