@@ -9,10 +9,14 @@ pub mod finding;
 mod inferred;
 mod lint;
 pub(crate) mod owner;
+mod reach;
 mod scene;
 mod variant;
 
+use std::collections::HashSet;
+
 use nattrace_model::System;
+use nattrace_model::ruleset::RuleId;
 use rayon::prelude::*;
 
 pub use finding::{Finding, Severity};
@@ -52,6 +56,17 @@ pub fn audit(system: &System, owners: Owners) -> Vec<Finding> {
         found
     });
     let mut findings: Vec<Finding> = found.collect::<Vec<_>>().into_iter().flatten().collect();
+    // One mistake is told once, by the lint that knows most about it.
+    let told: HashSet<RuleId> = findings
+        .iter()
+        .filter(|finding| {
+            ["interface-never-matches", "snat-shadowed-by-masquerade"].contains(&finding.code)
+        })
+        .filter_map(|finding| finding.rule)
+        .collect();
+    findings.retain(|finding| {
+        finding.code != "unreachable-rule" || finding.rule.is_none_or(|rule| !told.contains(&rule))
+    });
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
