@@ -52,23 +52,46 @@ fn the_status_tells_the_worst() {
     }
 }
 
-/// Every replay line is a command that shows the witness again.
+/// Every replay line of every recorded host is a command that shows the witness again.
 #[test]
 fn witnesses_can_be_replayed() {
-    let host = "-s corpus/cases/08a-ufw-docker";
-    let document: serde_json::Value =
-        serde_json::from_slice(&run(&format!("audit {host} --json")).stdout).unwrap();
+    let mut cases: Vec<_> = std::fs::read_dir(program::root().join("corpus/cases"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.join("iptables-save").exists())
+        .collect();
+    cases.sort();
     let mut replayed = 0;
-    for finding in document["findings"].as_array().unwrap() {
-        let Some(replay) = finding["replay"].as_str() else { continue };
-        let words = replay.strip_prefix("nattrace why ").unwrap();
-        let output = run(&format!("why {host} {words} --json"));
-        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(answer["outcome"], finding["witness"]["outcome"], "{replay}");
-        assert_eq!(answer["egress"], finding["witness"]["egress"], "{replay}");
-        replayed += 1;
+    for case in cases {
+        let host = format!("-s {}", case.display());
+        let document: serde_json::Value =
+            serde_json::from_slice(&run(&format!("audit {host} --json")).stdout).unwrap();
+        for finding in document["findings"].as_array().unwrap() {
+            let Some(replay) = finding["replay"].as_str() else { continue };
+            let words = replay.strip_prefix("nattrace why ").unwrap();
+            let output = run(&format!("why {host} {words} --json"));
+            let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+                .unwrap_or_else(|error| panic!("{host} {replay}: {error}\n{}", show(&output)));
+            assert_eq!(answer["outcome"], finding["witness"]["outcome"], "{host} {replay}");
+            assert_eq!(answer["egress"], finding["witness"]["egress"], "{host} {replay}");
+            replayed += 1;
+        }
     }
-    assert!(replayed >= 2);
+    assert!(replayed >= 30, "{replayed}");
+}
+
+/// A file that is loaded at boot, with what Docker made for containers of another day.
+#[test]
+fn rules_that_were_saved_are_seen() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let rules = std::fs::read(program::root().join("corpus/cases/01-default-bridge/iptables-save"));
+    for (name, expected) in [("rules.v4", true), ("today.rules", false)] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, rules.as_ref().unwrap()).unwrap();
+        let output = run(&format!("audit --rules {} --format concise", path.display()));
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(text.contains("warning[persisted-runtime-rules]"), expected, "{name}\n{text}");
+    }
 }
 
 /// Rules alone show the bridge, its subnet and the published port.

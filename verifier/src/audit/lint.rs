@@ -4,6 +4,8 @@ use super::Lint;
 
 mod asymmetric_reply_route;
 mod ban_chain_ineffective;
+mod bridge_nf_surprise;
+mod cgnat_drop_conflict;
 mod container_manager_chains_missing;
 mod direct_route_exposure;
 mod dnat_captures_transit;
@@ -24,8 +26,12 @@ mod loopback_publish_reachable;
 mod mark_bit_collision;
 mod masquerade_missing;
 mod masquerade_too_broad;
+mod metadata_reachable;
 mod mixed_iptables_backends;
+mod nodeport_bypasses_host_firewall;
+mod persisted_runtime_rules;
 mod published_port_bypasses_input;
+mod raw_drop_overrides_docker_user;
 mod reply_path_dropped;
 mod route_localnet_exposure;
 mod sensitive_port_world_reachable;
@@ -82,5 +88,14 @@ pub(super) const LINTS: &[Lint] = &[
     Lint { code: mark_bit_collision::CODE, find: mark_bit_collision::find },
     Lint { code: ip_forward_disabled::CODE, find: ip_forward_disabled::find },
     Lint { code: hairpin_broken::CODE, find: hairpin_broken::find },
+    Lint { code: bridge_nf_surprise::CODE, find: bridge_nf_surprise::find },
+    Lint { code: raw_drop_overrides_docker_user::CODE, find: raw_drop_overrides_docker_user::find },
+    Lint {
+        code: nodeport_bypasses_host_firewall::CODE,
+        find: nodeport_bypasses_host_firewall::find,
+    },
+    Lint { code: metadata_reachable::CODE, find: metadata_reachable::find },
+    Lint { code: cgnat_drop_conflict::CODE, find: cgnat_drop_conflict::find },
+    Lint { code: persisted_runtime_rules::CODE, find: persisted_runtime_rules::find },
     Lint { code: duplicate_rule::CODE, find: duplicate_rule::find },
 ];

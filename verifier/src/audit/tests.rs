@@ -120,6 +120,8 @@ const BACK: &str =
     "[8:537] -A FORWARD -o docker0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n";
 const DNAT: &str = "[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8082 -j DNAT --to-destination 172.17.0.2:82\n";
 const HAIRPIN: &str = "[0:0] -A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 82 -j MASQUERADE\n";
+const RAW: &str = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP\nCOMMIT\n";
+const METADATA: &str = "-A OUTPUT -d 169.254.169.254/32 -m owner ! --uid-owner 0 -j DROP";
 const INPUT: &str = ":DOCKER - [0:0]\n:DOCKER-ISOLATION-STAGE-1 - [0:0]\n";
 
 /// One edit that the lint is about, and one like it that is fine.
@@ -130,6 +132,11 @@ fn each_lint_sees_its_defect_and_no_other() {
     let hooked_late = "-A FORWARD -i eth0 -o docker0 -j ACCEPT\n".to_owned() + HOOK;
     let rule = |before: &str, line: &str| format!("{line}\n{before}");
     let chain = |line: &str| format!("{INPUT}:hand - [0:0]\n:f2b-web - [0:0]\n{line}");
+    let tailscale = format!(
+        "{INPUT}:ts-input - [0:0]\n-A INPUT -j ts-input\n-A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP\n"
+    );
+    let node_port = "-A DOCKER -j KUBE-NODEPORTS\n\
+        -A KUBE-NODEPORTS -p tcp -m tcp --dport 30080 -j DNAT --to-destination 172.17.0.2:82\n";
     let v4_closed = ":INPUT DROP [0:0]\n";
     for (code, bad, good) in [
         ("docker-user-rule-after-return", vec![(RULES, USER, behind.clone())], vec![(RULES, USER, fronted.clone())]),
@@ -218,6 +225,52 @@ fn each_lint_sees_its_defect_and_no_other() {
             "mark-bit-collision",
             vec![(RULES, INPUT, format!("{INPUT}:KUBE-MARK - [0:0]\n-A INPUT -j KUBE-MARK\n-A KUBE-MARK -j MARK --set-xmark 0x4000/0x4000\n-A INPUT -j MARK --set-xmark 0x4000/0xffff\n-A INPUT -m mark --mark 0x4000/0x4000 -j ACCEPT\n"))],
             vec![(RULES, INPUT, format!("{INPUT}:KUBE-MARK - [0:0]\n-A INPUT -j KUBE-MARK\n-A KUBE-MARK -j MARK --set-xmark 0x4000/0x4000\n-A INPUT -j MARK --set-xmark 0x1/0x1\n-A INPUT -m mark --mark 0x4000/0x4000 -j ACCEPT\n"))],
+        ),
+        (
+            "raw-drop-overrides-docker-user",
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -i eth0 -d 172.17.0.2/32 -j ACCEPT")), (RULES, "", RAW.to_owned())],
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -i eth0 -d 172.17.0.2/32 -j ACCEPT"))],
+        ),
+        (
+            "metadata-reachable",
+            vec![(RULES, ISOLATION, rule(ISOLATION, METADATA))],
+            vec![
+                (RULES, ISOLATION, rule(ISOLATION, METADATA)),
+                (RULES, USER, rule(USER, "-A DOCKER-USER -d 169.254.169.254/32 -j DROP")),
+            ],
+        ),
+        (
+            "cgnat-drop-conflict",
+            vec![
+                (RULES, INPUT, tailscale.clone()),
+                ("ip-route.json", "[{", r#"[{"dst":"100.100.2.0/24","gateway":"203.0.113.1","dev":"eth0","flags":[]},{"#.to_owned()),
+            ],
+            vec![(RULES, INPUT, tailscale.clone())],
+        ),
+        (
+            "nodeport-bypasses-host-firewall",
+            vec![
+                (RULES, "*nat\n", "*nat\n:KUBE-NODEPORTS - [0:0]\n".to_owned()),
+                (RULES, DNAT, format!("{DNAT}{node_port}")),
+                (RULES, ":INPUT ACCEPT [0:0]\n", v4_closed.to_owned()),
+            ],
+            vec![
+                (RULES, "*nat\n", "*nat\n:KUBE-NODEPORTS - [0:0]\n".to_owned()),
+                (RULES, DNAT, format!("{DNAT}{node_port}")),
+            ],
+        ),
+        (
+            "bridge-nf-surprise",
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -p tcp -m tcp --dport 80 -j DROP"))],
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 80 -j DROP"))],
+        ),
+        (
+            "bridge-nf-surprise",
+            vec![
+                (RULES, USER, rule(USER, "-A DOCKER-USER -i docker0 -o docker0 -j DROP")),
+                ("sysctl", "net.bridge.bridge-nf-call-iptables = 1", "net.bridge.bridge-nf-call-iptables = 0".to_owned()),
+            ],
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -i docker0 -o docker0 -j DROP"))],
         ),
         (
             "subnet-overlap",

@@ -135,7 +135,9 @@ fn courses(
         open.retain(|(_, packets)| packets.satisfiable());
         met += 1;
         let size = || open.iter().map(|(_, packets)| packets.node_count()).sum::<usize>();
-        if open.len() + done.len() > MOST_COURSES || (met % LOOK == 0 && size() > MOST_NODES) {
+        if open.len() + done.len() > MOST_COURSES
+            || (met.is_multiple_of(LOOK) && size() > MOST_NODES)
+        {
             return None;
         }
         if open.is_empty() {

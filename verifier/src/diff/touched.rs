@@ -201,7 +201,7 @@ impl Scene<'_> {
         let space = self.space;
         let icmp = [protocol::ICMP, protocol::ICMPV6]
             .map(|number| space.equals(Field::Protocol, number.into()));
-        let icmp = space.and(&self.from_host(answer), &space.union(icmp.to_vec()));
+        let icmp = space.and(&self.of_host(answer), &space.union(icmp.to_vec()));
         let ports = [Field::SourcePort, Field::DestinationPort];
         let about = [Field::Destination, Field::Protocol, ports[0], ports[1]];
         space.or(&forget(space, &icmp, &about), &self.answered_by_host(answer))
@@ -210,11 +210,11 @@ impl Scene<'_> {
     /// The packets that sockets which are bound to no address answer from another one than they
     /// were asked at.
     fn answered_by_host(&self, answer: &BDDFunction) -> BDDFunction {
-        forget(self.space, &self.from_host(answer), &[Field::Destination])
+        forget(self.space, &self.of_host(answer), &[Field::Destination])
     }
 
     /// Those of some answers that come from an address that the host has, or may have.
-    fn from_host(&self, answer: &BDDFunction) -> BDDFunction {
+    fn of_host(&self, answer: &BDDFunction) -> BDDFunction {
         self.space.and(answer, &self.own(Field::Destination))
     }
 

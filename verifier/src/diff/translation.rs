@@ -7,6 +7,7 @@ use nattrace_model::System;
 use nattrace_model::ruleset::{ChainId, RuleId};
 use nattrace_model::target::{Action, NatOptions, Target};
 use nattrace_parser::syntax::{Family, NatRange};
+use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
 
 use crate::header::bits;
@@ -117,7 +118,7 @@ impl Given {
     pub(super) fn may_have_ports(&self, space: &Space, ports: &BDDFunction, field: Field) -> bool {
         match self.ports {
             Known::Range(first, last) if first == last => {
-                space.holds_of(ports, field, first.into())
+                space.and(ports, &space.range(field, first.into(), first.into())).satisfiable()
             }
             Known::Same | Known::Range(..) | Known::Nothing => true,
         }

@@ -63,7 +63,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
 }
 
 /// Whether a rule or the policy of INPUT stopped the packet.
-fn stopped_by_input(answer: &nattrace_model::answer::Answer) -> bool {
+pub(super) fn stopped_by_input(answer: &nattrace_model::answer::Answer) -> bool {
     let stopped = matches!(answer.verdict, Verdict::Dropped | Verdict::Rejected);
     let decided = answer.decided_by.and_then(|at| answer.steps.get(at));
     stopped

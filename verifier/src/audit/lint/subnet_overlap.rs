@@ -43,8 +43,13 @@ fn elsewhere(scene: &Scene<'_>, subnet: &Prefix, bridge: &str) -> Option<(String
             route.kind == RouteKind::Unicast
                 && route.next_hops.iter().all(|hop| hop.interface != bridge)
         });
+        // The pods of a node are a part of the cluster's network, which is behind other nodes.
+        let of_cluster = |whole: &Prefix| {
+            ["cni", "cbr", "kube"].iter().any(|start| bridge.starts_with(start))
+                && whole.length() < subnet.length()
+        };
         routes
-            .find(|route| overlaps(&route.destination))
+            .find(|route| overlaps(&route.destination) && !of_cluster(&route.destination))
             .map(|route| (route.destination.to_string(), format!("a route (`{}`)", route.text)))
     })
 }
