@@ -92,7 +92,8 @@ fn long_and_many() {
     let huge = "[99999999999999999999:1] -A INPUT -p tcp --dport 99999999999999999999 -j DROP\n";
     refused(
         &ask(format!("{TABLE}{huge}COMMIT\n").as_bytes()),
-        &["invalid-counters", "invalid-port", ":5:"],
+        // iptables-restore takes any number for a counter, and so does nattrace.
+        &["invalid-port", ":5:"],
     );
 }
 
