@@ -20,7 +20,7 @@ use super::trace;
 use super::trial::{Answering, Observation, Seen, Start, Trial};
 use super::wire::Departed;
 use way::{is_part, uncounted, way};
-use words::{egress_text, steps_text};
+use words::{egress_text, steps_text, swallowed};
 
 /// How simulator and kernel compare for one packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,14 +142,16 @@ impl<'a> Prediction<'a> {
 
     /// What differs; where the third packet of a handshake may go several ways, from the nearest.
     fn differences(&self, answer: &Answer, observed: &Observation) -> Vec<String> {
-        let expected = Expected::of(self.system, self.trial, answer, None);
+        let several = !self.answer.branches.is_empty();
+        let expected = Expected::of(self.system, self.trial, answer, None, several);
         let alternatives = if is_handshake(self.trial, answer) {
             acknowledgements(self.system, self.trial, answer)
         } else {
             return self.differ(answer, &expected, observed);
         };
         let all = alternatives.into_iter().map(|acknowledgement| {
-            let expected = Expected::of(self.system, self.trial, answer, Some(&acknowledgement));
+            let third = Some(&acknowledgement);
+            let expected = Expected::of(self.system, self.trial, answer, third, several);
             self.differ(answer, &expected, observed)
         });
         all.min_by_key(Vec::len).unwrap_or_default()
@@ -172,19 +174,6 @@ impl<'a> Prediction<'a> {
         }
         differences
     }
-}
-
-/// What is seen of a packet of which a fragment is missing: no rule should see it, and nothing of
-/// it should leave (kernel-facts G9).
-fn swallowed(seen: &Seen) -> Vec<String> {
-    let counted = seen.counts.iter().map(|(place, packets)| {
-        format!("forth: {place} counts {packets}, although a fragment is missing")
-    });
-    let departed = seen.departed.iter().map(|departed| {
-        let Departed { packet, wire, .. } = departed;
-        format!("forth: {packet} leaves by {wire}, although a fragment is missing")
-    });
-    counted.chain(departed).collect()
 }
 
 fn leaves(verdict: Verdict) -> bool {
@@ -232,6 +221,7 @@ impl Expected {
         trial: &Trial,
         answer: &Answer,
         acknowledgement: Option<&ExpectedSeen>,
+        several: bool,
     ) -> Self {
         let out = leaves(answer.verdict);
         let mut forth = ExpectedSeen::new(system, &answer.steps);
@@ -271,7 +261,12 @@ impl Expected {
                 Step::Rule { effect: Effect::Other(name), .. } => **name == *"ct",
                 _ => false,
             };
-            let unseen = reply.steps.iter().chain(&answer.steps).any(untracks);
+            // What an earlier packet marked depends on the way it went, where there are several.
+            let marks = |step: &Step| match step {
+                Step::Rule { effect, .. } => several && *effect == Effect::Connmark,
+                _ => false,
+            };
+            let unseen = reply.steps.iter().chain(&answer.steps).any(|s| untracks(s) || marks(s));
             if unseen && acknowledgement.is_some() {
                 // For connection tracking the handshake has no first or no second packet.
                 seen.extent = Extent::AtLeast;

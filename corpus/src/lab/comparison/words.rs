@@ -4,6 +4,9 @@ use nattrace_model::System;
 use nattrace_model::answer::{Egress, Step};
 use nattrace_model::packet::{Packet, Transport};
 
+use crate::lab::trial::Seen;
+use crate::lab::wire::Departed;
+
 pub(super) fn egress_text(egress: &Egress) -> String {
     let out = egress.out_interface.as_deref().unwrap_or("a local process");
     let chance = if egress.source_port_random { " (source port by chance)" } else { "" };
@@ -43,4 +46,17 @@ pub(super) fn steps_text(system: &System, steps: &[Step]) -> String {
         }
     }
     text
+}
+
+/// What is seen of a packet of which a fragment is missing: no rule should see it, and nothing of
+/// it should leave (kernel-facts G9).
+pub(super) fn swallowed(seen: &Seen) -> Vec<String> {
+    let counted = seen.counts.iter().map(|(place, packets)| {
+        format!("forth: {place} counts {packets}, although a fragment is missing")
+    });
+    let departed = seen.departed.iter().map(|departed| {
+        let Departed { packet, wire, .. } = departed;
+        format!("forth: {packet} leaves by {wire}, although a fragment is missing")
+    });
+    counted.chain(departed).collect()
 }
