@@ -13,6 +13,8 @@ mod fate;
 mod found;
 mod identity;
 mod meets;
+mod opened;
+mod passed;
 mod places;
 mod search;
 mod touched;
@@ -37,13 +39,15 @@ use edits::Edits;
 use fate::{Fate, difference};
 use found::{Draft, Pieces, Teller, together, usual};
 use identity::Identities;
+use opened::Opened;
+use passed::Passed;
 use places::Places;
 use search::Map;
 use touched::{Touched, touched};
 
 use crate::packets::PacketSet;
 use crate::space::Space;
-use crate::walk::{Entry, Question, divide};
+use crate::walk::{Entry, Question, cut, divide};
 
 /// Which packets are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,19 +123,22 @@ pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparis
     }
     let maps = (Map::new(before), Map::new(after));
     let named = edits.named(before, after);
-    let starts: Vec<Start<'_>> = tasks
-        .par_iter()
-        .filter_map(|(family, entry)| {
+    let opened = Opened::between(&hosts, &edits, &maps);
+    let passed = Passed::of(&hosts, &edits, &maps);
+    let starts = |packets: &(dyn Fn(&Space, &Entry, Option<&PacketSet>) -> Touched + Sync)| {
+        let each = tasks.par_iter().filter_map(|(family, entry)| {
             let space = Space::new(*family);
-            let touched = touched(&hosts, &identities, &edits, &maps, &space, entry);
+            let opened = opened.as_ref().map(|own| own.packets(before, &space, entry));
+            let touched = packets(&space, entry, opened.as_ref());
             let none = touched.any.is_empty() && touched.untracked.is_empty();
-            (!none).then(|| Start::new(&hosts, entry, touched, &named))
-        })
-        .collect();
-    let round = |rarity: Rarity| -> Result<Found, Disagreement> {
+            (!none).then(|| Start::new(&hosts, entry, (touched, opened), &named))
+        });
+        each.collect::<Vec<Start<'_>>>()
+    };
+    let round = |starts: &[Start<'_>], rarity: Rarity| -> Result<Found, Disagreement> {
         let each: Result<Vec<Found>, Disagreement> = starts
             .par_iter()
-            .map(|start| start.compare(&hosts, &identities, (rarity, scope.ways)))
+            .map(|start| start.compare(&hosts, &identities, passed.as_ref(), (rarity, scope.ways)))
             .collect();
         let mut all = Found::default();
         for found in each? {
@@ -140,17 +147,34 @@ pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparis
         }
         Ok(all)
     };
-    let mut found = round(Rarity::Usual)?;
-    let enough = scope.depth == Depth::Needed && found.drafts.iter().any(Draft::is_sure);
-    if enough {
+    let is_enough =
+        |found: &Found| scope.depth == Depth::Needed && found.drafts.iter().any(Draft::is_sure);
+    let told = |mut found: Found, starts: &[Start<'_>]| {
         found.left.extend(starts.iter().flat_map(Start::odd_parts));
-    } else {
-        let odd = round(Rarity::Odd)?;
-        found.drafts.extend(odd.drafts);
-        found.left.extend(odd.left);
+        let hosts = host_differences(before, after);
+        Comparison { changes: together(found.drafts), hosts, lone_interfaces, left: found.left }
+    };
+    if opened.is_some() {
+        // Which usual packets are concerned is known at once, and often they tell enough.
+        let starts = starts(&|space, _, opened| {
+            let any = opened.map_or_else(|| space.none(), |own| space.all().intersection(own));
+            Touched { any, untracked: space.none() }
+        });
+        let found = round(&starts, Rarity::Usual)?;
+        if is_enough(&found) {
+            return Ok(told(found, &starts));
+        }
     }
-    let hosts = host_differences(before, after);
-    Ok(Comparison { changes: together(found.drafts), hosts, lone_interfaces, left: found.left })
+    let starts =
+        starts(&|space, entry, _| touched(&hosts, &identities, &edits, &maps, space, entry));
+    let mut found = round(&starts, Rarity::Usual)?;
+    if is_enough(&found) {
+        return Ok(told(found, &starts));
+    }
+    let odd = round(&starts, Rarity::Odd)?;
+    found.drafts.extend(odd.drafts);
+    found.left.extend(odd.left);
+    Ok(told(found, &[]))
 }
 
 /// In what two hosts differ besides their rules.
@@ -206,12 +230,19 @@ struct Start<'a> {
     entry: &'a Entry,
     places: Places<'a>,
     touched: Touched,
+    /// Other usual ones fare alike.
+    opened: Option<PacketSet>,
     /// Whether TCP connections are tracked from any packet on (`nf_conntrack_tcp_loose`).
     loose: bool,
 }
 
 impl<'a> Start<'a> {
-    fn new(hosts: &Hosts<'a>, entry: &'a Entry, mut touched: Touched, named: &[IpAddr]) -> Self {
+    fn new(
+        hosts: &Hosts<'a>,
+        entry: &'a Entry,
+        (mut touched, opened): (Touched, Option<PacketSet>),
+        named: &[IpAddr],
+    ) -> Self {
         let space = touched.any.space().clone();
         let places = Places::new(hosts.after, space.family(), entry, named);
         if *entry == Entry::Local {
@@ -224,7 +255,7 @@ impl<'a> Start<'a> {
             system.host.sysctls.get("net.netfilter.nf_conntrack_tcp_loose") != Some(0)
         };
         let loose = loose(hosts.before) && loose(hosts.after);
-        Self { entry, places, touched, loose }
+        Self { entry, places, touched, opened, loose }
     }
 
     /// Those in a state. What people send is tracked; of other packets that begin connections
@@ -240,8 +271,10 @@ impl<'a> Start<'a> {
     /// The packets in a state that people send from here.
     fn usual(&self, state: FlowState) -> PacketSet {
         let space = self.touched.any.space();
-        // Few processes are bound to an address.
-        if *self.entry == Entry::Local {
+        // Few processes are bound to an address. And where nothing differs but how sources are
+        // translated, open connections wear what they were opened with, which is told of those.
+        let told = state == FlowState::Established && self.opened.is_some();
+        if *self.entry == Entry::Local || told {
             return space.none();
         }
         let here = self.packets(state, Rarity::Usual).intersection(&self.places.home(space));
@@ -261,6 +294,7 @@ impl<'a> Start<'a> {
         &self,
         hosts: &Hosts<'_>,
         identities: &(Identities<'_>, Identities<'_>),
+        passed: Option<&Passed>,
         (rarity, ways): (Rarity, usize),
     ) -> Result<Found, Disagreement> {
         let space = self.touched.any.space();
@@ -268,7 +302,10 @@ impl<'a> Start<'a> {
         for state in STATES {
             let usual = self.usual(state);
             let packets = match rarity {
-                Rarity::Usual => usual,
+                Rarity::Usual => match &self.opened {
+                    Some(opened) => usual.intersection(opened),
+                    None => usual,
+                },
                 Rarity::Odd => self.packets(state, Rarity::Odd).difference(&usual),
             };
             if packets.is_empty() {
@@ -279,7 +316,7 @@ impl<'a> Start<'a> {
                 Rarity::Usual => ways,
                 Rarity::Odd => ways / USUAL_FOR_ODD,
             };
-            let (pieces, left) = differing(hosts, identities, &question);
+            let (pieces, left) = differing(hosts, identities, &question, passed);
             let usual = rarity == Rarity::Usual && state == FlowState::New;
             let places = &self.places;
             let teller = Teller { hosts, places, question: &question, space, usual };
@@ -296,9 +333,18 @@ fn differing(
     hosts: &Hosts<'_>,
     identities: &(Identities<'_>, Identities<'_>),
     question: &Question,
+    passed: Option<&Passed>,
 ) -> (Pieces, Option<PacketSet>) {
-    let (before, unseen) = classes(hosts.before, &identities.0, question);
-    let (after, unseen_after) = classes(hosts.after, &identities.1, question);
+    let (before, alike, unseen) = known_alike(hosts.before, &identities.0, question, passed);
+    let rest = question.packets.difference(&alike);
+    let (after, unseen_after) = match rest.is_empty() {
+        true => (Vec::new(), None),
+        false => {
+            let question = Question { packets: rest, ..question.clone() };
+            classes(hosts.after, &identities.1, &question)
+        }
+    };
+    let mut near = 0;
     let left = match (unseen, unseen_after) {
         (Some(one), Some(other)) => Some(one.union(&other)),
         (one, other) => one.or(other),
@@ -314,18 +360,7 @@ fn differing(
             }
             rest = rest.difference(same);
         }
-        for (other, other_fate) in &after {
-            if !rest.function_is_possible() {
-                break;
-            }
-            if other_fate == fate {
-                continue;
-            }
-            let both = rest.intersection(other);
-            if !both.function_is_possible() {
-                continue;
-            }
-            rest = rest.difference(other);
+        for (both, other_fate) in shared(rest, &after, &mut near) {
             let found = difference(&both, fate, other_fate);
             let fates = Arc::new((fate.clone(), other_fate.clone()));
             let open = fate.is_open() && other_fate.is_open();
@@ -335,6 +370,64 @@ fn differing(
         }
     }
     (pieces, left)
+}
+
+/// The parts of a set by the classes that they are in, in the order of the classes. Classes that
+/// are found one after the other are mostly near one another, so that is where the search begins.
+fn shared<'c>(
+    mut rest: PacketSet,
+    classes: &'c [(PacketSet, Fate)],
+    near: &mut usize,
+) -> Vec<(PacketSet, &'c Fate)> {
+    let mut found: Vec<(usize, PacketSet, &Fate)> = Vec::new();
+    let part = |rest: &mut PacketSet, (at, (set, fate)): (usize, &'c (PacketSet, Fate))| {
+        let both = rest.intersection(set);
+        *rest = rest.difference(set);
+        (at, both, fate)
+    };
+    while let Some(header) = rest.next() {
+        let count = classes.len().max(1);
+        let each = (0..count).map(|step| (*near + step) % count);
+        let mut each = each.filter_map(|at| Some((at, classes.get(at)?)));
+        if let Some(class) = each.find(|(_, (set, _))| set.contains(&header)) {
+            *near = class.0;
+            found.push(part(&mut rest, class));
+            continue;
+        }
+        // It is one of those that were not looked at there, and others may be among them.
+        let all = classes.iter().enumerate().map(|class| part(&mut rest, class));
+        found.extend(all.filter(|(_, both, _)| both.function_is_possible()));
+        break;
+    }
+    found.sort_by_key(|(at, ..)| *at);
+    found.into_iter().map(|(_, both, fate)| (both, fate)).collect()
+}
+
+/// The classes of a question's packets on the earlier host; those that pass no chain that differs,
+/// and so fare alike, only as a set; and those that were not looked at.
+fn known_alike(
+    system: &System,
+    identities: &Identities<'_>,
+    question: &Question,
+    passed: Option<&Passed>,
+) -> (Vec<(PacketSet, Fate)>, PacketSet, Option<PacketSet>) {
+    let divided = divide(system, question, |region, answer| {
+        // How a connection was opened before is not told.
+        let passed = passed.filter(|_| question.state == FlowState::New);
+        let alike = passed.is_some_and(|passed| !passed.may_meet(answer));
+        (alike && cut(answer).is_none())
+            .then_some(())
+            .ok_or_else(|| Fate::of(region, answer, identities))
+    });
+    let mut alike = question.packets.space().none();
+    let mut classes = Vec::new();
+    for (set, fate) in divided.classes {
+        match fate {
+            Ok(()) => alike = alike.union(&set),
+            Err(fate) => classes.push((set, fate)),
+        }
+    }
+    (classes, alike, divided.left.map(|(set, _)| set))
 }
 
 /// The classes of a question's packets on one host, and those that were not looked at.

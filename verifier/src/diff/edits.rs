@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use nattrace_model::System;
 use nattrace_model::condition::{Condition, Sense};
 use nattrace_model::hook::Hook;
-use nattrace_model::ruleset::{Base, Chain, ChainId, RuleId};
+use nattrace_model::ruleset::{Base, Chain, ChainId, ChainKind, RuleId};
 use nattrace_parser::syntax::{Family, Policy};
 
 use super::identity::{Identities, Meaning, Name, name};
@@ -125,7 +125,7 @@ fn all_of(id: ChainId, chain: &Chain) -> (ChainId, Vec<u32>) {
 }
 
 /// The base chains of a family that matter, in order; which of them are empty and accept does not.
-fn bases(system: &System, family: Family) -> Vec<(Name, Hook, i32, Policy, String)> {
+pub(super) fn bases(system: &System, family: Family) -> Vec<(Name, Hook, i32, Policy, ChainKind)> {
     let mut all = Vec::new();
     for hook in Hook::ALL {
         for id in system.rules.base_chains(family, hook) {
@@ -134,7 +134,7 @@ fn bases(system: &System, family: Family) -> Vec<(Name, Hook, i32, Policy, Strin
             if policy == Policy::Accept && chain.rules.is_empty() {
                 continue;
             }
-            all.push((name(chain), hook, priority, policy, format!("{kind:?}")));
+            all.push((name(chain), hook, priority, policy, kind));
         }
     }
     all

@@ -62,6 +62,22 @@ impl<'s> Map<'s> {
         ids.filter_map(move |id| Some((id, system.rules.rule(id)?)))
     }
 
+    /// The built-in chains that lead to a chain.
+    pub(super) fn base_chains(&self, chain: ChainId) -> Vec<ChainId> {
+        let mut seen = vec![chain];
+        let mut at = 0;
+        while let Some(id) = seen.get(at).copied() {
+            at += 1;
+            for caller in self.callers.get(&id).into_iter().flatten() {
+                if !seen.contains(&caller.chain) {
+                    seen.push(caller.chain);
+                }
+            }
+        }
+        seen.retain(|id| self.system.rules.chain(*id).is_some_and(|chain| chain.base.is_some()));
+        seen
+    }
+
     /// The base chains that lead to a chain.
     pub(super) fn bases(&self, chain: ChainId) -> Vec<Base> {
         let mut seen = vec![chain];

@@ -389,17 +389,17 @@ fn leads_to(space: &Space, packets: &BDDFunction, address: IpAddr, port: u16) ->
 
 /// A port on which docker-proxy may take connections.
 #[derive(PartialEq, Eq)]
-struct Taken {
+pub(super) struct Taken {
     /// The protocol's number.
-    number: u8,
-    port: u16,
+    pub(super) number: u8,
+    pub(super) port: u16,
     /// Where it connects to; `None` where rules say it.
-    target: Option<(IpAddr, u16)>,
+    pub(super) target: Option<(IpAddr, u16)>,
 }
 
 /// The ports that docker-proxy may take connections on, with where it connects to; nowhere for
 /// ports of which rules say it.
-fn proxy_targets(system: &System, targets: &mut Vec<Taken>) {
+pub(super) fn proxy_targets(system: &System, targets: &mut Vec<Taken>) {
     let number = |own: SocketProtocol| match own {
         SocketProtocol::Tcp => protocol::TCP,
         SocketProtocol::Udp => protocol::UDP,
