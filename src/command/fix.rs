@@ -135,8 +135,7 @@ fn fixed(question: &Question<'_>, found: &Found, format: Format) -> Result<Reply
     let written = Written::of(&question.input, question.global, &found.edits)?;
     let plan = plan::of(question, found, &written);
     // What is loaded or applied tells no side effects, and need not wait for them.
-    // With a setting of the kernel every packet may fare differently, which takes long to compare.
-    let effects = match format.is_change() || !found.settings.is_empty() {
+    let effects = match format.is_change() {
         true => Comparison::default(),
         false => side_effects(found, &question.policy, &question.given).map_err(diff::at_odds)?,
     };

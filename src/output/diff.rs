@@ -172,6 +172,31 @@ pub(crate) fn concise(compared: &Compared<'_>, all: bool) -> String {
     text + &compared.summary()
 }
 
+/// What changes beside what was asked for: a line for what differs in where packets go only, so
+/// many at most.
+pub(crate) fn beside(compared: &Compared<'_>, most: usize) -> Vec<String> {
+    let (told, others) = compared.told(false);
+    let gathered = gathered(&told);
+    let mut lines: Vec<String> = Vec::new();
+    for (change, to) in gathered.iter().take(most) {
+        let open = match change.status {
+            Status::Changed => "",
+            Status::Undetermined => "undetermined: ",
+        };
+        let (from, packet) = (words::visible(&change.from), packet_words(compared, change));
+        let what = change_words(change);
+        lines.push(format!("{open}{from} -> {to}: {what}{} [{packet}]", remarks(change)));
+    }
+    let more = gathered.len().saturating_sub(most);
+    if more > 0 {
+        lines.push(format!("and {more} more (`--format json` tells all)"));
+    }
+    if others > 0 {
+        lines.push(format!("and {others} more about odd packets (`--format json` tells them)"));
+    }
+    lines
+}
+
 /// Changes that differ in where packets go only.
 fn gathered<'c>(told: &[&'c Change]) -> Vec<(&'c Change, String)> {
     let mut all: Vec<(&Change, Vec<&str>)> = Vec::new();

@@ -27,6 +27,9 @@ const DIM: Style = Style::new().dimmed();
 /// The name and version of the shape of the JSON.
 const SCHEMA: &str = "nattrace/fix/1";
 
+/// How many lines a person is told of what else changes.
+const MOST_EFFECTS: usize = 20;
+
 /// Whether JSON is laid out for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lines {
@@ -82,7 +85,7 @@ impl Shown<'_> {
         for setting in &self.found.settings {
             let _ = writeln!(text, "sysctl -w {}={}", setting.name, setting.value);
         }
-        for line in self.effect_lines() {
+        for line in self.effect_lines(usize::MAX) {
             let _ = writeln!(text, "side effect: {line}");
         }
         let _ = writeln!(text, "{}", self.summary());
@@ -95,16 +98,17 @@ impl Shown<'_> {
     }
 
     /// A line for each thing that changes beside what is to be changed.
-    fn effect_lines(&self) -> Vec<String> {
-        let open = !self.effects.left.is_empty();
-        if self.effects.changes.is_empty() && !open {
-            return Vec::new();
-        }
-        let text = diff::concise(&self.compared(), false);
-        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        // The summary counts what is told anyway.
-        if !open {
-            lines.pop();
+    fn effect_lines(&self, most: usize) -> Vec<String> {
+        let mut lines = match self.effects.changes.is_empty() {
+            true => Vec::new(),
+            false => diff::beside(&self.compared(), most),
+        };
+        if !self.effects.left.is_empty() {
+            lines.push(
+                "odd packets were not all compared, nor all ways where they are a great many: \
+                 `nattrace diff --all` of the rules before and after tells more"
+                    .to_owned(),
+            );
         }
         lines
     }
@@ -153,11 +157,9 @@ impl Shown<'_> {
             let _ = writeln!(text, "       {DIM}{}{DIM:#}", words::visible(because));
         }
         text.push_str("\nWhat else changes\n");
-        let lines = self.effect_lines();
-        match found.settings.is_empty() {
-            true if lines.is_empty() => text.push_str("  nothing\n"),
-            true => {}
-            false => text.push_str("  not compared: see below\n"),
+        let lines = self.effect_lines(MOST_EFFECTS);
+        if self.effects.changes.is_empty() {
+            text.push_str("  nothing\n");
         }
         for line in lines {
             let _ = writeln!(text, "  {line}");

@@ -291,6 +291,19 @@ impl Premises {
     }
 }
 
+/// The packets of a question, without those that can't get where it is about.
+pub(crate) fn reaching(question: &policy::Question, system: &System, space: &Space) -> PacketSet {
+    let packets = packets::of(question, space);
+    let (Demand::Leaves { landing, .. } | Demand::NeverLands(landing)) = &question.demand else {
+        return packets;
+    };
+    let redirections = &Redirections::of(system, space.family());
+    match redirections.into(system, space, landing) {
+        Some(reaching) => packets.intersection(&reaching),
+        None => packets,
+    }
+}
+
 /// The findings of one entry: one where its families fare alike, else one for each.
 fn check_entry(
     policy: &Policy,

@@ -18,13 +18,6 @@ pub(super) fn of(found: &Fix) -> Vec<String> {
         told.extend(missing_address(edit, &found.today));
         told.extend(left_over(edit, found));
     }
-    if !found.settings.is_empty() {
-        told.push(
-            "a setting is about every packet, so what else changes was not compared: `nattrace \
-             diff` does, of snapshots from before and after"
-                .to_owned(),
-        );
-    }
     told.extend(dockers_rules(&found.today));
     told.dedup();
     told

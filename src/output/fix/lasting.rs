@@ -17,6 +17,12 @@ pub(crate) fn of(edits: &[Edit], system: &System) -> Vec<String> {
     let has = |owner| keeps_rules(system, owner);
     if has(Owner::Docker) {
         told.extend(beside_docker(edits));
+    } else if system.host.inventory.networks.iter().any(|network| network.driver == "bridge") {
+        told.push(
+            "no rule here is Docker's: dockerd runs with `--iptables=false`, and a restart of it \
+             leaves all rules as they are"
+                .to_owned(),
+        );
     }
     if has(Owner::Kubernetes) {
         told.push(
@@ -67,8 +73,6 @@ fn keeps_rules(system: &System, owner: Owner) -> bool {
     let by_chain = chains.filter(|chain| &*chain.name != "DOCKER-USER");
     let mut by_chain = by_chain.filter_map(|chain| Owner::of_chain(&chain.name));
     by_chain.any(|known| known == owner)
-        || (owner == Owner::Docker
-            && system.host.inventory.networks.iter().any(|n| n.driver == "bridge"))
 }
 
 /// What dockerd does to the edits.

@@ -6,7 +6,7 @@ mod drop;
 mod setting;
 mod source;
 
-use nattrace_model::answer::{Outcome, RouteDecision, Verdict};
+use nattrace_model::answer::{Outcome, RouteDecision, Step, Verdict};
 use nattrace_model::ruleset::Table;
 
 use super::Placement;
@@ -101,6 +101,9 @@ pub(super) fn obstacle(evidence: &Evidence<'_>) -> Option<String> {
         }
         _ => {}
     }
+    if let Some(route) = led_astray(evidence) {
+        return Some(route);
+    }
     if let Some(because) = &answer.because {
         return Some(because.clone());
     }
@@ -110,6 +113,33 @@ pub(super) fn obstacle(evidence: &Evidence<'_>) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// A route that leads away packets to an address that is on-link elsewhere, with the one that is
+/// missing.
+fn led_astray(evidence: &Evidence<'_>) -> Option<String> {
+    let host = &evidence.system.host;
+    let destination = evidence.at_end().destination;
+    let egress = evidence.answer.egress.as_ref()?;
+    let left_by = egress.out_interface.as_deref()?;
+    let on_link = host.interfaces.iter().flat_map(|own| {
+        let subnets = own.addresses.iter().map(|address| &address.subnet);
+        subnets.map(move |subnet| (own.name.as_str(), subnet))
+    });
+    let near = on_link.filter(|(_, subnet)| subnet.contains(destination));
+    let (interface, subnet) = near.max_by_key(|(_, subnet)| subnet.length())?;
+    if interface == left_by {
+        return None;
+    }
+    let table = evidence.steps().iter().rev().find_map(|step| match step {
+        Step::Route { route: Some((table, _)), .. } => Some(*table),
+        _ => None,
+    })?;
+    let table = host.routing.table_name(table);
+    Some(format!(
+        "table {table} leads {destination} out by {left_by}, although it is behind {interface}: `ip \
+         route add {subnet} dev {interface} table {table}`"
+    ))
 }
 
 /// A new rule at a place.

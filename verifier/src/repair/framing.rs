@@ -8,12 +8,18 @@ use nattrace_parser::policy::{Families, Given, Policy};
 use nattrace_parser::syntax::Family;
 
 use super::Fix;
-use crate::check::{Effects, Judgement, Status, judge, packets};
+use crate::check::{Effects, Judgement, Status, judge, packets, reaching};
 use crate::diff::{Change, Comparison, Disagreement, Part, Scope, compare};
 use crate::packets::PacketSet;
 use crate::policy::{self, Demand, Question};
 use crate::space::Space;
 use crate::walk::{self, walk};
+
+/// How many ways of usual packets are looked at for each place that they start in.
+const MOST_WAYS: usize = 500;
+
+/// The same for all places together, where each packet may fare differently.
+const MOST_WAYS_OF_ALL: usize = 20_000;
 
 /// The comparison of a host with what a change makes of it, without what the change is for: packets
 /// that broke the policy, in whatever state their connections are.
@@ -32,8 +38,14 @@ pub fn side_effects(fix: &Fix, policy: &Policy, given: &Given) -> Result<Compari
         [one] => Families::One(*one),
         _ => Families::Both,
     };
-    let mut comparison = compare(&fix.today, &fix.system, Scope { families, ..Scope::default() })?;
-    let intent = Intent::of(fix, policy, given);
+    let places = fix.today.host.interfaces.len().max(1);
+    let ways = match fix.settings.is_empty() {
+        true => MOST_WAYS,
+        false => (MOST_WAYS_OF_ALL / places).clamp(MOST_WAYS / 10, MOST_WAYS),
+    };
+    let mut comparison =
+        compare(&fix.today, &fix.system, Scope { families, ways, ..Scope::default() })?;
+    let mut intent = Intent::of(fix, policy, given);
     comparison.changes.retain(|change| !intent.covers(change, &fix.today));
     Ok(comparison)
 }
@@ -41,6 +53,8 @@ pub fn side_effects(fix: &Fix, policy: &Policy, given: &Given) -> Result<Compari
 /// What a change is for: the questions of the entries that fail today.
 struct Intent {
     questions: Vec<Question>,
+    /// What is broken of each question, as far as it was asked for.
+    broken: Vec<Option<PacketSet>>,
 }
 
 impl Intent {
@@ -52,25 +66,30 @@ impl Intent {
             .filter(|entry| entry.given.is_empty() && given.is_empty())
             .flat_map(|entry| policy::resolve(policy, entry, &fix.today))
             .flat_map(|property| property.questions);
-        Self { questions: questions.collect() }
+        let questions: Vec<Question> = questions.collect();
+        Self { broken: vec![None; questions.len()], questions }
     }
 
     /// Whether every packet of a difference is one that broke the policy.
-    fn covers(&self, change: &Change, today: &System) -> bool {
+    fn covers(&mut self, change: &Change, today: &System) -> bool {
         change.parts.iter().all(|part| match part.state {
             FlowState::New => self.broke(part, today),
             _ => self.broke_one(part, change, today),
         })
     }
 
-    fn broke(&self, part: &Part, today: &System) -> bool {
+    fn broke(&mut self, part: &Part, today: &System) -> bool {
         let space = part.packets.space();
-        let here = self.questions.iter().filter(|question| {
-            packets::entry(question) == part.entry && is_of(question, space.family())
-        });
         let mut rest = part.packets.clone();
-        for question in here {
-            rest = rest.difference(&broken(question, today, space));
+        for (question, known) in self.questions.iter().zip(&mut self.broken) {
+            if packets::entry(question) != part.entry || !is_of(question, space.family()) {
+                continue;
+            }
+            let own = match known {
+                Some(own) if own.space() == space => own,
+                _ => known.insert(broken(question, today, space)),
+            };
+            rest = rest.difference(own);
             if rest.is_empty() {
                 return true;
             }
@@ -102,7 +121,7 @@ fn is_of(question: &Question, family: Family) -> bool {
 
 /// The packets of a question that break it today, or that get nowhere although they should.
 fn broken(question: &Question, today: &System, space: &Space) -> PacketSet {
-    let meant = packets::of(question, space);
+    let meant = reaching(question, today, space);
     if meant.is_empty() {
         return meant;
     }

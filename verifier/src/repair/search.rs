@@ -16,7 +16,7 @@ use super::evidence::Evidence;
 use super::frontier::{Frontier, State};
 use super::probes::Probes;
 use super::{Fix, Miss, Repair, Request, minimal};
-use crate::check::{Disagreement, Finding, Reason, Status, check};
+use crate::check::{Disagreement, Finding, Judgement, Reason, Status, check, judge};
 use crate::given;
 use crate::policy;
 
@@ -252,7 +252,7 @@ impl<'a> Search<'a> {
         let Some(case) = self.cases.get(first).cloned() else { return Vec::new() };
         let Some(entry) = self.entry(case.entry) else { return Vec::new() };
         let system = self.with_given(case.entry, &edited.system);
-        let answer = one_way(&answer);
+        let answer = one_way(&case, &system, &answer);
         let evidence = Evidence {
             case: &case,
             edited: &edited,
@@ -262,14 +262,7 @@ impl<'a> Search<'a> {
             placement: self.request.placement,
         };
         let candidates = propose(&evidence);
-        if candidates.is_empty()
-            && let Some(why) = obstacle(&evidence)
-        {
-            let why = format!("`{}`: {why}", policy::title(entry));
-            if !self.obstacles.contains(&why) {
-                self.obstacles.push(why);
-            }
-        }
+        let obstacle = obstacle(&evidence);
         let was = trait_of(&system, answer);
         let mut children = Vec::new();
         for candidate in candidates {
@@ -288,11 +281,19 @@ impl<'a> Search<'a> {
                 && let Some((_, answer)) = self.fate(first, &edited)
             {
                 let system = self.with_given(case.entry, &edited.system);
-                if trait_of(&system, one_way(&answer)) == was {
+                if trait_of(&system, one_way(&case, &system, &answer)) == was {
                     continue;
                 }
             }
             children.push(child);
+        }
+        if children.is_empty()
+            && let Some(why) = obstacle
+        {
+            let why = format!("`{}`: {why}", policy::title(entry));
+            if !self.obstacles.contains(&why) {
+                self.obstacles.push(why);
+            }
         }
         children
     }
@@ -369,10 +370,12 @@ fn index_of(policy: &Policy, span: Span) -> Option<usize> {
     policy.entries.iter().position(|entry| entry.span == span)
 }
 
-/// The way on which something is broken, where chance decides among several: the first.
-fn one_way(answer: &Answer) -> &Answer {
-    match answer.branches.first() {
-        Some(branch) if answer.steps.is_empty() => &branch.answer,
+/// The way on which something is broken, where chance decides among several.
+fn one_way<'a>(case: &Case, system: &System, answer: &'a Answer) -> &'a Answer {
+    let mut ways = answer.branches.iter().map(|branch| &branch.answer);
+    let breaks = |way: &&Answer| matches!(judge(&case.question, system, way), Judgement::Broken(_));
+    match ways.clone().find(breaks).or_else(|| ways.next()) {
+        Some(way) if answer.steps.is_empty() => way,
         _ => answer,
     }
 }

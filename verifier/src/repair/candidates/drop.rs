@@ -166,7 +166,19 @@ fn with_senders(evidence: &Evidence<'_>, seen: &Seen, worded: Vec<Worded>) -> Ve
             (None, _) => all.push((wording, breadth)),
         }
     }
+    // Who drops everything is cut off.
+    all.retain(|(wording, _)| is_about_something(wording));
     all
+}
+
+/// Whether a rule is not about every packet that meets it.
+fn is_about_something(wording: &Wording) -> bool {
+    let Wording { source, destination, in_interface, out_interface, ports, .. } = wording;
+    let addressed = source.is_some() || destination.is_some() || ports.is_some();
+    addressed
+        || in_interface.is_some()
+        || out_interface.is_some()
+        || wording.matches.iter().any(|own| own.contains("--ctorigdstport"))
 }
 
 impl Evidence<'_> {
