@@ -31,6 +31,9 @@ pub(crate) fn of(question: &Question, space: &Space) -> PacketSet {
     if question.from.at != Where::Unbound || !question.from.sources.is_empty() {
         packets = packets.intersection(&sources(space, &question.from.sources));
     }
+    if question.leaves_out_udplite() {
+        packets = packets.difference(&space.protocol(protocol::UDPLITE));
+    }
     if let Where::Behind(_) = question.from.at {
         // What one sends to oneself is on no wire.
         let oneself = space.set(space.relation(Relation::SameAddress, true));

@@ -3,12 +3,13 @@
 use ipnet::IpNet;
 use nattrace_model::System;
 use nattrace_model::host::Zone;
+use nattrace_model::packet::protocol;
 use nattrace_parser::host::zones::Placed;
 use nattrace_parser::policy::{Claim, Entry, Expression, Families, Kind, Policy, Protocol, Source};
 use nattrace_parser::syntax::Family;
 
 use super::AddressSet;
-use super::side::{Landing, Service, Side};
+use super::side::{Landing, Service, Side, Where};
 use super::zone::{Breadth, Zones};
 
 /// An entry in one family.
@@ -44,6 +45,19 @@ pub struct Question {
     pub except: Vec<Exception>,
     /// What is demanded.
     pub demand: Demand,
+}
+
+impl Question {
+    /// Whether UDP-Lite is left out unless it is named: what comes in of it is INVALID, begins no
+    /// connection and meets no nat chain (kernel-facts K16), so no rule could give it a source or
+    /// an answer. Of what must not get somewhere it is a part.
+    #[must_use]
+    pub fn leaves_out_udplite(&self) -> bool {
+        let named = |protocol: &Protocol| *protocol == Protocol::Number(protocol::UDPLITE);
+        matches!(self.from.at, Where::Behind(_))
+            && matches!(self.demand, Demand::Leaves { .. } | Demand::Arrives(_))
+            && !self.service.protocols.iter().any(named)
+    }
 }
 
 /// Packets that another entry allows.

@@ -146,6 +146,9 @@ impl Encoder<'_> {
         if !unbound || !question.from.sources.is_empty() {
             all.push(self.in_set(&question.from.sources, fields.source));
         }
+        if question.leaves_out_udplite() {
+            all.push(t.not(t.is_number(fields.protocol, protocol::UDPLITE)));
+        }
         if let Where::Behind(_) = question.from.at {
             // What one sends to oneself is on no wire.
             all.push(t.not(t.equal(fields.source, fields.destination)));
