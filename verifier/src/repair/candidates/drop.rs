@@ -17,8 +17,8 @@ use super::{candidate, deletion, new_rule};
 use crate::check::Reason;
 use crate::policy::Demand;
 
-/// Only packets of connections that were opened from there: answers pass.
-const OPENED: &str = "conntrack --ctdir ORIGINAL";
+/// What belongs to no connection that is open: answers pass, and what is not tracked does not.
+const OPENED: &str = "conntrack ! --ctstate RELATED,ESTABLISHED";
 
 /// What keeps the packet from arriving.
 pub(super) fn of(evidence: &Evidence<'_>) -> Vec<Candidate> {
