@@ -5,8 +5,9 @@
 pub(super) struct Ranges(Vec<(u128, u128)>);
 
 impl Ranges {
+    /// One range; none of values where its ends are the wrong way round.
     pub(super) fn one(first: u128, last: u128) -> Self {
-        Self(vec![(first, last)])
+        Self::of(vec![(first, last)])
     }
 
     pub(super) fn none() -> Self {
@@ -14,6 +15,7 @@ impl Ranges {
     }
 
     pub(super) fn of(mut ranges: Vec<(u128, u128)>) -> Self {
+        ranges.retain(|(first, last)| first <= last);
         ranges.sort_unstable();
         let mut all: Vec<(u128, u128)> = Vec::with_capacity(ranges.len());
         for (first, last) in ranges {
@@ -137,6 +139,7 @@ mod tests {
         assert_eq!(some.complement(12).as_slice(), [(4, 4), (10, 12)]);
         assert_eq!(some.complement(9).as_slice(), [(4, 4)]);
         assert_eq!(some.intersection(&Ranges::one(3, 6)).as_slice(), [(3, 3), (5, 6)]);
+        assert!(Ranges::one(2, 1).is_empty());
         assert_eq!(some.around(6), Some((5, 9)));
         assert_eq!(some.around(4), None);
         assert_eq!(Ranges::one(0, u128::MAX).complement(u128::MAX), Ranges::none());
