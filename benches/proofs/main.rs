@@ -1,13 +1,16 @@
 //! Speed of proofs, as ratios measured in one run: `cargo bench --bench proofs`.
 //!
-//! Absolute times depend on the machine: what is held is how `nattrace check` and `nattrace audit`,
-//! each as a whole process, compare with `iptables-legacy-restore --test` of the same rules and
-//! with a pairwise search for shadowed rules in the same run, how the cost grows with the rules,
-//! and the peak of memory. Needs `../shared` (the generator of rulesets), python3 and iptables;
-//! without one of them it says so and ends. Words behind `--` choose scenes by their names.
+//! Absolute times depend on the machine: what is held is how `nattrace check`, `nattrace audit` and
+//! `nattrace matrix`, each as a whole process, compare with `iptables-legacy-restore --test` of the
+//! same rules and with a pairwise search for shadowed rules in the same run, how the cost grows with
+//! the rules, and the peak of memory; with `--features z3` the solver answers the same policy, too.
+//! Needs `../shared` (the generator of rulesets), python3 and iptables; without one of them it says
+//! so and ends. Words behind `--` choose scenes by their names (`docker`, `kube`, `diff`,
+//! `flat`, `firewall`, `real`); `svg=FILE` draws how the cost of `flat` grows.
 
 mod edits;
 mod pairwise;
+mod plot;
 mod scene;
 
 use std::process::{Command, ExitCode, Stdio};
@@ -18,10 +21,15 @@ use scene::Scene;
 /// How often each thing is measured; the fastest run counts, as the least disturbed one.
 const ROUNDS: usize = 3;
 /// The sizes of firewalls whose cost is compared.
-const SIZES: [usize; 5] = [1000, 2000, 5500, 10_000, 20_000];
+const SIZES: [usize; 5] = [1000, 2000, 5000, 10_000, 20_000];
+/// How much memory the audit and the matrix of a large firewall may take, in kilobytes.
+const MOST_MEMORY: u64 = 256 * 1024;
 
 fn main() -> ExitCode {
-    let all: Vec<String> = std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let words: Vec<String> =
+        std::env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();
+    let drawn = words.iter().find_map(|word| word.strip_prefix("svg="));
+    let all: Vec<&String> = words.iter().filter(|word| !word.starts_with("svg=")).collect();
     let wanted = |name: &str| all.is_empty() || all.iter().any(|one| name.contains(one.as_str()));
     let mut missed = 0;
     if wanted("docker") {
@@ -33,10 +41,33 @@ fn main() -> ExitCode {
     if wanted("diff") {
         missed += edits::measure();
     }
+    if wanted("firewall") {
+        missed += firewall(scene::firewall(5500), "audit and matrix of 5,500 random rules");
+    }
+    if wanted("real") {
+        missed += firewall(scene::real(), "audit and matrix of a real firewall");
+    }
     if wanted("flat") {
-        missed += grow();
+        missed += grow(drawn);
     }
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Measures the audit and the whole matrix of one firewall, and what memory they take.
+fn firewall(scene: Option<Scene>, what: &str) -> usize {
+    let Some(scene) = scene else {
+        println!("skipped: {what}: ../shared and python3 are needed");
+        return 0;
+    };
+    let folder = scene.folder();
+    let audit = fastest(|| run(&["audit", "-s", &folder]));
+    let matrix = fastest(|| run(&["matrix", "-s", &folder]));
+    let restore = restore(&scene).map_or_else(|| "-".to_owned(), |time| format!("{time:.1?}"));
+    println!("{what}: audit {audit:.1?}, matrix {matrix:.1?}, restore --test {restore}");
+    let memory = [peak(&["audit", "-s", &folder]), peak(&["matrix", "-s", &folder])];
+    let [of_audit, of_matrix] = memory.map(in_words);
+    println!("        peak memory: audit {of_audit}, matrix {of_matrix}");
+    memory.iter().flatten().filter(|kilobytes| **kilobytes > MOST_MEMORY).count()
 }
 
 /// Measures the check of one scene; it may take so many times as long as iptables reads the rules.
@@ -56,51 +87,64 @@ fn measure(scene: Option<Scene>, what: &str, most: f64) -> usize {
 }
 
 /// Measures firewalls of several sizes: the cost of a rule must stay about the same.
-fn grow() -> usize {
-    let mut each: Vec<(usize, f64)> = Vec::new();
-    let mut missed = 0;
-    println!(
-        "{:>7} {:>10} {:>10} {:>10} {:>10} {:>12}",
-        "rules", "check", "audit", "pairwise", "restore", "a rule"
-    );
+fn grow(drawn: Option<&str>) -> usize {
+    let mut rows: Vec<Row> = Vec::new();
+    let names = ["check", "audit", "matrix", "pairwise", "restore"];
+    println!("{:>7} {}", "rules", names.map(|name| format!("{name:>10}")).concat());
     for rules in SIZES {
         let Some(scene) = scene::firewall(rules) else {
             println!("skipped: firewalls: ../shared/gen_rulesets.py and python3 are needed");
-            return missed;
+            return 0;
         };
-        let check = fastest(|| run(&["check", &scene.policy(), "-s", &scene.folder()]));
-        let audit = fastest(|| run(&["audit", "-s", &scene.folder()]));
-        let shadows = fastest(|| {
-            std::hint::black_box(pairwise::shadowed(&scene.rules));
-        });
-        let restore = restore(&scene);
-        let both = check + audit;
-        let one = both.as_secs_f64() * 1e6 / rules as f64;
-        println!(
-            "{rules:>7} {check:>10.1?} {audit:>10.1?} {shadows:>10.1?} {:>10} {one:>9.1} us",
-            restore.map_or_else(|| "-".to_owned(), |time| format!("{time:.1?}"))
-        );
-        if rules == 5500 {
-            let memory = peak(&["audit", "-s", &scene.folder()]);
-            println!("        peak memory of the audit: {}", in_words(memory));
-            missed += usize::from(memory.is_some_and(|kilobytes| kilobytes > 256 * 1024));
+        let folder = scene.folder();
+        let row = Row {
+            rules,
+            times: [
+                Some(fastest(|| run(&["check", &scene.policy(), "-s", &folder]))),
+                Some(fastest(|| run(&["audit", "-s", &folder]))),
+                Some(fastest(|| run(&["matrix", "-s", &folder]))),
+                Some(fastest(|| {
+                    std::hint::black_box(pairwise::shadowed(&scene.rules));
+                })),
+                restore(&scene),
+            ],
+        };
+        let shown = row.times.map(|time| time.map_or("-".to_owned(), |time| format!("{time:.1?}")));
+        println!("{rules:>7} {}", shown.map(|time| format!("{time:>10}")).concat());
+        if rules == SIZES[0] {
+            solver(&scene, &row);
         }
-        each.push((rules, one));
+        rows.push(row);
     }
-    if let (Some((_, small)), Some((_, large))) = (each.first(), each.last()) {
-        plot(&each);
-        missed += goal("a rule of the largest against one of the smallest", large / small, 3.0);
+    if let Some(path) = drawn {
+        std::fs::write(path, plot::svg(&names, &rows)).expect("the picture can be written");
     }
-    missed
+    let one = |row: &Row| {
+        let own = row.times.iter().take(3).flatten().map(Duration::as_secs_f64).sum::<f64>();
+        own / row.rules as f64
+    };
+    let (Some(small), Some(large)) = (rows.first(), rows.last()) else { return 0 };
+    goal("a rule of the largest against one of the smallest", one(large) / one(small), 3.0)
 }
 
-/// Draws what a rule costs in each size.
-fn plot(each: &[(usize, f64)]) {
-    let most = each.iter().map(|(_, cost)| *cost).fold(f64::MIN, f64::max);
-    for (rules, cost) in each {
-        let width = (cost / most * 50.0).round() as usize;
-        println!("{rules:>7} | {:<50} {cost:.1} us a rule", "#".repeat(width));
+/// What firewalls of one size cost; `None` where it can't be measured.
+struct Row {
+    rules: usize,
+    times: [Option<Duration>; 5],
+}
+
+/// The same policy by the solver alone, which gets ten seconds for each entry.
+fn solver(scene: &Scene, row: &Row) {
+    if !cfg!(feature = "z3") {
+        println!("        skipped: the solver alone: `--features z3` is needed");
+        return;
     }
+    let start = Instant::now();
+    let folder = scene.folder();
+    run(&["check", &scene.policy(), "-s", &folder, "--engine", "z3", "--z3-timeout", "10"]);
+    let (solver, classes) = (start.elapsed(), row.times[0].unwrap_or_default());
+    let ratio = solver.as_secs_f64() / classes.as_secs_f64();
+    println!("        check by the solver alone: {solver:.1?}, {ratio:.0} times as long");
 }
 
 /// Prints a ratio beside the most that it may be; counts as missed where it is more.

@@ -65,6 +65,33 @@ pub(crate) fn firewall(rules: usize) -> Option<Scene> {
     Some(Scene::write(&format!("flat-{rules}"), text, &parts))
 }
 
+/// A real firewall of about 5,000 rules, with hardware addresses in place of those that its
+/// publication took out.
+pub(crate) fn real() -> Option<Scene> {
+    let folder =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/public/net-network/tum");
+    let read = |name: &str| fs::read_to_string(folder.join(format!("{name}-2016-03-16_13-53-28")));
+    let mut rules = String::new();
+    for (at, piece) in read("iptables-save").ok()?.split("XX:XX:XX:XX:XX:XX").enumerate() {
+        if at > 0 {
+            _ = write!(rules, "02:00:00:00:{:02x}:{:02x}", at >> 8 & 255, at & 255);
+        }
+        rules += piece;
+    }
+    let addresses = read("ip-addr").ok()?;
+    let shown = |line: &&str| !line.contains("link/ether XX");
+    let addresses: Vec<&str> = addresses.lines().filter(shown).collect();
+    let parts = [
+        ("ip-addr", addresses.join("\n") + "\n"),
+        ("ip-route", read("ip-route").ok()?),
+        ("ip-rule", read("ip-rule").ok()?),
+        ("sysctl", "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 0\n".to_owned()),
+    ];
+    let parts: Vec<(&str, &str)> =
+        parts.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    Some(Scene::write("real", rules, &parts))
+}
+
 /// A kubernetes node with 10,000 services.
 pub(crate) fn kube() -> Option<Scene> {
     let text = generate(&["kube", "--services", "10000"])?;
