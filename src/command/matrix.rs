@@ -32,7 +32,7 @@ pub(crate) fn run(global: &Global, arguments: &args::Matrix) -> Result<Status> {
     let system = system::load(global)?;
     known(&system, "--from", &from)?;
     known(&system, "--to", &to)?;
-    let scope = Scope { from, to, services, family: global.family(), most: None };
+    let scope = Scope { from, to, services, family: global.family(), ..Scope::default() };
     let mut found = matrix(&system, &scope).map_err(|fault| Failure::Fault(fault.to_string()))?;
     if arguments.open {
         found.cells.retain(|cell| cell.reach != Reach::Never);

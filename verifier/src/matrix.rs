@@ -5,12 +5,14 @@
 //! addresses to another with some services, and what it says of them is what `why` says of each:
 //! a witness of every part is asked for, and has to agree.
 
+mod column;
 mod diagram;
 mod fate;
 mod group;
 mod part;
 mod row;
 mod service;
+mod shadow;
 #[cfg(test)]
 mod tests;
 mod zones;
@@ -48,6 +50,18 @@ pub struct Scope {
     /// How many different ways of the packets of a zone are looked at; what is left is
     /// undetermined. `None` for as many as for any walk.
     pub most: Option<usize>,
+    /// What is kept of the packets of each part.
+    pub kept: Kept,
+}
+
+/// What is kept of the packets of a part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kept {
+    /// One of them, and in which words they are told from others.
+    #[default]
+    Witness,
+    /// All of them ([`Part::packets`]), which takes memory.
+    Packets,
 }
 
 /// Who connects to whom.
@@ -159,8 +173,20 @@ pub struct Part {
     pub which: Option<Which>,
     /// One of them.
     pub witness: Flow,
-    /// All of them, by where they start.
-    pub packets: Vec<(Entry, PacketSet)>,
+    /// By where they start, two sets that have them all, and nothing else, in common: those that
+    /// fare so with whichever service, and those of the services.
+    sets: Vec<(Entry, PacketSet, PacketSet)>,
+}
+
+impl Part {
+    /// All of the packets, by where they start; none unless [`Scope::kept`] asks for them.
+    #[must_use]
+    pub fn packets(&self) -> Vec<(Entry, PacketSet)> {
+        let both = |(entry, one, other): &(Entry, PacketSet, PacketSet)| {
+            (entry.clone(), one.intersection(other))
+        };
+        self.sets.iter().map(both).collect()
+    }
 }
 
 /// Says who connects to whom.
@@ -204,6 +230,7 @@ pub fn matrix(system: &System, scope: &Scope) -> Result<Matrix, Disagreement> {
                 to: &to,
                 services: &services,
                 most: scope.most,
+                kept: scope.kept,
             };
             row.cells(&columns)
         })

@@ -139,11 +139,27 @@ impl PacketSet {
         }
         let different = self.space.relation(Relation::SameAddress, false);
         let usual = self.space.and(&self.function, &different);
-        let narrowed = self.narrow(&usual, preferred);
-        self.point(narrowed)
+        let kept = self.narrow(&usual, self.space.anything(), preferred);
+        self.point(self.space.and(&usual, &kept))
             .or_else(|| self.point(usual))
             .or_else(|| self.same_address())
             .map(Header::normal)
+    }
+
+    /// A packet of two sets, as a sample of their intersection: where much is preferred, that is
+    /// never built.
+    pub(crate) fn sample_with(&self, other: &Self, preferred: &[Self]) -> Option<Header> {
+        let different = self.space.relation(Relation::SameAddress, false);
+        let usual = self.space.and(&other.function, &different);
+        if !self.space.meet(&self.function, &usual) {
+            return self.intersection(other).sample(preferred);
+        }
+        let kept = self.narrow(&self.function, usual, preferred);
+        let narrowed = self.space.set(self.space.and(&self.function, &kept));
+        narrowed
+            .point(narrowed.function.clone())
+            .map(Header::normal)
+            .or_else(|| self.intersection(other).sample(preferred))
     }
 
     /// A packet of the set. What was found not to be a packet at all, because it says of its
@@ -184,16 +200,21 @@ impl PacketSet {
         self.sample(&plain(&self.space))
     }
 
-    fn narrow(&self, within: &BDDFunction, preferred: &[Self]) -> BDDFunction {
+    /// What is preferred of a function together with what is kept of it: as much as it allows.
+    fn narrow(
+        &self,
+        within: &BDDFunction,
+        mut kept: BDDFunction,
+        preferred: &[Self],
+    ) -> BDDFunction {
         // What is preferred is little; of the set no part is built before all of that is known.
-        let mut kept = self.space.anything();
         for preference in preferred {
             let both = self.space.and(&kept, &preference.function);
             if self.space.meet(within, &both) {
                 kept = both;
             }
         }
-        self.space.and(within, &kept)
+        kept
     }
 
     /// A point of the function that can be: of whose addresses and ports is so what it says.

@@ -13,7 +13,7 @@ use nattrace_model::simulate::why;
 use nattrace_parser::policy::parse_expression;
 use nattrace_parser::syntax::Family;
 use nattrace_verifier::matrix::{
-    Breadth, Landing, Matrix, Part, Reach, Scope, Service, Source, Target, matrix,
+    Breadth, Kept, Landing, Matrix, Part, Reach, Scope, Service, Source, Target, matrix,
 };
 use nattrace_verifier::{Entry, Header, PacketSet, Question, Space};
 
@@ -95,7 +95,7 @@ fn wears(way: &Answer, entry: &Entry, sources: &[Source]) -> bool {
 /// Asks about packets of a part.
 fn hold(system: &System, part: &Part, random: &mut fastrand::Rng, about: &str) -> u64 {
     let mut asked = 0;
-    for (entry, set) in &part.packets {
+    for (entry, set) in &part.packets() {
         let Some(header) = draw(set, random) else { panic!("{about}: no packet") };
         let flow = Question::new(set.clone(), entry.clone()).flow(&header);
         let answer = why(system, &flow);
@@ -140,8 +140,8 @@ fn check(system: &System, matrix: &Matrix, random: &mut fastrand::Rng, about: &s
         let parts: Vec<&Part> = cell.parts.iter().collect();
         for (at, one) in parts.iter().enumerate() {
             for other in parts.iter().skip(at + 1) {
-                for (entry, set) in &one.packets {
-                    let twice = other.packets.iter().find(|(own, _)| own == entry);
+                for (entry, set) in &one.packets() {
+                    let twice = other.packets().into_iter().find(|(own, _)| own == entry);
                     let twice = twice.is_some_and(|(_, own)| !own.intersection(set).is_empty());
                     assert!(!twice, "{about}: a packet in two parts");
                 }
@@ -173,7 +173,14 @@ fn one_row(system: &System, random: &mut fastrand::Rng, family: Family) -> Optio
     let services: Vec<Service> = services.collect();
     let services = if services.is_empty() { vec![Service::Ports(6, 80, 80)] } else { services };
     // Random rules have no end of ways.
-    Some(Scope { from: vec![from], to, services, family: Some(family), most: Some(200) })
+    Some(Scope {
+        from: vec![from],
+        to,
+        services,
+        family: Some(family),
+        most: Some(200),
+        kept: Kept::Packets,
+    })
 }
 
 #[test]

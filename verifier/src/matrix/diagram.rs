@@ -15,10 +15,10 @@ use super::service::Service;
 use crate::space::{Field, Space};
 
 /// A node of a diagram; its children come before it.
-type Id = u32;
+pub(super) type Id = u32;
 
-const NOTHING: Id = 0;
-const ANYTHING: Id = 1;
+pub(super) const NOTHING: Id = 0;
+pub(super) const ANYTHING: Id = 1;
 /// The level of what asks nothing.
 const END: u32 = u32::MAX;
 
@@ -28,13 +28,23 @@ pub(super) struct Diagram {
     nodes: Vec<(u32, Id, Id)>,
     known: HashMap<(u32, Id, Id), Id>,
     copied: HashMap<usize, Id>,
+    /// The names in the order in which they were copied.
+    names: Vec<usize>,
     either: HashMap<(Id, Id), Id>,
     /// As long as these are kept, the nodes that were copied keep their names.
     kept: Vec<BDDFunction>,
-    protocol: u32,
+    pub(super) protocol: u32,
     source_port: u32,
-    destination_port: u32,
+    pub(super) destination_port: u32,
     icmp_type: u32,
+}
+
+/// How much a diagram held at some time.
+#[derive(Clone, Copy)]
+pub(super) struct Mark {
+    nodes: usize,
+    names: usize,
+    kept: usize,
 }
 
 /// What services meet in a set: one entry for each service.
@@ -54,20 +64,20 @@ impl Met {
 }
 
 /// The services of a protocol with ports.
-struct WithPorts {
-    number: u8,
+pub(super) struct WithPorts {
+    pub(super) number: u8,
     /// The index of the first of them.
-    index: usize,
+    pub(super) index: usize,
     /// Their ports, in order.
-    ports: Vec<(u32, u32)>,
+    pub(super) ports: Vec<(u32, u32)>,
 }
 
 /// The services of a matrix, in their order.
 pub(super) struct Services {
     /// The services of each protocol with ports.
-    with_ports: Vec<WithPorts>,
+    pub(super) with_ports: Vec<WithPorts>,
     /// The others, with their protocols.
-    others: Vec<(usize, Vec<u8>)>,
+    pub(super) others: Vec<(usize, Vec<u8>)>,
     count: usize,
 }
 
@@ -123,6 +133,7 @@ impl Diagram {
             nodes: vec![(END, NOTHING, NOTHING), (END, ANYTHING, ANYTHING)],
             known: HashMap::new(),
             copied: HashMap::new(),
+            names: Vec::new(),
             either: HashMap::new(),
             kept: Vec::new(),
             protocol: first(Field::Protocol),
@@ -130,6 +141,28 @@ impl Diagram {
             destination_port: first(Field::DestinationPort),
             icmp_type: first(Field::IcmpType),
         }
+    }
+
+    /// How many nodes there are.
+    pub(super) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// How much it holds now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { nodes: self.nodes.len(), names: self.names.len(), kept: self.kept.len() }
+    }
+
+    /// Forgets what came since.
+    pub(super) fn back_to(&mut self, mark: Mark) {
+        for node in self.nodes.drain(mark.nodes..) {
+            self.known.remove(&node);
+        }
+        for name in self.names.drain(mark.names..) {
+            self.copied.remove(&name);
+        }
+        self.kept.truncate(mark.kept);
+        self.either.clear();
     }
 
     /// Takes the nodes of a function.
@@ -161,10 +194,12 @@ impl Diagram {
             }
         };
         self.copied.insert(name, made);
+        self.names.push(name);
         made
     }
 
-    fn node(&mut self, level: u32, one: Id, zero: Id) -> Id {
+    /// The node of a level; none where both sides say the same.
+    pub(super) fn node(&mut self, level: u32, one: Id, zero: Id) -> Id {
         if one == zero {
             return one;
         }
@@ -174,11 +209,13 @@ impl Diagram {
         })
     }
 
-    fn at(&self, id: Id) -> (u32, Id, Id) {
+    /// The level of a node, and what follows where its variable is one, and where it is zero.
+    pub(super) fn at(&self, id: Id) -> (u32, Id, Id) {
         self.nodes.get(id as usize).copied().unwrap_or((END, id, id))
     }
 
-    fn or(&mut self, one: Id, other: Id) -> Id {
+    /// Where one or the other holds.
+    pub(super) fn or(&mut self, one: Id, other: Id) -> Id {
         if one == other || other == NOTHING {
             return one;
         }
@@ -234,7 +271,7 @@ impl Diagram {
     }
 
     /// The nodes from a level on that others lead to.
-    fn below(&self, mut open: Vec<Id>, level: u32) -> Vec<Id> {
+    pub(super) fn below(&self, mut open: Vec<Id>, level: u32) -> Vec<Id> {
         let mut seen = vec![false; self.nodes.len()];
         let mut found = Vec::new();
         while let Some(id) = open.pop() {
@@ -253,7 +290,7 @@ impl Diagram {
     }
 
     /// What a node says of packets of a protocol.
-    fn of_protocol(&self, mut id: Id, number: u8) -> Id {
+    pub(super) fn of_protocol(&self, mut id: Id, number: u8) -> Id {
         loop {
             let (level, one, zero) = self.at(id);
             if level >= self.source_port {
@@ -296,7 +333,7 @@ impl Diagram {
     }
 
     /// The ports of which a node says the same, with what that is.
-    fn spans(&self, id: Id, bits: u32, length: u32, spans: &mut Vec<(u32, u32, Id)>) {
+    pub(super) fn spans(&self, id: Id, bits: u32, length: u32, spans: &mut Vec<(u32, u32, Id)>) {
         if id == NOTHING {
             return;
         }

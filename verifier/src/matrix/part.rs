@@ -1,15 +1,13 @@
 //! Which packets of a cell a part is, in terms of addresses and ports.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 
 use nattrace_model::address::Prefix;
 use nattrace_parser::syntax::Family;
-use oxidd::BooleanFunction;
-use oxidd::bdd::BDDFunction;
 
+use super::diagram::{ANYTHING, Diagram, Id, NOTHING};
+use super::shadow::{Chosen, Live, levels};
 use crate::header::address;
-use crate::packets::PacketSet;
 use crate::policy::Where;
 use crate::space::{Field, Space};
 
@@ -41,30 +39,22 @@ pub struct Share<T> {
     pub more: bool,
 }
 
-/// The variables that are forgotten again and again.
-#[derive(Default)]
-pub(super) struct Cubes {
-    others: RefCell<BTreeMap<Field, BDDFunction>>,
-}
-
-impl Cubes {
-    /// All variables but those of a field.
-    fn others(&self, field: Field, space: &Space) -> BDDFunction {
-        let mut known = self.others.borrow_mut();
-        known.entry(field).or_insert_with(|| space.variables_but(&[field])).clone()
-    }
-}
-
-/// What starts in one place: the part, and the whole cell.
+/// What starts in one place: the set that the part is of, and what the whole cell is of.
 pub(super) struct Piece<'a> {
     pub(super) at: &'a Where,
-    pub(super) part: Option<&'a PacketSet>,
-    pub(super) whole: &'a PacketSet,
+    pub(super) part: Option<Id>,
+    pub(super) whole: Id,
 }
 
 impl Which {
-    /// What tells the packets of a part from others; all pieces are of one space.
-    pub(super) fn of(pieces: &[Piece<'_>], space: &Space, cubes: &Cubes) -> Self {
+    /// What tells the packets of a part from others, among those with the services of a lot.
+    pub(super) fn of(
+        pieces: &[Piece<'_>],
+        chosen: Chosen,
+        space: &Space,
+        diagram: &mut Diagram,
+        live: &mut Live<'_>,
+    ) -> Self {
         let in_part = |piece: &&Piece<'_>| piece.part.is_some();
         let distinct = |pieces: &mut dyn Iterator<Item = &Piece<'_>>| {
             pieces.map(|piece| piece.at.clone()).collect::<BTreeSet<Where>>()
@@ -72,29 +62,31 @@ impl Which {
         let (here, all) =
             (distinct(&mut pieces.iter().filter(in_part)), distinct(&mut pieces.iter()));
         let starts = (here != all).then(|| here.into_iter().collect());
-        let share = |field: Field| {
-            let sets = |part: bool| {
-                // The source of a packet whose source the kernel picks is nobody's choice.
-                let picked =
-                    |piece: &&Piece<'_>| field != Field::Source || *piece.at != Where::Unbound;
-                let sets = pieces.iter().filter(picked).filter_map(|piece| match part {
-                    true => piece.part,
-                    false => Some(piece.whole),
-                });
-                let only = cubes.others(field, space);
-                space.union(sets.map(|set| space.forget(set.function(), &only)).collect())
+        let mut share = |field: Field| {
+            // The source of a packet whose source the kernel picks is nobody's choice.
+            let picked = |piece: &&Piece<'_>| field != Field::Source || *piece.at != Where::Unbound;
+            let pieces = || pieces.iter().filter(picked);
+            let levels = levels(space, field);
+            let mut whole = NOTHING;
+            for piece in pieces() {
+                let own = diagram.both(piece.whole, chosen.meant, &levels, &mut HashMap::new());
+                whole = diagram.or(whole, own);
+            }
+            let sets: Vec<Id> = pieces().filter_map(|piece| piece.part).collect();
+            let part = match field {
+                Field::Source | Field::Destination => {
+                    diagram.addresses(&sets, &levels, chosen.lot, live)
+                }
+                _ => diagram.ports(&sets, &levels, chosen, whole, live),
             };
-            let (part, whole) = (sets(true), sets(false));
-            (part != whole).then_some(part)
+            (part != whole).then(|| Values::new(diagram, space, field, part))
         };
-        let prefixes = |field| share(field).map(|set| Values::new(space, field, &set).prefixes());
-        let ports = |field| share(field).map(|set| Values::new(space, field, &set).ports());
         Self {
             starts,
-            sources: prefixes(Field::Source),
-            destinations: prefixes(Field::Destination),
-            source_ports: ports(Field::SourcePort),
-            ports: ports(Field::DestinationPort),
+            sources: share(Field::Source).map(Values::prefixes),
+            destinations: share(Field::Destination).map(Values::prefixes),
+            source_ports: share(Field::SourcePort).map(Values::ports),
+            ports: share(Field::DestinationPort).map(Values::ports),
         }
     }
 
@@ -106,29 +98,29 @@ impl Which {
 }
 
 /// The values of a field in a set that says nothing of others, block by block.
-struct Values<'a> {
-    space: &'a Space,
-    field: Field,
+struct Values {
+    family: Family,
+    first: u32,
     width: u32,
     found: Vec<(u128, u32)>,
     more: bool,
 }
 
-impl<'a> Values<'a> {
-    fn new(space: &'a Space, field: Field, set: &BDDFunction) -> Self {
-        let width = field.width(space.family());
-        let mut values = Self { space, field, width, found: Vec::new(), more: false };
-        values.gather(set, 0, 0);
+impl Values {
+    fn new(diagram: &Diagram, space: &Space, field: Field, set: Id) -> Self {
+        let family = space.family();
+        let (first, width) = (field.first(family), field.width(family));
+        let mut values = Self { family, first, width, found: Vec::new(), more: false };
+        values.gather(diagram, set, 0, 0);
         values
     }
 
-    /// Adds the blocks of those values that begin with these bits, of which the function says
-    /// the rest.
-    fn gather(&mut self, rest: &BDDFunction, bits: u128, length: u32) {
-        if self.more || !rest.satisfiable() {
+    /// Adds the blocks of those values that begin with these bits, of which the node says the rest.
+    fn gather(&mut self, diagram: &Diagram, rest: Id, bits: u128, length: u32) {
+        if self.more || rest == NOTHING {
             return;
         }
-        if *rest == self.space.anything() || length == self.width {
+        if rest == ANYTHING || length == self.width {
             if self.found.len() == MOST_NAMED {
                 self.more = true;
             } else {
@@ -137,16 +129,16 @@ impl<'a> Values<'a> {
             }
             return;
         }
-        let variable = self.field.first(self.space.family()) + length;
-        let (one, zero) = Space::halves(rest, variable);
-        self.gather(&zero, bits << 1, length + 1);
-        self.gather(&one, bits << 1 | 1, length + 1);
+        let (level, one, zero) = diagram.at(rest);
+        let asks = level == self.first + length;
+        let (one, zero) = if asks { (one, zero) } else { (rest, rest) };
+        self.gather(diagram, zero, bits << 1, length + 1);
+        self.gather(diagram, one, bits << 1 | 1, length + 1);
     }
 
     fn prefixes(self) -> Share<Prefix> {
-        let family: Family = self.space.family();
         let prefix = |(value, length): &(u128, u32)| {
-            Prefix::new(address(family, *value), u8::try_from(*length).unwrap_or(u8::MAX))
+            Prefix::new(address(self.family, *value), u8::try_from(*length).unwrap_or(u8::MAX))
         };
         Share { named: self.found.iter().map(prefix).collect(), more: self.more }
     }

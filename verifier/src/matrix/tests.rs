@@ -142,6 +142,7 @@ fn what_was_asked_for_is_all_there_is() {
         services: vec![Service::Ports(6, 5000, 6000), Service::Icmp],
         family: Some(Family::Ipv4),
         most: None,
+        kept: Kept::Witness,
     };
     let found = matrix(&host(ROUTER), &scope).unwrap();
     assert_eq!(
