@@ -4,6 +4,8 @@
 //! more variables stand before them for what bits in this order can't say in little space: whether
 //! source and destination are the same address, and whether both ports are the same.
 
+mod field;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
@@ -22,98 +24,13 @@ use oxidd::{
 use crate::header::{Header, bits};
 use crate::packets::PacketSet;
 
+use field::FLAGS;
+pub(crate) use field::{Field, Relation, Tier};
+
 /// How many nodes all sets of a space may have together.
 const MOST_NODES: usize = 1 << 24;
 /// How many results of operations are remembered.
 const REMEMBERED: usize = 1 << 18;
-
-/// A field of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Field {
-    Source,
-    Destination,
-    Protocol,
-    SourcePort,
-    DestinationPort,
-    IcmpType,
-    IcmpCode,
-    TcpFlags,
-}
-
-impl Field {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::Source,
-        Self::Destination,
-        Self::Protocol,
-        Self::SourcePort,
-        Self::DestinationPort,
-        Self::IcmpType,
-        Self::IcmpCode,
-        Self::TcpFlags,
-    ];
-
-    /// The number of its bits.
-    pub(crate) fn width(self, family: Family) -> u32 {
-        match (self, family) {
-            (Self::Source | Self::Destination, Family::Ipv4) => 32,
-            (Self::Source | Self::Destination, Family::Ipv6) => 128,
-            (Self::SourcePort | Self::DestinationPort, _) => 16,
-            (Self::Protocol | Self::IcmpType | Self::IcmpCode | Self::TcpFlags, _) => 8,
-        }
-    }
-
-    /// The variable of its first, most significant bit.
-    pub(crate) fn first(self, family: Family) -> u32 {
-        let before = Self::ALL.into_iter().take_while(|field| *field != self);
-        FLAGS + before.map(|field| field.width(family)).sum::<u32>()
-    }
-
-    /// Its value in a header.
-    pub(crate) fn of(self, header: &Header) -> u128 {
-        match self {
-            Self::Source => bits(header.source),
-            Self::Destination => bits(header.destination),
-            Self::Protocol => header.protocol.into(),
-            Self::SourcePort => header.source_port.into(),
-            Self::DestinationPort => header.destination_port.into(),
-            Self::IcmpType => header.icmp.0.into(),
-            Self::IcmpCode => header.icmp.1.into(),
-            Self::TcpFlags => header.tcp_flags.into(),
-        }
-    }
-}
-
-/// Something about two fields of a header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Relation {
-    /// The packet is for the address that it comes from.
-    SameAddress,
-    /// Both ports are the same.
-    SamePort,
-}
-
-/// Where a function begins, in the order of the variables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Tier {
-    /// With a relation or the source.
-    Source,
-    /// With the destination.
-    Destination,
-    /// Behind the addresses.
-    Rest,
-}
-
-/// How many variables stand before the bits of the header.
-const FLAGS: u32 = 2;
-
-impl Relation {
-    pub(crate) fn variable(self) -> u32 {
-        match self {
-            Self::SameAddress => 0,
-            Self::SamePort => 1,
-        }
-    }
-}
 
 /// Where sets of packets of one family live. Sets of different spaces don't mix.
 #[derive(Clone)]
@@ -539,11 +456,6 @@ impl Space {
         })
     }
 
-    /// The variables of all fields but these, to be forgotten.
-    pub(crate) fn variables_but(&self, fields: &[Field]) -> BDDFunction {
-        self.cube(|variable| !fields.iter().any(|field| self.is_of(*field, variable)))
-    }
-
     fn is_of(&self, field: Field, variable: u32) -> bool {
         let first = field.first(self.family());
         (first..first + field.width(self.family())).contains(&variable)
@@ -555,23 +467,6 @@ impl Space {
         let literals: Vec<&BDDFunction> = variables.map(|(_, (literal, _))| literal).collect();
         let each = literals.into_iter().rev();
         each.fold(self.anything(), |cube, literal| self.and(literal, &cube))
-    }
-
-    /// What a set says whatever some variables are.
-    pub(crate) fn forget(&self, function: &BDDFunction, variables: &BDDFunction) -> BDDFunction {
-        self.kept(function.exists(variables))
-    }
-
-    /// The halves of a function by one of its variables: where it is one, and where it is zero.
-    pub(crate) fn halves(function: &BDDFunction, variable: u32) -> (BDDFunction, BDDFunction) {
-        let top = function.with_manager_shared(|manager, edge| match manager.get_node(edge) {
-            Node::Inner(node) => Some(node.level()),
-            Node::Terminal(_) => None,
-        });
-        match function.cofactors().filter(|_| top == Some(variable)) {
-            Some(halves) => halves,
-            None => (function.clone(), function.clone()),
-        }
     }
 
     pub(crate) fn ports(&self, field: Field, first: u16, last: u16) -> BDDFunction {
