@@ -76,9 +76,8 @@ impl<'a> Prediction<'a> {
         if self.candidates().iter().any(answered) { Answering::Yes } else { Answering::No }
     }
 
-    /// Whether the packet's fragments meet the rules one by one, or none do: nothing puts them
-    /// together where no connections are tracked, and a bridge whose frames no rules see passes
-    /// them on (kernel-facts G9).
+    /// Whether nothing puts the packet's fragments together before the rules: where no connections
+    /// are tracked, and on a bridge whose frames no rules see (kernel-facts G9).
     pub(crate) fn is_apart(&self) -> bool {
         if self.trial.cut.is_none() || self.trial.start == Start::Local {
             return false;
@@ -87,7 +86,7 @@ impl<'a> Prediction<'a> {
             && !self.answer.steps.iter().any(|step| !matches!(step, Step::Route { .. }));
         let gathered = self.system.rules.tracks_connections(Family::of(self.trial.flow.source));
         let passes_on = unseen || is_flooded(self.trial);
-        if passes_on && self.trial.is_incomplete() { true } else { !unseen && !gathered }
+        (passes_on && self.trial.is_incomplete()) || (!unseen && !gathered)
     }
 
     /// Compares with what the kernel did.
@@ -150,8 +149,8 @@ impl<'a> Prediction<'a> {
             return self.differ(answer, &expected, observed);
         };
         let all = alternatives.into_iter().map(|acknowledgement| {
-            let third = Some(&acknowledgement);
-            let expected = Expected::of(self.system, self.trial, answer, third, several);
+            let expected =
+                Expected::of(self.system, self.trial, answer, Some(&acknowledgement), several);
             self.differ(answer, &expected, observed)
         });
         all.min_by_key(Vec::len).unwrap_or_default()

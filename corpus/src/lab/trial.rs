@@ -209,11 +209,6 @@ impl Bench {
             if self.connections.are_unreplied()? {
                 return Ok(Err(Skipped::NoConnection));
             }
-            if flow.tcp_flags.is_some() {
-                // The handshake is over before anything else is said.
-                self.wires.send(wire, &frame(later.clone()), Checksum::Right)?;
-                self.settle()?;
-            }
             packet = WirePacket { ttl: packet.ttl, ..later };
             if let (Body::Tcp { flags, .. }, Some(asked)) = (&mut packet.body, flow.tcp_flags) {
                 *flags = asked;

@@ -56,7 +56,13 @@ impl<'s> Trip<'_, 's, '_> {
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
         }
         let host = &self.run.system.host;
-        match routing::lookup(host, &Lookup::of(&self.packet, self.in_interface)) {
+        // What comes in by loopback seeks a link-local address there alone (`rt6_need_strict`; seen in
+        // the lab, where un-NATing led an answer to one).
+        let narrow =
+            matches!(self.packet.destination, IpAddr::V6(to) if to.is_unicast_link_local());
+        let bound =
+            if narrow && self.in_interface == "lo" { Bound::To("lo") } else { Bound::ByPacket };
+        match routing::lookup_bound(host, &Lookup::of(&self.packet, self.in_interface), bound) {
             LookupResult::Found(found) => self.found_input(found),
             LookupResult::None => self.no_route_input(None),
             LookupResult::Refused(rule) => {

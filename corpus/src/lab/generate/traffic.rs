@@ -59,8 +59,8 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
     if (flow.protocol, flow.state) == (protocol::TCP, FlowState::Established)
         && generator.chance(30)
     {
-        use tcp_flag::{ACK, FIN, PSH, RST};
-        flow.tcp_flags = generator.random.choice([ACK | PSH, FIN | ACK, RST, RST | ACK]);
+        // It is the third packet of the handshake: FIN or a reset would not complete it.
+        flow.tcp_flags = Some(tcp_flag::ACK | tcp_flag::PSH);
     }
     let mac = link_address(wire, destination);
     let cut = generator.chance(9).then(|| cut(generator));

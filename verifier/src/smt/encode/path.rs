@@ -321,7 +321,15 @@ impl<'s> Encoder<'s> {
             }
         };
         let ordinary = t.minus(t.and(when, trip.alive), group);
-        let found = self.lookup(&self.key(&trip.packet, trip.in_interface));
+        // What comes in by loopback seeks a link-local address there alone.
+        let by_loopback = t.equal(trip.in_interface, self.loopback());
+        let narrow = t.and(by_loopback, self.is_link_local6(trip.packet.tuple.destination));
+        let kind = |kind: u8| t.number(2, kind);
+        let held = Bound {
+            kind: t.choice(narrow, kind(bound::TO), kind(bound::BY_PACKET)),
+            to: t.choice(narrow, self.loopback(), self.no_interface()),
+        };
+        let found = self.lookup_bound(&self.key(&trip.packet, trip.in_interface), held);
         self.stop(trip, t.and(ordinary, found.unknown), end::UNKNOWN);
         let (local, hops) = self.routed_input(trip, ordinary, &found, silent);
         let local = t.and(trip.alive, t.or(local, t.and(group, trip.alive)));
