@@ -221,6 +221,20 @@ pub(crate) fn read<'a>(
     Some(invocation)
 }
 
+/// The family that a line is for, if it names one.
+pub(crate) fn family_of(fields: &[Field<'_>]) -> Option<Family> {
+    let mut before: Option<&Field<'_>> = None;
+    for field in fields {
+        let is_text = before.is_some_and(takes_text);
+        match field.word.text.as_ref() {
+            "-4" | "--ipv4" if !is_text => return Some(Family::Ipv4),
+            "-6" | "--ipv6" if !is_text => return Some(Family::Ipv6),
+            _ => before = Some(field),
+        }
+    }
+    None
+}
+
 /// Whether what stands behind an option is its text, however it looks: `--comment -A`.
 fn takes_text(option: &Field<'_>) -> bool {
     let Some(name) = option.word.text.strip_prefix("--") else { return false };
@@ -336,6 +350,16 @@ fn command<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<()> {
     let option = &field.word;
+    let negated = match arguments.invocation.rule.as_slice() {
+        [.., before, last] => last.word.text == "!" && !takes_text(before),
+        [last] => last.word.text == "!",
+        [] => false,
+    };
+    if negated {
+        let message = format!("`!` can't stand before `{}`", clip(&option.text));
+        diagnostics.push(Diagnostic::error("not-negatable", message, option.span));
+        return None;
+    }
     if verb == Verb::Print {
         // Whatever stands behind it changes nothing.
         if arguments.verb.is_none() {
@@ -349,7 +373,8 @@ fn command<'a>(
         return Some(());
     }
     if let Some(before) = arguments.verb
-        && !(matches!(before, Verb::Print | Verb::Zero) || verb == Verb::Zero)
+        && (before == verb || before != Verb::Print && before != Verb::Zero && verb != Verb::Zero)
+        && before != Verb::Print
     {
         let message = format!("`{}` is a second command", clip(&option.text));
         diagnostics.push(

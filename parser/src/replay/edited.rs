@@ -16,7 +16,7 @@ pub(crate) fn is_edited(text: &str) -> bool {
     if !first.is_some_and(|line| line.text.starts_with('*')) {
         return false;
     }
-    let families = [" -4", " -6", " --ipv", "\"-4", "\"-6", "\"--ipv"];
+    let families = [" -4", " -6", " --ipv", "\"-4", "\"-6", "\"--ipv", "-\"4", "-\"6"];
     let of_family = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes());
     if families.into_iter().any(|needle| of_family(needle).is_some())
         && lines(text).any(|line| line.text.split_ascii_whitespace().any(is_family))
@@ -68,7 +68,8 @@ fn edits(line: &str) -> bool {
 
 /// Whether a word is the option of a family.
 fn is_family(word: &str) -> bool {
-    matches!(word.trim_matches('"'), "-4" | "-6" | "--ipv4" | "--ipv6")
+    let family = |word: &str| matches!(word, "-4" | "-6" | "--ipv4" | "--ipv6");
+    family(word) || word.contains('"') && family(&word.replace('"', ""))
 }
 
 /// Carries out the commands, from empty tables.

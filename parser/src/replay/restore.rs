@@ -202,15 +202,16 @@ impl<'a> Restore<'_, 'a> {
         let fields = fields(line, &mut found);
         let counters = fields.1;
         let at = At { span: line.span, line: line.line, doubt: None };
+        if command::family_of(&fields.0).is_some_and(|family| family != self.set.family) {
+            // Lines of the other family are skipped (kernel-facts I6).
+            let message = "this line is for the other family, and left out";
+            found.push(Diagnostic::note("ignored-text", message, line.span));
+            self.diagnostics.append(&mut found);
+            return;
+        }
         let invocation = command::read(&fields.0, Tool::Restore, line.span, &mut found);
         let counters = counters.filter(|_| self.options.counters);
         let outcome = match invocation {
-            // Lines of the other family are skipped (kernel-facts I6).
-            Some(one) if one.family.is_some_and(|family| family != self.set.family) => {
-                let message = "this line is for the other family, and left out";
-                found.push(Diagnostic::note("ignored-text", message, line.span));
-                Outcome::Done
-            }
             Some(mut one) => {
                 one.table = table;
                 self.carry_out(&one, counters, &at, &mut found)

@@ -152,6 +152,12 @@ impl<'a> Reader<'_, 'a> {
                 let bit = if basic == Basic::In { 4 } else { 8 };
                 self.interface_named(start, word, word, bit);
             }
+            // iptables takes the whole word for the address, which does not count if the mask is none.
+            (Some(basic @ (Basic::Source | Basic::Destination)), _)
+                if address::network(&word.text, self.context.family).is_ok() =>
+            {
+                self.once(if basic == Basic::Source { 1 } else { 2 }, word);
+            }
             (Some(Basic::Goto), Some(name)) => {
                 let name = Word { text: Cow::Owned(name.to_owned()), ..word.clone() };
                 self.goto(start, word, &name);

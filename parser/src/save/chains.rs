@@ -76,8 +76,9 @@ pub(crate) fn declaration<'a>(
         let message = "nothing should be dropped in the nat table, which is not for filtering";
         diagnostics.push(Diagnostic::warning("drop-in-nat", message, span));
     }
-    // Only those of a built-in chain are ever read.
-    let counters = fields.next().filter(|_| builtin).and_then(|field| {
+    // Only those of a built-in chain are ever read; by iptables-legacy only behind a policy.
+    let read = builtin && (policy.is_some() || backend != Some(Backend::Legacy));
+    let counters = fields.next().filter(|_| read).and_then(|field| {
         counters(field).or_else(|| {
             let message = format!("expected `[PACKETS:BYTES]`, found `{}`", clip(field));
             diagnostics.push(Diagnostic::error("invalid-counters", message, span));

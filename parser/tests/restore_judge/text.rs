@@ -35,8 +35,14 @@ pub(crate) fn text(family: Family, rng: &mut Rng) -> String {
     if rng.usize(..SELDOM * 4) == 0 {
         odd_line(&mut text, rng);
     }
+    let mut named = Vec::new();
     for _ in 0..tables {
         let table = TABLES[rng.usize(..TABLES.len())];
+        // iptables-legacy keeps policies of an earlier block for the same table.
+        if named.contains(&table) {
+            continue;
+        }
+        named.push(table);
         one_table(&mut text, table, family, rng);
         if rng.usize(..SELDOM * 4) == 0 {
             odd_line(&mut text, rng);
@@ -262,9 +268,7 @@ fn rule(builtin: &[&str], family: Family, rng: &mut Rng) -> String {
         }
         9 => line.push_str("-v -A "),
         10 => line.push_str("-t filter -A "),
-        11 => line.push_str("-D "),
-        12 => line.push_str("-C "),
-        13 => {
+        11 => {
             let _ = write!(line, "-R {chain} 1");
             pieces(&mut line, family, rng);
             return line;
