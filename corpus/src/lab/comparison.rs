@@ -1,5 +1,6 @@
 //! What the simulator says beside what the kernel did.
 
+mod handshake;
 mod way;
 mod words;
 
@@ -7,7 +8,7 @@ use std::net::IpAddr;
 
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Effect, Egress, Outcome, ReplyKind, Rewrite, Step, Verdict};
-use nattrace_model::flow::{Flow, FlowState};
+use nattrace_model::flow::FlowState;
 use nattrace_model::packet::{Transport, protocol, tcp_flag};
 use nattrace_model::simulate::why;
 use nattrace_parser::syntax::Family;
@@ -19,6 +20,7 @@ use super::surroundings::Surroundings;
 use super::trace;
 use super::trial::{Answering, Observation, Seen, Start, Trial};
 use super::wire::Departed;
+use handshake::acknowledgements;
 use way::{is_part, uncounted, way};
 use words::{egress_text, steps_text, swallowed};
 
@@ -74,6 +76,13 @@ impl<'a> Prediction<'a> {
         }
         let answered = |answer: &&Answer| leaves(answer.verdict) && answer.reply.is_some();
         if self.candidates().iter().any(answered) { Answering::Yes } else { Answering::No }
+    }
+
+    /// Whether it belongs to a connection whose answers do not come back this way, by what is said
+    /// of the hosts around: what such an answer left on the connection is not part of the question.
+    pub(crate) fn is_answered_elsewhere(&self) -> bool {
+        let unseen = |answer: &&Answer| leaves(answer.verdict) && answer.reply.is_none();
+        self.trial.flow.state == FlowState::Established && self.candidates().iter().any(unseen)
     }
 
     /// Whether nothing puts the packet's fragments together before the rules: where no connections
@@ -384,35 +393,6 @@ fn is_taken_by_proxy(trial: &Trial, answer: &Answer) -> bool {
             && reply.verdict == Verdict::Delivered
             && reply.egress.as_ref().is_some_and(expected)
     })
-}
-
-/// The ways that the third packet of a handshake may go.
-fn acknowledgements(system: &System, trial: &Trial, first: &Answer) -> Vec<ExpectedSeen> {
-    let first = first.egress.as_ref();
-    let flow = Flow { state: FlowState::Established, tcp_flags: None, ..trial.flow.clone() };
-    let answer = why(system, &flow);
-    if answer.branches.is_empty() {
-        return vec![acknowledgement(system, &answer, first)];
-    }
-    let branches = answer.branches.iter();
-    branches.map(|branch| acknowledgement(system, &branch.answer, first)).collect()
-}
-
-fn acknowledgement(system: &System, answer: &Answer, first: Option<&Egress>) -> ExpectedSeen {
-    let mut seen = ExpectedSeen::new(system, &answer.steps);
-    if answer.verdict == Verdict::Rejected {
-        seen.extent = Extent::AtLeast;
-    }
-    if leaves(answer.verdict) {
-        let mut egress = answer.egress.clone();
-        if let (Some(egress), Some(first)) = (&mut egress, first) {
-            // The handshake's first packet has drawn it, or got one that nobody knows.
-            egress.source_port_random |= first.source_port_random;
-            egress.source_unknown |= first.source_unknown;
-        }
-        seen.depart(egress.as_ref(), &answer.steps, None);
-    }
-    seen
 }
 
 impl ExpectedSeen {
