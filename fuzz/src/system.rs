@@ -277,6 +277,7 @@ fn request(question: &Disturbed, case: &Case, parts: &[(String, String)]) -> Flo
     let interfaces = ["eth0", "eth1", "docker0", "lo", "wg0"];
     let states = ["new", "new", "established", "related", "invalid", "untracked"];
     FlowRequest {
+        ttl: None,
         source: place(question.source, probe.map(|probe| probe.source.clone())),
         destination: place(question.destination, probe.map(|probe| probe.destination.clone())),
         in_interface: match question.in_interface {
@@ -345,6 +346,7 @@ pub fn endpoint(text: &str) {
         mark: option(next()),
         tcp_flags: option(next()),
         icmp_type: option(next()),
+        ttl: option(next()),
         family: None,
     };
     let found = resolve(&SYSTEM, &request);
@@ -366,6 +368,7 @@ pub fn endpoint(text: &str) {
                 Argument::Mark => request.mark.as_ref(),
                 Argument::TcpFlags => request.tcp_flags.as_ref(),
                 Argument::IcmpType => request.icmp_type.as_ref(),
+                Argument::Ttl => request.ttl.as_ref(),
             };
             let place = argument.and_then(|argument| argument.get(error.span.range()));
             assert!(place.is_some(), "{error:?} is no place in {argument:?}");
