@@ -70,7 +70,7 @@ pub fn policy(text: &str) {
     let (policy, _) = nattrace_parser::policy::parse(text);
     for entry in &policy.entries {
         check_span(text, entry.span, "entry");
-        for name in &entry.name {
+        if let Some(name) = &entry.name {
             check_span(text, name.span, "name");
         }
         let given = &entry.given;
