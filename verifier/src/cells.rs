@@ -13,6 +13,7 @@ mod special;
 pub(crate) use address::AddressCells;
 pub(crate) use gateway::{Alike, alike};
 pub(crate) use port::{PortCell, PortCells};
+pub(crate) use special::ranges as special_ranges;
 
 use std::collections::BTreeSet;
 

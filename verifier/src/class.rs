@@ -65,6 +65,9 @@ pub struct Way {
     pub proxied_to: Option<(IpAddr, u16)>,
     /// The interface by which that connection leaves, where it does.
     pub proxied_by: Option<String>,
+    /// Whether the packet has the source that the kernel picked for it; never so where its sender
+    /// picked one.
+    pub as_picked: bool,
     /// What is to blame where the verdict or outcome is undetermined.
     pub because: Option<String>,
 }

@@ -224,6 +224,7 @@ pub(crate) fn cut(answer: &Answer) -> Option<String> {
 /// One way, in terms of any packet of the region.
 pub(crate) fn way(region: &Region, answer: &Answer) -> Way {
     let proxy = answer.proxy.as_ref();
+    let left_as = answer.egress.as_ref().map(|egress| egress.packet.source);
     Way {
         verdict: answer.verdict,
         outcome: answer.outcome,
@@ -234,6 +235,7 @@ pub(crate) fn way(region: &Region, answer: &Answer) -> Way {
         proxied_by: proxy
             .filter(|_| answer.verdict == Verdict::Proxied)
             .and_then(|proxy| proxy.egress.as_ref()?.out_interface.clone()),
+        as_picked: !region.ground.sourced && left_as == Some(answer.flow.source),
         because: blame(answer),
     }
 }

@@ -9,7 +9,7 @@ use nattrace_model::answer::{Outcome, Verdict};
 use super::packets::{destinations, protocols, sources};
 use crate::class::{AddressAfter, Class, EgressAfter, PortAfter, Way};
 use crate::packets::PacketSet;
-use crate::policy::{AddressSet, Demand, Landing, Question, Service, Spot, Unchanged};
+use crate::policy::{AddressSet, Demand, Landing, Question, Service, Spot, Unchanged, Where};
 use crate::space::Space;
 
 /// What a class means for a demand.
@@ -99,7 +99,7 @@ impl<'q> Effects<'q> {
                 }
                 let mut broken = concerned.difference(&self.lies_in(&egress.source, sources));
                 if *unchanged == Unchanged::Allowed {
-                    broken = broken.difference(&self.same_source(&egress.source));
+                    broken = broken.difference(&self.same_source(way, &egress.source));
                 }
                 OnWay { concerned, broken, unknown: None }
             }
@@ -219,7 +219,10 @@ impl<'q> Effects<'q> {
     }
 
     /// The packets whose source, as it became, is the one that they came with.
-    fn same_source(&self, after: &AddressAfter) -> PacketSet {
+    fn same_source(&self, way: &Way, after: &AddressAfter) -> PacketSet {
+        if self.question.from.at == Where::Unbound {
+            return if way.as_picked { self.space.all() } else { self.space.none() };
+        }
         match after {
             AddressAfter::Source => self.space.all(),
             AddressAfter::Rewritten(own) => self.known(End::Source, &AddressSet::one(*own)),

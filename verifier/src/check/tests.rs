@@ -1,5 +1,5 @@
 use nattrace_model::System;
-use nattrace_model::build::load;
+use nattrace_model::build::{Text, load};
 use nattrace_parser::policy::{Given, parse};
 
 use super::*;
@@ -117,4 +117,38 @@ fn what_cannot_be_isolated_is_not() {
     println!("{:?} {:?}", found.reason, example.flow);
     expect(&system, &isolate("net:front", "net:inner"), Status::Holds);
     expect(&system, &isolate("net:front", "internet"), Status::Fails);
+}
+
+#[test]
+fn a_source_that_depends_on_the_port_is_unchanged_all_the_same() {
+    let texts = [
+        Text { name: "iptables-save", text: "*filter\nCOMMIT\n" },
+        Text {
+            name: "ip-addr.json",
+            text: r#"[{"ifindex":2,"ifname":"eth0","flags":["UP"],"addr_info":[
+                {"family":"inet","local":"203.0.113.10","prefixlen":24,"scope":"global"}]},
+              {"ifindex":3,"ifname":"eth1","flags":["UP"],"addr_info":[
+                {"family":"inet","local":"198.51.100.10","prefixlen":24,"scope":"global"}]}]"#,
+        },
+        Text {
+            name: "ip-route.json",
+            text: r#"[{"dst":"default","gateway":"203.0.113.1","dev":"eth0"},
+              {"dst":"default","gateway":"198.51.100.1","dev":"eth1","table":"100"},
+              {"dst":"203.0.113.0/24","dev":"eth0"},{"dst":"198.51.100.0/24","dev":"eth1"}]"#,
+        },
+        Text {
+            name: "ip-rule.json",
+            text: r#"[{"priority":0,"src":"all","table":"local"},
+              {"priority":10,"src":"all","ipproto":"tcp","dport":443,"table":"100"},
+              {"priority":32766,"src":"all","table":"main"}]"#,
+        },
+    ];
+    let loaded = load(&texts, &[]);
+    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+    let egress = |source: &str| {
+        format!("[[egress]]\nfrom = \"host\"\nto = \"internet\"\nsource = \"{source}\"\n")
+    };
+    expect(&loaded.system, &egress("unchanged"), Status::Holds);
+    let found = expect(&loaded.system, &egress("203.0.113.10"), Status::Fails);
+    assert_eq!(found.counterexamples[0].flow.destination_port, Some(443));
 }

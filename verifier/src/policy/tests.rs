@@ -1,3 +1,5 @@
+use std::net::{IpAddr, Ipv6Addr};
+
 use nattrace_model::System;
 use nattrace_model::build::{Text, load};
 use nattrace_parser::policy::{parse, parse_expression};
@@ -259,4 +261,74 @@ fn zones_on_a_host_of_few_parts() {
     assert_eq!(senders(&lonely, "lan", Breadth::Meant).len(), 1);
     let untold = small(&[("ip-addr", addresses)]);
     assert_eq!(senders(&untold, "internet", Breadth::Meant).len(), 1);
+}
+
+/// A host with IPv6 addresses of every kind, some by two interfaces.
+fn host_of_many_sources(random: &mut fastrand::Rng) -> System {
+    let kinds =
+        ["2001:db8:1:", "2001:db8:2:", "fd00:1:", "fd00:2:", "fec0:1:", "2002:c000:", "3ffe:1:"];
+    let mut interfaces = String::new();
+    for (index, name) in ["eth0", "eth1"].iter().enumerate() {
+        let mut own = format!(
+            r#"{{"family":"inet6","local":"fe80::{index}:1","prefixlen":64,"scope":"link"}}"#
+        );
+        for _ in 0..random.usize(0..4) {
+            let (kind, length) = (kinds[random.usize(0..kinds.len())], random.u8(8..=13) * 8);
+            own += &format!(
+                r#",{{"family":"inet6","local":"{kind}:{:x}:{:x}","prefixlen":{length},"scope":"global"}}"#,
+                random.u16(1..),
+                random.u16(1..)
+            );
+        }
+        interfaces += &format!(
+            r#",{{"ifindex":{},"ifname":"{name}","flags":["UP"],"addr_info":[{own}]}}"#,
+            index + 2
+        );
+    }
+    let addresses = format!(
+        r#"[{{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP"],"addr_info":[{{"family":"inet6","local":"::1","prefixlen":128,"scope":"host"}}]}}{interfaces}]"#
+    );
+    let routes = r#"[{"dst":"default","via":"fe80::99","dev":"eth0"},
+        {"dst":"2001:db8:2::/48","dev":"eth1"},{"dst":"fe80::/64","dev":"eth0"},{"dst":"fe80::/64","dev":"eth1"}]"#;
+    let texts = [
+        Text { name: "ip6tables-save", text: "*filter\nCOMMIT\n" },
+        Text { name: "ip-addr.json", text: &addresses },
+        Text { name: "ip6-route.json", text: routes },
+    ];
+    let loaded = load(&texts, &[]);
+    assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+    loaded.system
+}
+
+#[test]
+fn a_process_has_the_source_that_the_kernel_picks_for_each_destination() {
+    let mut random = fastrand::Rng::with_seed(11);
+    let mut several = 0;
+    for _ in 0..40 {
+        let system = host_of_many_sources(&mut random);
+        let zones = Zones::new(&system, Family::Ipv6);
+        let sides = zones.senders(&parse_expression("host").unwrap().place, Breadth::Meant);
+        several += usize::from(sides.len() > 3);
+        let own: Vec<u128> = zones
+            .own()
+            .each_range()
+            .map(|(a, _)| match a {
+                IpAddr::V6(a) => a.to_bits(),
+                IpAddr::V4(_) => unreachable!(),
+            })
+            .collect();
+        for _ in 0..400 {
+            // Near to an own address, or to where something begins.
+            let starts = [0xfec0, 0xfe80, 0xfc00, 0x2002, 0x2001, 0x3ffe, 0xff02, 0x2a00];
+            let near = match random.bool() {
+                true => own[random.usize(0..own.len())],
+                false => starts[random.usize(0..starts.len())] << 112,
+            };
+            let to = Ipv6Addr::from_bits(near ^ random.u128(..) >> random.u32(0..128)).into();
+            let side = sides.iter().find(|side| side.reaches.as_ref().unwrap().contains(to));
+            let known = side.and_then(|side| side.sources.first());
+            assert_eq!(known, nattrace_model::simulate::kernel_source(&system, to), "{to}");
+        }
+    }
+    assert!(several > 20, "only {several} hosts pick among several sources");
 }

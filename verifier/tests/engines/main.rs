@@ -2,8 +2,9 @@
 //!
 //! `NATTRACE_ENGINE_PROPERTIES` sets how many random properties are asked about,
 //! `NATTRACE_ENGINE_SEED` which, `NATTRACE_ENGINE_LEAST_RULES` and `NATTRACE_ENGINE_RULES` how many
-//! rules there may be, and `NATTRACE_ENGINE_SECONDS` how long the solver may take for each. `NATTRACE_ENGINE_ALL` asks
-//! about everything in the cases, else it is a part of it.
+//! rules there may be, and `NATTRACE_ENGINE_SECONDS` how long the solver may take for each.
+//! `NATTRACE_ENGINE_RULESET` asks about this one of the random rulesets alone, and prints its host;
+//! `NATTRACE_ENGINE_ALL` asks about everything in the cases, else it is a part of it.
 #![cfg(feature = "z3")]
 
 mod property;
@@ -228,11 +229,17 @@ fn compare_random(source: Source, least_rules: u64, most_rules: u64) {
             let policy = read(&text);
             assert_eq!(unknown_names(&policy, &system), [], "{text}");
             let about = format!("{source:?} seed {seed} ruleset {ruleset}, {rules} rules: {text}");
-            drawn.push((about, policy, Arc::clone(&system)));
+            drawn.push((ruleset, (about, policy, Arc::clone(&system))));
+        }
+        if number("RULESET") == Some(ruleset) {
+            for (part, text) in &drawing.texts {
+                println!("#@ nattrace {part}\n{text}");
+            }
         }
     }
+    drawn.retain(|(ruleset, _)| number("RULESET").is_none_or(|wanted| wanted == *ruleset));
     let tally = Mutex::new(Tally::default());
-    drawn.par_iter().for_each(|(about, policy, system)| ask(&tally, about, policy, system));
+    drawn.par_iter().for_each(|(_, (about, policy, system))| ask(&tally, about, policy, system));
     tally.into_inner().unwrap().tell("random rules");
 }
 

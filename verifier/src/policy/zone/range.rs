@@ -10,6 +10,7 @@ use nattrace_model::simulate::{Expected, expected, kernel_source};
 use nattrace_parser::syntax::Family;
 
 use super::{Region, Zones};
+use crate::cells::special_ranges;
 use crate::policy::addresses::{AddressSet, address};
 use crate::policy::side::{Side, Where};
 
@@ -152,18 +153,20 @@ impl<'s> Zones<'s> {
     /// The packets of processes that leave the choice of their source to the kernel: for each
     /// source that it picks, those to the destinations that it picks it for.
     pub(super) fn unbound(&self) -> Vec<Side> {
-        let mut picked: Vec<(Option<IpAddr>, AddressSet)> = Vec::new();
-        for addresses in self.atoms() {
+        let mut picked: Vec<(Option<IpAddr>, Vec<(u128, u128)>)> = Vec::new();
+        // Source selection of IPv6 asks for scopes, labels and common prefixes (kernel-facts J3).
+        let special = special_ranges(self.host(), self.family);
+        for addresses in self.atoms(special.iter().map(|(prefix, _)| prefix)) {
             let source = addresses.first().and_then(|to| kernel_source(self.system, to));
             match picked.iter_mut().find(|(known, _)| *known == source) {
-                Some((_, to)) => *to = to.union(&addresses),
-                None => picked.push((source, addresses)),
+                Some((_, to)) => to.extend(addresses.ranges()),
+                None => picked.push((source, addresses.ranges().to_vec())),
             }
         }
-        let side = |(source, to): (Option<IpAddr>, AddressSet)| Side {
+        let side = |(source, to): (Option<IpAddr>, Vec<(u128, u128)>)| Side {
             at: Where::Unbound,
             sources: source.map_or_else(|| self.none(), AddressSet::one),
-            reaches: Some(to),
+            reaches: Some(AddressSet::of_ranges(self.family, to)),
         };
         picked.into_iter().map(side).collect()
     }
@@ -172,7 +175,7 @@ impl<'s> Zones<'s> {
     pub(super) fn regions(&self) -> &[Region<'s>] {
         self.routed.get_or_init(|| {
             let mut regions: Vec<Region<'s>> = Vec::new();
-            for addresses in self.atoms() {
+            for addresses in self.atoms([].iter()) {
                 let Some(first) = addresses.first() else { continue };
                 let expected = expected(self.system, first);
                 match regions.iter_mut().find(|region| region.expected == expected) {
@@ -184,8 +187,9 @@ impl<'s> Zones<'s> {
         })
     }
 
-    /// All addresses, cut wherever a route, a rule, a subnet or an own address begins or ends.
-    fn atoms(&self) -> Vec<AddressSet> {
+    /// All addresses, cut wherever a route, a rule, a subnet, an own address or one of some other
+    /// prefixes begins or ends.
+    fn atoms<'p>(&self, others: impl Iterator<Item = &'p Prefix>) -> Vec<AddressSet> {
         let mut starts: Vec<u128> = vec![0];
         let mut cut = |set: &AddressSet| {
             for (first, last) in set.ranges() {
@@ -207,6 +211,7 @@ impl<'s> Zones<'s> {
             cut(&self.of_address(own.local));
             cut(&self.of_prefix(&own.subnet));
         }
+        others.for_each(|prefix| cut(&self.of_prefix(prefix)));
         if self.family == Family::Ipv4 {
             cut(&AddressSet::prefix(&Prefix::new([127, 0, 0, 0].into(), 8)));
         }
