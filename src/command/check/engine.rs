@@ -5,13 +5,14 @@ use std::path::Path;
 
 use nattrace_model::System;
 use nattrace_parser::policy::{Given, Policy};
-use nattrace_verifier::check::{Engine, Finding, check_with};
+use nattrace_verifier::check::{Between, Engine, Finding, check_each};
 use nattrace_verifier::smt;
 
 use super::at_odds;
 use crate::args::{self, Check};
 use crate::exit::{Failure, Result};
 use crate::input;
+use crate::output::diagnostic::print_failure;
 
 /// Fails where an engine is asked for that this program was built without.
 pub(super) fn refuse_missing(arguments: &Check) -> Result<()> {
@@ -36,7 +37,7 @@ pub(super) fn check(
         args::Engine::Z3 => Engine::Solver(&solver),
         args::Engine::Both => Engine::Both(&solver),
     };
-    check_with(policy, system, given, engine).map_err(at_odds)
+    told(check_each(policy, system, given, engine))
 }
 
 /// Answers by the only engine that there is.
@@ -47,7 +48,20 @@ pub(super) fn check(
     system: &System,
     given: &Given,
 ) -> Result<Vec<Finding>> {
-    check_with(policy, system, given, Engine::Classes).map_err(at_odds)
+    told(check_each(policy, system, given, Engine::Classes))
+}
+
+/// Says where nattrace contradicts itself. What it says of other entries stands, unless it was asked
+/// whether its engines agree.
+fn told(findings: Vec<Finding>) -> Result<Vec<Finding>> {
+    for fault in findings.iter().filter_map(|finding| finding.fault.as_deref()) {
+        let failure = at_odds(fault.clone());
+        if fault.between == Between::Engines {
+            return Err(failure);
+        }
+        print_failure(&failure);
+    }
+    Ok(findings)
 }
 
 /// Writes the obligations of a policy.

@@ -8,12 +8,13 @@ use nattrace_model::flow::Flow;
 use nattrace_model::host::Assumption;
 use nattrace_model::simulate::why;
 use nattrace_parser::policy::Entry;
+use nattrace_parser::syntax::Family;
 
+use super::Premises;
+use super::disagreement::{Between, Disagreement};
+use super::finding::{Counterexample, Finding, Reason, Status};
+use super::inquiry::{Inquiry, check_by_classes};
 use super::judgement::{Judgement, judge};
-use super::{
-    Between, Counterexample, Disagreement, Finding, Inquiry, Premises, Reason, Status,
-    check_by_classes,
-};
 use crate::policy::{self, Property, Question};
 use crate::smt::{B, Point, Query, Solver, Sought};
 
@@ -74,8 +75,9 @@ fn both(classes: Finding, solved: Solved, property: &Property) -> Result<Finding
         name: classes.name,
         flow: flow.map(Box::new),
         between: Between::Engines,
-        one: format!("{} in {:?}", word(classes.status), property.family),
-        other: format!("{} in {:?}", word(solved.finding.status), property.family),
+        one: format!("{} in {}", word(classes.status), word_of(property.family)),
+        other: format!("{} in {}", word(solved.finding.status), word_of(property.family)),
+        shown: None,
     })
 }
 
@@ -84,6 +86,13 @@ fn word(status: Status) -> &'static str {
         Status::Holds => "it holds",
         Status::Unknown => "nobody knows",
         Status::Fails => "it fails",
+    }
+}
+
+fn word_of(family: Family) -> &'static str {
+    match family {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6",
     }
 }
 
@@ -301,6 +310,7 @@ impl<'a> Solving<'a> {
                 between: Between::SolverAndSimulator,
                 one: "it breaks the entry, or nobody knows".to_owned(),
                 other: "it keeps to the entry".to_owned(),
+                shown: None,
             }),
         }
     }

@@ -1,6 +1,9 @@
+use std::net::IpAddr;
+
 use nattrace_model::System;
+use nattrace_model::answer::Outcome;
 use nattrace_model::build::{Text, load};
-use nattrace_parser::policy::{Given, parse};
+use nattrace_parser::policy::{Given, Kind, parse};
 
 use super::*;
 
@@ -151,4 +154,32 @@ fn a_source_that_depends_on_the_port_is_unchanged_all_the_same() {
     expect(&loaded.system, &egress("unchanged"), Status::Holds);
     let found = expect(&loaded.system, &egress("203.0.113.10"), Status::Fails);
     assert_eq!(found.counterexamples[0].flow.destination_port, Some(443));
+}
+
+#[test]
+fn a_fault_of_nattrace_leaves_what_the_simulator_shows() {
+    let system = system("04-networks");
+    let text = "version = 1\n[[egress]]\nname = \"odd\"\nfrom = \"net:front\"\nto = \"internet\"\nsource = \"203.0.113.11\"\n";
+    let (policy, _) = parse(text);
+    let entry = &policy.entries[0];
+    let found = check(&policy, &system, &Given::default()).unwrap().remove(0);
+    let shown = found.counterexamples[0].clone();
+    let fault = |shown: Option<Counterexample>| Disagreement {
+        name: "odd".into(),
+        flow: Some(Box::new(found.counterexamples[0].flow.clone())),
+        between: Between::ClassesAndSimulator,
+        one: "it breaks the entry".into(),
+        other: "it keeps to the entry".into(),
+        shown: shown.map(Box::new),
+    };
+    let unknown = Finding::of_fault(entry, Family::Ipv4, fault(None));
+    assert_eq!((unknown.status, unknown.proved_by.len()), (Status::Unknown, 0));
+    let Some(Reason::Undetermined(why)) = &unknown.reason else { panic!("{:?}", unknown.reason) };
+    let packet = "`172.18.0.2:40000 -> 8.8.8.8:80/tcp --in br-front`";
+    assert!(why.contains("contradicts itself") && why.contains(packet), "{why}");
+    let failing = Finding::of_fault(entry, Family::Ipv4, fault(Some(shown)));
+    assert_eq!((failing.status, failing.reason), (Status::Fails, found.reason));
+    assert_eq!(failing.counterexamples.len(), 1);
+    assert!(failing.fault.is_some());
+    assert!(sound(vec![unknown]).is_err());
 }

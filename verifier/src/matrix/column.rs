@@ -315,9 +315,10 @@ impl Column<'_> {
                 between: crate::check::Between::ClassesAndSimulator,
                 one: "it fares in another way".to_owned(),
                 other: format!(
-                    "{:?}, {:?}, not {:?}, {:?}",
+                    "it is {:?}, {:?}, not {:?}, {:?}",
                     answer.verdict, answer.outcome, fate.verdict, fate.outcome
                 ),
+                shown: None,
             });
         }
         made.assumptions.extend(answer.assumptions.iter().cloned());

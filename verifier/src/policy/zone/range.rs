@@ -14,6 +14,9 @@ use crate::cells::special_ranges;
 use crate::policy::addresses::{AddressSet, address};
 use crate::policy::side::{Side, Where};
 
+/// Ranges of addresses, both ends inclusive.
+type Ranges = Vec<(u128, u128)>;
+
 impl<'s> Zones<'s> {
     pub(super) fn union(&self, sets: impl Iterator<Item = AddressSet>) -> AddressSet {
         sets.fold(self.none(), |all, set| all.union(&set))
@@ -153,7 +156,7 @@ impl<'s> Zones<'s> {
     /// The packets of processes that leave the choice of their source to the kernel: for each
     /// source that it picks, those to the destinations that it picks it for.
     pub(super) fn unbound(&self) -> Vec<Side> {
-        let mut picked: Vec<(Option<IpAddr>, Vec<(u128, u128)>)> = Vec::new();
+        let mut picked: Vec<(Option<IpAddr>, Ranges)> = Vec::new();
         // Source selection of IPv6 asks for scopes, labels and common prefixes (kernel-facts J3).
         let special = special_ranges(self.host(), self.family);
         for addresses in self.atoms(special.iter().map(|(prefix, _)| prefix)) {
@@ -163,7 +166,7 @@ impl<'s> Zones<'s> {
                 None => picked.push((source, addresses.ranges().to_vec())),
             }
         }
-        let side = |(source, to): (Option<IpAddr>, Vec<(u128, u128)>)| Side {
+        let side = |(source, to): (Option<IpAddr>, Ranges)| Side {
             at: Where::Unbound,
             sources: source.map_or_else(|| self.none(), AddressSet::one),
             reaches: Some(AddressSet::of_ranges(self.family, to)),
