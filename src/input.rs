@@ -79,7 +79,10 @@ pub(crate) fn read_any(path: &Path) -> Result<Given> {
     if is_snapshot(&text) {
         return single::split(path, &text).map(Given::Host);
     }
-    rules_of(path, text).map(Given::Rules)
+    match single::transcribed(path, &text)? {
+        Some(parts) if single::is_host(&parts) => Ok(Given::Host(parts)),
+        _ => rules_of(path, text).map(Given::Rules),
+    }
 }
 
 /// Reads what `--snapshot` and `--rules` name, without a host where they name none.
@@ -131,8 +134,12 @@ fn read_snapshot(path: &Path) -> Result<Vec<Text>> {
     if is_snapshot(&text) {
         return single::split(path, &text);
     }
+    if let Some(parts) = single::transcribed(path, &text)? {
+        return Ok(parts);
+    }
     Err(Failure::input(format!(
-        "{} is not a snapshot: no line starts with `#@ nattrace `",
+        "{} is not a snapshot: no line starts with `#@ nattrace `, and behind no prompt stands a \
+         command such as `ip addr`",
         shown(path)
     ))
     .help(format!("for rules alone use `--rules {}`", path.display())))

@@ -20,6 +20,7 @@ pub mod rule;
 pub mod scope;
 pub mod snapshot;
 pub mod sysctl;
+pub mod transcript;
 pub mod zones;
 
 mod line;

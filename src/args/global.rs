@@ -8,7 +8,8 @@ use nattrace_parser::syntax;
 /// Options that every command knows.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Global {
-    /// A directory, or one file with the same parts, that describes a host [default: this host].
+    /// A directory, or one file with the same parts, that describes a host [default: this host];
+    /// also a terminal's text, where prompts show the commands (`$ ip addr`).
     #[arg(short, long, global = true, value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) snapshot: Option<PathBuf>,
     /// Rules alone, or in place of those of the snapshot; `-` is standard input. A script, or a

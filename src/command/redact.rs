@@ -19,8 +19,9 @@ pub(crate) fn run(global: &Global, arguments: &Redact) -> Result<Status> {
     let input = input::read(global)?;
     let only_rules = input.parts.is_empty();
     let texts: Vec<Text> = input.parts.into_iter().chain(input.rules).collect();
+    // In a part of a transcript, empty lines stand for what is no part of it.
     let mut inputs: Vec<Input<'_>> =
-        texts.iter().map(|text| Input { name: &text.name, text: &text.text }).collect();
+        texts.iter().map(|text| Input { name: &text.name, text: filled(&text.text) }).collect();
     let given = arguments.policy.as_deref().map(read_policy).transpose()?;
     if let Some(text) = &given {
         inputs.push(Input { name: POLICY, text });
@@ -45,6 +46,13 @@ pub(crate) fn run(global: &Global, arguments: &Redact) -> Result<Status> {
         write_policy(&text, output)?;
     }
     Ok(Status::Holds)
+}
+
+/// A text without the empty lines around it, which stand for other parts in those of a transcript.
+fn filled(text: &str) -> &str {
+    let text = text.trim_start_matches('\n');
+    let end = text.trim_end_matches('\n').len() + usize::from(text.ends_with('\n'));
+    text.get(..end).unwrap_or(text)
 }
 
 /// The name of a policy among the parts.

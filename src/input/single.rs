@@ -1,9 +1,10 @@
-//! A snapshot in one file: each part headed by a line `#@ nattrace NAME`.
+//! A snapshot in one file: each part headed by a line `#@ nattrace NAME`, or by a prompt with the
+//! command that printed it.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use nattrace_parser::host::snapshot;
+use nattrace_parser::host::{snapshot, transcript};
 
 use super::Text;
 use crate::exit::Result;
@@ -29,6 +30,26 @@ pub(crate) fn split(path: &Path, text: &str) -> Result<Vec<Text>> {
     Ok(known
         .map(|part| Text { name: part.name.to_owned(), text: Arc::new(part.text.to_owned()) })
         .collect())
+}
+
+/// The parts in what a terminal showed, and prints what was left out; `None` if there are none.
+pub(crate) fn transcribed(path: &Path, text: &str) -> Result<Option<Vec<Text>>> {
+    let Some((parts, diagnostics)) = transcript::read(text) else { return Ok(None) };
+    let name = path.display().to_string();
+    let source = Source { name: &name, text };
+    print_diagnostics(diagnostics.iter().map(|diagnostic| (source, diagnostic)))?;
+    let part = |part: transcript::TranscriptPart| Text {
+        name: part.name.to_owned(),
+        text: Arc::new(part.text),
+    };
+    Ok(Some(parts.into_iter().map(part).collect()))
+}
+
+/// Whether parts tell more of a host than its rules.
+pub(crate) fn is_host(parts: &[Text]) -> bool {
+    parts
+        .iter()
+        .any(|part| !part.name.ends_with("tables-save") && !part.name.ends_with("legacy-save"))
 }
 
 #[cfg(test)]

@@ -71,16 +71,21 @@ pub(crate) fn not_read(text: &str) -> Vec<Diagnostic> {
     let kinds = Listing::ALL.into_iter().filter(|kind| kind.needles().iter().any(|one| has(one)));
     let first =
         |kind: Listing| lines(text).find(|line| kind.is(line.text)).map(|line| (kind, line));
-    kinds.filter_map(first).map(|(kind, line)| note(kind, line)).collect()
+    let found: Vec<_> = kinds.filter_map(first).collect();
+    let prompted = !found.is_empty() && super::transcript::read(text).is_some();
+    found.into_iter().map(|(kind, line)| note(kind, line, prompted)).collect()
 }
 
-fn note(kind: Listing, line: Line<'_>) -> Diagnostic {
+fn note(kind: Listing, line: Line<'_>, prompted: bool) -> Diagnostic {
     let (what, header) = kind.advice();
     let message = format!("{what} of the host stand among the rules, and are not read");
     let help = match kind {
         Listing::Containers => {
             "`docker inspect` and `docker network inspect` tell all of them: see `nattrace snapshot`"
                 .to_owned()
+        }
+        _ if prompted => {
+            "`--snapshot` instead of `--rules` reads what stands behind each prompt".to_owned()
         }
         _ => format!(
             "where they are whole, put `{header}` above them and `#@ nattrace iptables-save` above \

@@ -24,9 +24,17 @@ pub(super) fn is_command(text: &str) -> bool {
         || ["append", "insert", "policy", "new-chain", "table"].contains(&command)
 }
 
-/// Whether a line begins with counters, and not with a prompt such as `[user@host ~]$`.
+/// Whether a line begins with counters, even wrong ones, and not with a prompt such as
+/// `[user@host ~]$` or the heading of a section such as `[Interface]`.
 pub(super) fn is_counted(text: &str) -> bool {
-    text.starts_with('[') && crate::shell::prompt(text, crate::shell::Lead::Script) == 0
+    let Some(inner) = text.strip_prefix('[') else { return false };
+    let before_rule =
+        || inner.split_once(']').is_some_and(|(_, rest)| is_dashed(rest.trim_start()));
+    counters(text).is_some() || before_rule()
+}
+
+fn is_dashed(text: &str) -> bool {
+    text.starts_with(['-', '–', '—', '−'])
 }
 
 /// Whether a line of a table is a command that adds no rule, as iptables-restore takes it

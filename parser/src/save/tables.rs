@@ -18,10 +18,16 @@ pub(super) fn scan<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Origin, Vec<Block<'a>>) {
     let place = Place::Outside;
-    let mut scan = Scan { text, origin, blocks: Vec::new(), place, padded: false, diagnostics };
+    let (blocks, prose) = (Vec::new(), Vec::new());
+    let mut scan = Scan { text, origin, blocks, place, padded: false, prose, diagnostics };
     for line in all_lines(text) {
+        let before = scan.prose.len();
         scan.line(line);
+        if scan.prose.len() == before {
+            scan.end_prose();
+        }
     }
+    scan.end_prose();
     if matches!(scan.place, Place::Table(_)) {
         scan.missing_commit(crate::Span::new(text.trim_end().len(), text.len()));
     }
@@ -50,6 +56,8 @@ struct Scan<'d, 'a> {
     place: Place,
     /// Whether blanks were found where iptables-restore takes none.
     padded: bool,
+    /// Lines of prose, one behind the other.
+    prose: Vec<Line<'a>>,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
 
@@ -206,20 +214,41 @@ impl<'a> Scan<'_, 'a> {
     /// A line that is none of iptables-save's.
     fn other(&mut self, line: Line<'a>) {
         let found = clip(line.text);
-        let diagnostic = match self.place {
-            Place::Outside => Diagnostic::note(
-                "ignored-text",
-                format!("`{found}` is taken for prose"),
-                line.span(),
-            ),
-            _ => Diagnostic::error(
+        if self.place == Place::Outside {
+            // A prompt with the command that printed the tables is understood.
+            let prompt = crate::shell::prompt(line.text, crate::shell::Lead::Script);
+            if prompt == 0 || !line.text.trim_end().ends_with("tables-save") {
+                self.prose.push(line);
+            }
+            return;
+        }
+        self.diagnostics.push(
+            Diagnostic::error(
                 "unexpected-line",
                 format!("expected a rule, a chain or COMMIT, found `{found}`"),
                 line.span(),
             )
             .help("if it is the rest of the line before, join the two"),
+        );
+    }
+
+    /// Says of the lines of prose behind one another what they were taken for.
+    fn end_prose(&mut self) {
+        let (Some(first), Some(last)) = (self.prose.first(), self.prose.last()) else { return };
+        let found = clip(first.text);
+        let (message, span) = match self.prose.len() - 1 {
+            0 => (format!("`{found}` is taken for prose"), first.span()),
+            1 => {
+                let message = format!("`{found}` and the line behind it are taken for prose");
+                (message, first.span().cover(last.span()))
+            }
+            more => {
+                let message = format!("`{found}` and {more} lines behind it are taken for prose");
+                (message, first.span().cover(last.span()))
+            }
         };
-        self.diagnostics.push(diagnostic);
+        self.diagnostics.push(Diagnostic::note("ignored-text", message, span));
+        self.prose.clear();
     }
 
     fn missing_commit(&mut self, span: crate::Span) {
