@@ -359,7 +359,6 @@ fn reason(skipped: Skipped) -> &'static str {
         Skipped::NoConnection => "the connection that it should belong to does not come about",
         Skipped::Overrun => "it met more rules than the kernel could tell",
         Skipped::Apart => "nothing puts its fragments together",
-        Skipped::Drawn => "its answer draws a port, perhaps a taken one",
     }
 }
 

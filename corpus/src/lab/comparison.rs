@@ -78,18 +78,6 @@ impl<'a> Prediction<'a> {
         if self.candidates().iter().any(answered) { Answering::Yes } else { Answering::No }
     }
 
-    /// Whether a process of the host answers from another address than it was asked at, by a
-    /// connection of its own whose port NAT draws. That port may be the only one there is, and be
-    /// taken by the connection that asked: then the kernel drops the answer.
-    pub(crate) fn is_answered_by_a_drawn_port(&self) -> bool {
-        let drawn = |answer: &&Answer| {
-            let reply = answer.reply.as_ref().filter(|_| answer.verdict == Verdict::Delivered);
-            let egress = reply.filter(|reply| reply.kind == ReplyKind::Answer);
-            egress.and_then(|reply| reply.egress.as_ref()).is_some_and(|e| e.source_port_random)
-        };
-        self.candidates().iter().any(drawn)
-    }
-
     /// Whether it belongs to a connection whose answers do not come back this way, by what is said
     /// of the hosts around: what such an answer left on the connection is not part of the question.
     pub(crate) fn is_answered_elsewhere(&self) -> bool {

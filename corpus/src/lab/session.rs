@@ -247,9 +247,6 @@ impl Session {
         if prediction.is_apart() {
             return Ok(Err(Skipped::Apart));
         }
-        if prediction.is_answered_by_a_drawn_port() {
-            return Ok(Err(Skipped::Drawn));
-        }
         if prediction.is_answered_elsewhere() {
             return Ok(Err(Skipped::NoConnection));
         }
@@ -421,7 +418,6 @@ fn reason(skipped: Skipped) -> &'static str {
         Skipped::NoConnection => "the connection it should belong to does not come about",
         Skipped::Overrun => "it met more rules than the kernel could tell",
         Skipped::Apart => "nothing puts its fragments together",
-        Skipped::Drawn => "its answer draws a port, perhaps a taken one",
     }
 }
 

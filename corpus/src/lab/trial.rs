@@ -114,8 +114,6 @@ pub(crate) enum Skipped {
     Overrun,
     /// Nothing puts its fragments together, and a question has no word for one of them.
     Apart,
-    /// What answers begins a connection of its own, and NAT draws its port: perhaps a taken one.
-    Drawn,
 }
 
 /// Which part of an exchange a frame is.

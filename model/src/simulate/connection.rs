@@ -65,16 +65,21 @@ impl Tuple {
         }
     }
 
-    fn with_source_port(mut self, port: u16) -> Self {
-        if let Transport::Ports { source, .. } = &mut self.transport {
-            *source = port;
+    /// With another address at an end.
+    pub(crate) fn with_address(mut self, manip: Manip, address: IpAddr) -> Self {
+        match manip {
+            Manip::Source => self.source = address,
+            Manip::Destination => self.destination = address,
         }
         self
     }
 
-    fn with_destination_port(mut self, port: u16) -> Self {
-        if let Transport::Ports { destination, .. } = &mut self.transport {
-            *destination = port;
+    /// With another port at an end, where there are any.
+    pub(crate) fn with_port(mut self, manip: Manip, port: u16) -> Self {
+        match (manip, &mut self.transport) {
+            (Manip::Source, Transport::Ports { source, .. }) => *source = port,
+            (Manip::Destination, Transport::Ports { destination, .. }) => *destination = port,
+            (_, Transport::Icmp { .. } | Transport::Opaque) => {}
         }
         self
     }
@@ -209,20 +214,9 @@ impl Connection {
     pub(crate) fn map(&mut self, manip: Manip, address: IpAddr, port: Option<u16>) {
         self.settle(manip);
         let before = self.current();
-        let mut after = before;
-        match manip {
-            Manip::Source => {
-                after.source = address;
-                if let Some(port) = port {
-                    after = after.with_source_port(port);
-                }
-            }
-            Manip::Destination => {
-                after.destination = address;
-                if let Some(port) = port {
-                    after = after.with_destination_port(port);
-                }
-            }
+        let mut after = before.with_address(manip, address);
+        if let Some(port) = port {
+            after = after.with_port(manip, port);
         }
         if after != before {
             self.reply = after.inverted();

@@ -1,7 +1,7 @@
 //! Which address and port a NAT target picks (net/netfilter/nf_nat_core.c, kernel-facts B).
 //!
-//! The traced packet is taken to be alone: no other connection holds the tuple that it would get,
-//! so ports are kept where the kernel would keep them on an idle host (kernel-facts B8).
+//! Of other connections those count that the question itself has set off; beside them the host is
+//! taken to be idle, where ports are kept if they can be (kernel-facts B8).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -32,21 +32,52 @@ pub(crate) struct PortSpec {
     pub(crate) base: Option<u16>,
 }
 
-/// Picks address and port (`get_unique_tuple`): `current` is the tuple so far, `addresses` the
-/// range to choose from, both ends inclusive.
+/// What a NAT target lets the kernel choose from (`struct nf_nat_range2`).
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choice {
+    /// Both ends inclusive; `None` where the address stays.
+    pub(crate) addresses: Option<(IpAddr, IpAddr)>,
+    pub(crate) ports: PortSpec,
+    pub(crate) options: NatOptions,
+}
+
+/// Tuples of other connections: no answer may look like them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claims(pub(crate) Vec<Tuple>);
+
+impl Claims {
+    /// Whether the answer to such a packet would be taken for one of another connection
+    /// (`nf_nat_used_tuple`).
+    pub(crate) fn take(&self, tuple: &Tuple) -> bool {
+        !self.0.is_empty() && self.0.contains(&tuple.inverted())
+    }
+
+    /// The ports of an end that are taken beside a tuple's addresses and other port.
+    pub(crate) fn ports_beside(&self, manip: Manip, tuple: &Tuple) -> Vec<u16> {
+        let taken = self.0.iter().map(Tuple::inverted);
+        let ports = taken.filter_map(|taken| {
+            let port = end_port(manip, &taken)?;
+            (tuple.with_port(manip, port) == taken).then_some(port)
+        });
+        ports.collect()
+    }
+}
+
+/// Picks address and port (`get_unique_tuple`): `current` is the tuple so far.
 pub(crate) fn choose(
     manip: Manip,
     current: &Tuple,
-    addresses: Option<(IpAddr, IpAddr)>,
-    ports: PortSpec,
-    options: NatOptions,
+    choice: Choice,
     zone: u16,
+    claims: &Claims,
 ) -> Mapping {
+    let Choice { addresses, ports, options } = choice;
     let own = match manip {
         Manip::Source => current.source,
         Manip::Destination => current.destination,
     };
-    // A source that is already inside the range stays (`nf_in_range`, kernel-facts B13).
+    // A source that is already inside the range stays (`nf_in_range`, kernel-facts B13), unless its
+    // answers would be taken for others.
     let stays = |range: (IpAddr, IpAddr)| {
         let port_fits = match (ports.range, current.transport) {
             (Some((first, last)), Transport::Ports { source, .. }) => {
@@ -54,62 +85,83 @@ pub(crate) fn choose(
             }
             _ => true,
         };
-        manip == Manip::Source && !options.random && port_fits && in_range(own, &range)
+        manip == Manip::Source
+            && !options.random
+            && port_fits
+            && in_range(own, &range)
+            && !claims.take(current)
     };
     let address = match addresses {
         None => own,
         Some(range) if stays(range) => own,
         Some(range) => pick(manip, range, current, options, zone),
     };
-    let (port, drawn) = choose_port(manip, current, ports, options);
+    let (port, drawn) =
+        choose_port(manip, &current.with_address(manip, address), (ports, options), claims);
     Mapping { address, port, drawn }
 }
 
-/// Picks a port (`nf_nat_l4proto_unique_tuple`, kernel-facts B8, B11, B12, B19).
-fn choose_port(
-    manip: Manip,
-    current: &Tuple,
-    ports: PortSpec,
-    options: NatOptions,
-) -> (Option<u16>, Option<PortRange>) {
-    let (source, destination) = match current.transport {
-        Transport::Ports { source, destination } => (source, destination),
-        // The identifier of a query is drawn (`nf_nat_l4proto_unique_tuple`; measured by ctstate).
-        Transport::Icmp { .. } if options.random => return (None, Some((0, u16::MAX))),
-        Transport::Icmp { .. } | Transport::Opaque => return (None, None),
-    };
+/// The port of an end that may be given another one.
+fn end_port(manip: Manip, tuple: &Tuple) -> Option<u16> {
     let has_ports = matches!(
-        current.protocol,
+        tuple.protocol,
         protocol::TCP | protocol::UDP | protocol::SCTP | protocol::DCCP | protocol::UDPLITE
     );
-    if !has_ports {
-        return (None, None);
+    match tuple.transport {
+        Transport::Ports { source, destination } if has_ports => Some(match manip {
+            Manip::Source => source,
+            Manip::Destination => destination,
+        }),
+        Transport::Ports { .. } | Transport::Icmp { .. } | Transport::Opaque => None,
     }
-    let own = match manip {
-        Manip::Source => source,
-        Manip::Destination => destination,
-    };
+}
+
+/// Picks a port to go with the address (`nf_nat_l4proto_unique_tuple`, kernel-facts B8, B11, B12,
+/// B19). Where none is free, the one that was tried last stays, and the packet is dropped when its
+/// connection is to be confirmed (kernel-facts K19).
+fn choose_port(
+    manip: Manip,
+    tuple: &Tuple,
+    (ports, options): (PortSpec, NatOptions),
+    claims: &Claims,
+) -> (Option<u16>, Option<PortRange>) {
+    if let Transport::Icmp { .. } = tuple.transport {
+        // The identifier of a query is drawn (measured by ctstate).
+        let drawn = options.random || claims.take(tuple);
+        return (None, drawn.then_some((0, u16::MAX)));
+    }
+    let Some(own) = end_port(manip, tuple) else { return (None, None) };
+    let used = |port: u16| claims.take(&tuple.with_port(manip, port));
     let Some((first, last)) = ports.range else {
-        let drawn = options.random && manip == Manip::Source;
-        return (drawn.then_some(own), drawn.then(|| class_of(own)));
+        if manip == Manip::Destination || !(options.random || used(own)) {
+            return (None, None);
+        }
+        let (low, high) = class_of(own);
+        let mut others = (own.saturating_add(1)..=high).chain(low..=high);
+        let free = if used(own) { others.find(|port| !used(*port)) } else { Some(own) };
+        return (free, Some((low, high)));
     };
-    if let Some(base) = ports.base {
-        let size = u32::from(last.saturating_sub(first)) + 1;
-        let offset = u32::from(own.wrapping_sub(base)) % size;
-        let port = u32::from(first) + offset;
-        return (u16::try_from(port).ok(), None);
-    }
-    if first == last {
-        return (Some(first), None);
-    }
-    if options.random {
-        return (Some(first), Some((first, last)));
-    }
-    if (first..=last).contains(&own) {
+    let inside = (first..=last).contains(&own);
+    if !options.random && ports.base.is_none() && inside && (first == last || !used(own)) {
         return (Some(own), None);
     }
-    // A destination gets the lowest free port, a source starts anywhere.
-    (Some(first), (manip == Manip::Source).then_some((first, last)))
+    // Where the search begins: at the lowest for a destination, anywhere for a source.
+    let size = u32::from(last.saturating_sub(first)) + 1;
+    let offset = match ports.base {
+        Some(base) => u32::from(own.wrapping_sub(base)) % size,
+        None if options.random || manip == Manip::Source => {
+            let low = (first..last).find(|port| !used(*port)).unwrap_or(last);
+            let high = (low..=last).rev().find(|port| !used(*port)).unwrap_or(low);
+            return (Some(low), (low < high).then_some((low, high)));
+        }
+        None => 0,
+    };
+    let tried = (0..size).map(|step| u32::from(first) + (offset + step) % size);
+    let mut tried = tried.filter_map(|port| u16::try_from(port).ok()).peekable();
+    let exhausted = (offset + size - 1) % size;
+    let free = tried.find(|port| !used(*port));
+    let last_tried = u16::try_from(u32::from(first) + exhausted).ok();
+    (free.or(last_tried), None)
 }
 
 /// Picks an address of a range by the kernel's unseeded hash (`find_best_ips_proto`,
@@ -322,7 +374,8 @@ mod tests {
         let port = |dport, first, last, base| {
             let current = tuple("10.0.1.2", "203.0.113.2", (40000, dport));
             let ports = PortSpec { range: Some((first, last)), base };
-            choose(Manip::Destination, &current, None, ports, NatOptions::default(), 0).port
+            let choice = Choice { ports, ..Choice::default() };
+            choose(Manip::Destination, &current, choice, 0, &Claims::default()).port
         };
         assert_eq!(port(203, 200, 205, None), Some(203));
         assert_eq!(port(100, 200, 205, None), Some(200));
@@ -336,8 +389,9 @@ mod tests {
         let port = |sport, range, random| {
             let current = tuple("10.0.1.2", "203.0.113.2", (sport, 80));
             let options = NatOptions { random, persistent: false };
-            let mapping =
-                choose(Manip::Source, &current, None, PortSpec { range, base: None }, options, 0);
+            let choice =
+                Choice { addresses: None, ports: PortSpec { range, base: None }, options };
+            let mapping = choose(Manip::Source, &current, choice, 0, &Claims::default());
             (mapping.port, mapping.drawn.is_some())
         };
         assert_eq!(port(1000, None, false), (None, false));
@@ -347,6 +401,37 @@ mod tests {
         assert_eq!(port(1000, Some((7000, 7000)), false), (Some(7000), false));
     }
 
+    // kernel-facts B11, B19, K19
+    #[test]
+    fn a_port_that_another_connection_has_is_not_picked_where_there_is_another() {
+        let port = |manip, own: u16, range, taken: &[u16]| {
+            let ends = match manip {
+                Manip::Source => (own, 80),
+                Manip::Destination => (40000, own),
+            };
+            let current = tuple("10.0.1.2", "203.0.113.2", ends);
+            let claimed = taken.iter().map(|port| current.with_port(manip, *port).inverted());
+            let claims = Claims(claimed.collect());
+            let ports = PortSpec { range, base: None };
+            let choice = Choice { ports, ..Choice::default() };
+            let mapping = choose(manip, &current, choice, 0, &claims);
+            (mapping.port, mapping.drawn)
+        };
+        let (source, destination) = (Manip::Source, Manip::Destination);
+        assert_eq!(port(source, 1000, None, &[]), (None, None));
+        assert_eq!(port(source, 1000, None, &[1000]), (Some(1001), Some((600, 1023))));
+        assert_eq!(port(source, 1000, Some((2000, 2000)), &[2000]), (Some(2000), None));
+        assert_eq!(port(source, 1000, Some((2000, 2001)), &[2000]), (Some(2001), None));
+        let three = Some((5000, 5002));
+        assert_eq!(port(source, 5001, three, &[5001]), (Some(5000), three));
+        assert_eq!(port(source, 1000, three, &[5000]), (Some(5001), Some((5001, 5002))));
+        assert_eq!(port(source, 1000, three, &[5002]), (Some(5000), Some((5000, 5001))));
+        assert_eq!(port(source, 1000, three, &[5000, 5001, 5002]), (Some(5002), None));
+        assert_eq!(port(destination, 80, three, &[5000]), (Some(5001), None));
+        assert_eq!(port(destination, 5001, three, &[5001]), (Some(5000), None));
+        assert_eq!(port(destination, 80, None, &[80]), (None, None));
+    }
+
     // kernel-facts B13; expected values from the measured reference, kernel-lab/B2b_hash.py.
     #[test]
     fn an_address_of_a_range_is_chosen_by_the_kernels_hash() {
@@ -354,9 +439,10 @@ mod tests {
             let range = (range.0.parse().unwrap(), range.1.parse().unwrap());
             let options = NatOptions { random: false, persistent };
             let current = tuple(source, destination, (40000, 80));
-            choose(Manip::Source, &current, Some(range), PortSpec::default(), options, 0)
-                .address
-                .to_string()
+            let choice =
+                Choice { addresses: Some(range), ports: PortSpec::default(), options };
+            let picked = choose(Manip::Source, &current, choice, 0, &Claims::default());
+            picked.address.to_string()
         };
         assert_eq!(
             address("10.0.1.2", "8.8.8.8", ("203.0.113.10", "203.0.113.17"), false),
@@ -410,7 +496,8 @@ mod tests {
             let choice = |persistent| {
                 let options = NatOptions { random: false, persistent };
                 let ports = PortSpec::default();
-                let picked = choose(Manip::Destination, &current, Some(range), ports, options, 0);
+                let choice = Choice { addresses: Some(range), ports, options };
+                let picked = choose(Manip::Destination, &current, choice, 0, &Claims::default());
                 picked.address.to_string()
             };
             assert_eq!(choice(false), expected, "{source} > {destination}");

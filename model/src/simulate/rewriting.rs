@@ -6,10 +6,10 @@ use crate::hook::Hook;
 use crate::host::{Part, SocketProtocol};
 use crate::packet::protocol;
 use crate::simulate::connection::{Manip, Tracking, Tuple};
-use crate::simulate::nat::{self, Mapping, PortSpec};
+use crate::simulate::nat::{self, Choice, Claims, Mapping, PortSpec};
 use crate::simulate::trip::{Stop, Trip};
 use crate::simulate::witness::{Mapped, MappedEnd};
-use crate::target::{ConnmarkAction, MarkShift, NatOptions, PrefixTranslation, Target, TtlAction};
+use crate::target::{ConnmarkAction, MarkShift, PrefixTranslation, Target, TtlAction};
 
 impl TtlAction {
     /// The TTL or hop limit afterwards.
@@ -88,35 +88,37 @@ impl Trip<'_, '_, '_> {
             return Ok(());
         };
         let single = |address: IpAddr| Some((address, address));
-        let mapping = match target {
+        let choice = match target {
             Target::Snat(range, options) | Target::Dnat(range, options) => {
                 let ports = PortSpec { range: range.ports, base: range.base_port };
-                nat::choose(manip, &current, range.addresses, ports, *options, zone)
+                Choice { addresses: range.addresses, ports, options: *options }
             }
             Target::Masquerade(ports, options) => {
                 let Some(address) = self.masquerade_source()? else { return Ok(()) };
                 let ports = PortSpec { range: *ports, base: None };
-                nat::choose(manip, &current, single(address), ports, *options, zone)
+                Choice { addresses: single(address), ports, options: *options }
             }
             Target::Redirect(ports, options) => {
                 let Some(address) = self.redirect_destination(hook)? else { return Ok(()) };
                 let ports = PortSpec { range: *ports, base: None };
-                nat::choose(manip, &current, single(address), ports, *options, zone)
+                Choice { addresses: single(address), ports, options: *options }
             }
             Target::Netmap(prefix) => {
                 let own = match manip {
                     Manip::Source => current.source,
                     Manip::Destination => current.destination,
                 };
-                let address = single(nat::netmap(own, prefix));
-                let options = NatOptions::default();
-                nat::choose(manip, &current, address, PortSpec::default(), options, zone)
+                let addresses = single(nat::netmap(own, prefix));
+                Choice { addresses, ..Choice::default() }
             }
             _ => return Ok(()),
         };
+        let claims = self.claims();
+        let mapping = nat::choose(manip, &current, choice, zone, &claims);
         if let Some(witness) = &mut self.run.oracle.witness {
             witness.mapped(&mapped(manip, &current, target, mapping));
         }
+        self.tell_claims(manip, &current, (choice, mapping), &claims);
         self.settle(manip, mapping);
         if matches!(target, Target::Masquerade(..)) {
             let out = self.out_interface;
@@ -125,6 +127,58 @@ impl Trip<'_, '_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Leaves an end as it is, for no rule maps it; where its answers would be taken for those of
+    /// another connection, its source gets another port all the same (`nf_nat_alloc_null_binding`;
+    /// kernel-facts B10). A datagram socket may answer from another address than it was asked at,
+    /// and that be rewritten to the one that was asked.
+    pub(crate) fn bind_to_itself(&mut self, manip: Manip) {
+        let claims = self.claims();
+        let Some(current) = self.connection().map(|connection| connection.current()) else {
+            return;
+        };
+        let own = match manip {
+            Manip::Source => current.source,
+            Manip::Destination => current.destination,
+        };
+        let choice = Choice { addresses: Some((own, own)), ..Choice::default() };
+        let mapping = nat::choose(manip, &current, choice, self.zone, &claims);
+        self.tell_claims(manip, &current, (choice, mapping), &claims);
+        self.settle(manip, mapping);
+    }
+
+    /// What other connections of the packet's zone have.
+    pub(crate) fn claims(&self) -> Claims {
+        let Tracking::Tracked { connection: own, .. } = self.tracking else {
+            return Claims::default();
+        };
+        let connections = &self.run.connections;
+        let zone = connections.get(own).map(|connection| connection.zone);
+        let others = connections.iter().enumerate().filter(|(at, other)| {
+            *at != own && other.confirmed && Some(other.zone) == zone
+        });
+        Claims(others.flat_map(|(_, other)| [other.original, other.reply]).collect())
+    }
+
+    /// Tells the witness which ports have mattered because other connections have them.
+    fn tell_claims(
+        &mut self,
+        manip: Manip,
+        current: &Tuple,
+        (choice, mapping): (Choice, Mapping),
+        claims: &Claims,
+    ) {
+        let Some(witness) = &mut self.run.oracle.witness else { return };
+        let tuple = current.with_address(manip, mapping.address);
+        for port in claims.ports_beside(manip, &tuple) {
+            witness.claimed(port, choice.ports.range);
+        }
+        if let (None, Some(_), Some((own, _))) =
+            (choice.ports.range, mapping.drawn, current.ports())
+        {
+            witness.drawn(own);
+        }
     }
 
     fn settle(&mut self, manip: Manip, mapping: Mapping) {

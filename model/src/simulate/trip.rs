@@ -18,7 +18,7 @@ use crate::simulate::chain::rewrites;
 use crate::simulate::connection::{
     Connection, FirstPacket, Manip, TrackedState, Tracking, first_packet,
 };
-use crate::simulate::drawn::{Drawn, class_of};
+use crate::simulate::drawn::Drawn;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
 use crate::simulate::routing::Bound;
@@ -259,11 +259,8 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         // first packet, say (`__nf_conntrack_confirm`).
         let begins =
             matches!(self.tracking, Tracking::Tracked { direction: Direction::Original, .. });
-        if matches!(hook, Hook::Postrouting | Hook::Input)
-            && begins
-            && let Some(connection) = self.connection_mut()
-        {
-            connection.confirmed = true;
+        if matches!(hook, Hook::Postrouting | Hook::Input) && begins {
+            self.confirm()?;
         }
         Ok(())
     }
@@ -439,10 +436,9 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
                     break;
                 }
             }
-            if let Some(connection) = self.connection_mut() {
-                connection.settle(manip);
+            if self.connection().is_some_and(|connection| !connection.is_settled(manip)) {
+                self.bind_to_itself(manip);
             }
-            self.avoid_collision(index, manip);
         }
         if hook == Hook::Postrouting && direction == Direction::Original {
             self.keep_interface()?;
@@ -471,30 +467,22 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         }
     }
 
-    /// Gives a connection whose answers would be taken for those of another one some other source
-    /// port, NAT rule or not (`nf_nat_alloc_null_binding`; seen in the lab): a datagram socket may
-    /// answer from
-    /// another address than it was asked at, and that be rewritten to the one that was asked.
-    fn avoid_collision(&mut self, index: usize, manip: Manip) {
-        let Some(own) = self.run.connections.get(index).filter(|_| manip == Manip::Source) else {
-            return;
+    /// Enters the connection that the packet begins into the table (`__nf_conntrack_confirm`): one
+    /// whose answers would be taken for those of another is not entered, and its packet dropped
+    /// (kernel-facts K19).
+    fn confirm(&mut self) -> Result<(), Stop> {
+        let Some(own) = self.connection().filter(|connection| !connection.confirmed) else {
+            return Ok(());
         };
-        let (reply, zone) = (own.reply, own.zone);
-        let taken = self.run.connections.iter().enumerate().any(|(at, other)| {
-            let near = at != index && other.confirmed && other.zone == zone;
-            near && (other.original == reply || other.reply == reply)
-        });
-        if let Some(own) = self.run.connections.get_mut(index)
-            && taken
-        {
-            if let (Some(witness), Some((port, _))) =
-                (&mut self.run.oracle.witness, own.original.ports())
-            {
-                witness.drawn(port);
-            }
-            own.drawn.source = own.original.ports().map(|(port, _)| class_of(port));
-            own.source_translated = true;
+        if self.claims().take(&own.current()) {
+            let because = "NAT leaves the connection no port but one that another connection has: \
+                           it is not confirmed, and the packet dropped";
+            return self.unusable(because.to_owned());
         }
+        if let Some(connection) = self.connection_mut() {
+            connection.confirmed = true;
+        }
+        Ok(())
     }
 
     fn last_rule_step(&self) -> Option<usize> {

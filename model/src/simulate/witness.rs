@@ -60,6 +60,9 @@ pub trait Witness: Debug {
     /// A port was drawn in place of this one, of its class.
     fn drawn(&mut self, port: u16);
 
+    /// NAT looked whether another connection has a port already, among those that it may give out.
+    fn claimed(&mut self, port: u16, range: Option<(u16, u16)>);
+
     /// What becomes of the packet from here on holds for this very packet only.
     fn unfollowed(&mut self, why: &'static str);
 

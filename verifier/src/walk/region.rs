@@ -73,6 +73,10 @@ impl Witness for Testimony {
         self.0.borrow_mut().draw(port);
     }
 
+    fn claimed(&mut self, port: u16, range: Option<(u16, u16)>) {
+        self.0.borrow_mut().claim(port, range);
+    }
+
     fn unfollowed(&mut self, why: &'static str) {
         self.0.borrow_mut().unfollowed = Some(why);
     }
@@ -503,6 +507,18 @@ impl Region {
             1024.. => (1024, u16::MAX),
         };
         self.port_in(port, first, last);
+    }
+
+    /// Another connection has a port: one of those to pick from, or none of them. Where there is
+    /// no range, what else may have been picked is the packet's own, and compared where it comes in.
+    fn claim(&mut self, port: u16, range: Option<(u16, u16)>) {
+        let Some((first, last)) = range else { return };
+        if !(first..=last).contains(&port) {
+            return self.port_in(port, first, last);
+        }
+        for field in self.port_from(port) {
+            self.pin(field);
+        }
     }
 
     /// A port was picked.

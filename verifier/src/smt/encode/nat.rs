@@ -7,7 +7,7 @@ use nattrace_parser::syntax::Family;
 
 use super::Encoder;
 use super::address::number;
-use super::state::{Drawn, Maybe, Merge, Tuple};
+use super::state::{Drawn, Maybe, Merge, Trip, Tuple};
 use crate::smt::term::{B, Operation, V};
 
 /// Which end of a packet is rewritten.
@@ -32,7 +32,36 @@ pub(super) struct Ports {
     pub(super) base: Option<u16>,
 }
 
+/// The tuples of another connection: no answer may look like them.
+#[derive(Clone, Copy)]
+pub(super) struct Claims {
+    /// Where there is such a connection.
+    pub(super) when: B,
+    pub(super) original: Tuple,
+    pub(super) reply: Tuple,
+}
+
 impl Encoder<'_> {
+    /// What the first connection of an exchange has, where a packet belongs to a second one.
+    pub(super) fn claims(&self, trip: &Trip) -> Claims {
+        let (first, second) = (&trip.first, &trip.second);
+        let same_zone = self.t.equal(first.zone, second.zone);
+        let when = self.t.all([trip.tracking.second, first.begun, first.confirmed, same_zone]);
+        Claims { when, original: first.original, reply: first.reply }
+    }
+
+    /// Whether the answer to such a packet would be taken for one of another connection
+    /// (`nf_nat_used_tuple`).
+    pub(super) fn taken(&self, claims: &Claims, tuple: &Tuple) -> B {
+        let t = &self.t;
+        if claims.when == t.no {
+            return t.no;
+        }
+        let answer = self.inverted(tuple);
+        let of = |claimed: &Tuple| self.same_tuple(claimed, &answer);
+        t.and(claims.when, t.or(of(&claims.original), of(&claims.reply)))
+    }
+
     /// Picks address and port where a range of addresses is given (`get_unique_tuple`).
     pub(super) fn choose(
         &self,
@@ -40,7 +69,7 @@ impl Encoder<'_> {
         current: &Tuple,
         addresses: Option<(IpAddr, IpAddr)>,
         ports: Ports,
-        (options, zone): (NatOptions, V),
+        (options, zone, claims): (NatOptions, V, &Claims),
     ) -> Mapping {
         let t = &self.t;
         let own = match manip {
@@ -61,62 +90,86 @@ impl Encoder<'_> {
                 };
                 let may_stay = t.is(manip == Manip::Source && !options.random);
                 let stays = t.all([may_stay, fits, self.in_range(own, range)]);
-                t.choice(stays, own, picked)
+                t.choice(t.minus(stays, self.taken(claims, current)), own, picked)
             }
         };
-        self.with_ports(manip, current, address, (ports, options))
+        self.with_ports(manip, current, address, (ports, options, claims))
     }
 
     /// Picks a port to go with an address (`nf_nat_l4proto_unique_tuple`, kernel-facts B8, B11,
-    /// B12, B19).
+    /// B12, B19, K19).
     pub(super) fn with_ports(
         &self,
         manip: Manip,
         current: &Tuple,
         address: V,
-        (ports, options): (Ports, NatOptions),
+        (ports, options, claims): (Ports, NatOptions, &Claims),
     ) -> Mapping {
         let t = &self.t;
         let ported = self.has_ports(current.protocol);
         let icmp = self.is_icmp(current.protocol);
-        let own = match manip {
-            Manip::Source => current.from_port,
-            Manip::Destination => current.to_port,
+        let (own, tuple) = match manip {
+            Manip::Source => (current.from_port, Tuple { source: address, ..*current }),
+            Manip::Destination => (current.to_port, Tuple { destination: address, ..*current }),
+        };
+        let used = |port: V| {
+            let tuple = match manip {
+                Manip::Source => Tuple { from_port: port, ..tuple },
+                Manip::Destination => Tuple { to_port: port, ..tuple },
+            };
+            self.taken(claims, &tuple)
         };
         let number = |port: u16| t.number(16, port);
-        let from =
-            |first: u16, last: u16, is: B| Drawn { is, first: number(first), last: number(last) };
         let none = self.not_drawn();
         let (port, drawn) = match ports.range {
-            None if options.random && manip == Manip::Source => {
-                (Maybe { is: t.yes, value: own }, self.class_of(own))
+            None if manip == Manip::Source => {
+                let is = t.or(t.is(options.random), used(own));
+                (Maybe { is, value: own }, Drawn { is, ..self.class_of(own) })
             }
             None => (self.nothing(16), none),
             Some((first, last)) => {
                 let yes = t.yes;
+                let size = u32::from(last.saturating_sub(first)) + 1;
+                // Of more than two ports one is free: another connection has two tuples.
+                let search = |begin: &dyn Fn(u16) -> V| {
+                    let tried = u16::try_from(size.min(3)).unwrap_or(3);
+                    let mut found = begin(tried.saturating_sub(1));
+                    for step in (0..tried.saturating_sub(1)).rev() {
+                        let port = begin(step);
+                        found = t.choice(used(port), found, port);
+                    }
+                    found
+                };
                 if let Some(base) = ports.base {
-                    let size = u32::from(last.saturating_sub(first)) + 1;
                     let offset = t.binary(Operation::Sub, own, number(base));
-                    let offset = match u16::try_from(size) {
-                        Ok(size) => t.binary(Operation::Rem, offset, number(size)),
-                        Err(_) => offset,
-                    };
-                    let port = t.binary(Operation::Add, number(first), offset);
+                    let port = search(&|step| {
+                        let offset = t.binary(Operation::Add, offset, number(step));
+                        let offset = match u16::try_from(size) {
+                            Ok(size) => t.binary(Operation::Rem, offset, number(size)),
+                            Err(_) => offset,
+                        };
+                        t.binary(Operation::Add, number(first), offset)
+                    });
                     (Maybe { is: yes, value: port }, none)
                 } else if first == last {
                     (Maybe { is: yes, value: number(first) }, none)
-                } else if options.random {
-                    (Maybe { is: yes, value: number(first) }, from(first, last, yes))
                 } else {
+                    let low = search(&|step| number(first.saturating_add(step)));
+                    let high = search(&|step| number(last.saturating_sub(step)));
                     let inside = t.within(own, first, last);
-                    let value = t.choice(inside, own, number(first));
-                    let draws = t.is(manip == Manip::Source);
-                    (Maybe { is: yes, value }, from(first, last, t.minus(draws, inside)))
+                    let stays = t.minus(t.is(!options.random), used(own));
+                    let stays = t.and(stays, inside);
+                    let several = t.minus(t.at_most(low, high), t.equal(low, high));
+                    let draws = t.is(options.random || manip == Manip::Source);
+                    let is = t.minus(t.and(draws, several), stays);
+                    let value = t.choice(stays, own, low);
+                    (Maybe { is: yes, value }, Drawn { is, first: low, last: high })
                 }
             }
         };
         // The identifier of a query is drawn.
-        let identifier = from(0, u16::MAX, t.is(options.random));
+        let is = t.or(t.is(options.random), self.taken(claims, &tuple));
+        let identifier = Drawn { is, first: number(0), last: number(u16::MAX) };
         let of_icmp = Drawn::merge(t, icmp, &identifier, &none);
         Mapping {
             address,

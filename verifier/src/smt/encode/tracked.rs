@@ -5,7 +5,7 @@ use nattrace_model::packet::{protocol, tcp_flag};
 use nattrace_model::ruleset::{ChainId, ChainKind};
 
 use super::nat::Manip;
-use super::state::{Connection, Drawn, Merge, Tracking, Trip, Tuple, end, maker, phase, tracking};
+use super::state::{Connection, Merge, Tracking, Trip, Tuple, end, maker, phase, tracking};
 use super::translation::manip_of;
 use super::{Encoder, Run};
 use crate::smt::term::{B, V};
@@ -168,11 +168,9 @@ impl Encoder<'_> {
             let open = t.not(self.is_settled(&self.connection(trip), manip));
             self.base_chain(run, trip, hook, (*id, t.and(asks, open)));
         }
-        let asks = t.and(asks, trip.alive);
-        self.change_connection(trip, asks, |own| self.settled(own, manip));
-        if manip == Manip::Source {
-            self.avoid_collision(trip, asks);
-        }
+        let open = t.not(self.is_settled(&self.connection(trip), manip));
+        let open = t.all([asks, open, trip.alive]);
+        self.bind_to_itself(trip, manip, open);
         self.translate(run, trip, hook, t.and(when, trip.alive));
         if hook == Hook::Postrouting {
             self.keep_interface(trip, when);
@@ -190,32 +188,20 @@ impl Encoder<'_> {
         self.stop(trip, t.and(when, held), end::DROPPED);
     }
 
-    /// Gives the second connection another source port where its answers would be taken for those
-    /// of the first one (`nf_nat_alloc_null_binding`).
-    fn avoid_collision(&self, trip: &mut Trip, when: B) {
-        let t = &self.t;
-        let (first, second) = (trip.first, trip.second);
-        let near = t.all([first.begun, first.confirmed, t.equal(first.zone, second.zone)]);
-        let taken = t.or(
-            self.same_tuple(&first.original, &second.reply),
-            self.same_tuple(&first.reply, &second.reply),
-        );
-        let when = t.all([when, trip.tracking.second, near, taken]);
-        if when == t.no {
-            return;
-        }
-        let number = second.original.protocol;
-        let is = t.or(self.has_ports(number), self.is_icmp(number));
-        let drawn = Drawn { is, ..self.class_of(second.original.from_port) };
-        trip.second.drawn_source = Drawn::merge(t, when, &drawn, &second.drawn_source);
-        trip.second.source_translated = t.or(second.source_translated, when);
-    }
-
-    /// Confirms the connections that packets begin, where they leave the hooks.
+    /// Confirms the connections that packets begin, where they leave the hooks; a second one whose
+    /// answers would be taken for those of the first is not, and its packet dropped
+    /// (kernel-facts K19).
     pub(super) fn confirm(&self, trip: &mut Trip, when: B) {
         let t = &self.t;
         let begins = t.minus(self.is_tracked(trip), trip.tracking.reply);
         let when = t.all([when, trip.alive, begins]);
+        let claims = self.claims(trip);
+        let clash = self.taken(&claims, &self.inverted(&trip.second.reply));
+        // What is drawn, is free.
+        let settled = t.or(trip.second.confirmed, trip.second.drawn_source.is);
+        let clash = t.all([when, clash, t.not(settled)]);
+        self.stop(trip, clash, end::DROPPED);
+        let when = t.minus(when, clash);
         self.change_connection(trip, when, |own| Connection { confirmed: t.yes, ..*own });
     }
 

@@ -137,24 +137,25 @@ impl Encoder<'_> {
         let manip = manip_of(hook);
         let current = self.inverted(&self.connection(trip).reply);
         let zone = trip.zone;
+        let claims = self.claims(trip);
         let mapping = match target {
             Target::Snat(range, options) | Target::Dnat(range, options) => {
                 let ports = Ports { range: range.ports, base: range.base_port };
-                self.choose(manip, &current, range.addresses, ports, (*options, zone))
+                self.choose(manip, &current, range.addresses, ports, (*options, zone, &claims))
             }
             Target::Masquerade(ports, options) => {
                 let source = self.masquerade_source(trip, when);
                 self.stop(trip, t.minus(when, source.is), end::DROPPED);
                 when = t.and(when, source.is);
                 let ports = Ports { range: *ports, base: None };
-                self.with_ports(manip, &current, source.value, (ports, *options))
+                self.with_ports(manip, &current, source.value, (ports, *options, &claims))
             }
             Target::Redirect(ports, options) => {
                 let address = self.redirect_address(trip, hook);
                 self.stop(trip, t.minus(when, address.is), end::DROPPED);
                 when = t.and(when, address.is);
                 let ports = Ports { range: *ports, base: None };
-                self.with_ports(manip, &current, address.value, (ports, *options))
+                self.with_ports(manip, &current, address.value, (ports, *options, &claims))
             }
             Target::Netmap(prefix) => {
                 let own = match manip {
@@ -171,7 +172,7 @@ impl Encoder<'_> {
                 let network = t.number(self.width(), network);
                 let address = t.binary(Operation::Or, kept, network);
                 let options = NatOptions::default();
-                self.with_ports(manip, &current, address, (Ports::default(), options))
+                self.with_ports(manip, &current, address, (Ports::default(), options, &claims))
             }
             _ => return,
         };
@@ -180,6 +181,24 @@ impl Encoder<'_> {
             let masqueraded_by = trip.out_interface;
             self.change_connection(trip, when, |own| Connection { masqueraded_by, ..*own });
         }
+    }
+
+    /// Leaves an end as it is where no rule has mapped it; its source gets another port all the same
+    /// where its answers would be taken for those of the first connection
+    /// (`nf_nat_alloc_null_binding`; kernel-facts B10).
+    pub(super) fn bind_to_itself(&self, trip: &mut Trip, manip: Manip, when: B) {
+        let claims = self.claims(trip);
+        if claims.when == self.t.no {
+            return self.change_connection(trip, when, |own| self.settled(own, manip));
+        }
+        let current = self.inverted(&self.connection(trip).reply);
+        let own = match manip {
+            Manip::Source => current.source,
+            Manip::Destination => current.destination,
+        };
+        let nothing = (Ports::default(), NatOptions::default(), &claims);
+        let mapping = self.with_ports(manip, &current, own, nothing);
+        self.change_connection(trip, when, |own| self.mapped(own, manip, &mapping));
     }
 
     /// A connection of which an end is mapped (`nf_nat_setup_info`).
