@@ -78,13 +78,6 @@ impl<'a> Prediction<'a> {
         if self.candidates().iter().any(answered) { Answering::Yes } else { Answering::No }
     }
 
-    /// Whether it belongs to a connection whose answers do not come back this way, by what is said
-    /// of the hosts around: what such an answer left on the connection is not part of the question.
-    pub(crate) fn is_answered_elsewhere(&self) -> bool {
-        let unseen = |answer: &&Answer| leaves(answer.verdict) && answer.reply.is_none();
-        self.trial.flow.state == FlowState::Established && self.candidates().iter().any(unseen)
-    }
-
     /// Whether nothing puts the packet's fragments together before the rules: where no connections
     /// are tracked, and on a bridge whose frames no rules see (kernel-facts G9).
     pub(crate) fn is_apart(&self) -> bool {

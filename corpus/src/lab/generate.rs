@@ -19,6 +19,8 @@ pub(crate) struct Generator {
     backend: Backend,
     bridge_nf: Option<bool>,
     mood: Mood,
+    /// Whether later packets of masqueraded connections are routed by another interface.
+    turns: bool,
 }
 
 /// How many of its rules end a packet's way.
@@ -63,7 +65,8 @@ impl Generator {
             seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ own.wrapping_mul(0xd6e8_feb8_6659_fd93);
         let mut random = fastrand::Rng::with_seed(mixed);
         let mood = if random.bool() { Mood::Wild } else { Mood::Calm };
-        Self { seed, random, family, backend, bridge_nf, mood }
+        let turns = has_routing_of_its_own(seed, backend, family) && random.u8(0..100) < 15;
+        Self { seed, random, family, backend, bridge_nf, mood, turns }
     }
 
     fn chance(&mut self, percent: u8) -> bool {
@@ -235,7 +238,9 @@ impl Generator {
             return Vec::new();
         }
         let Some((always, others)) = all.split_last() else { return Vec::new() };
-        let drawn = others.iter().copied().filter(|_| self.random.u8(0..5) < 2);
+        let turns = self.turns;
+        let by_mark = |rule: &str| turns && rule.contains("fwmark 0x1/");
+        let drawn = others.iter().copied().filter(|rule| self.random.u8(0..5) < 2 || by_mark(rule));
         drawn.chain([*always]).map(str::to_owned).collect()
     }
 

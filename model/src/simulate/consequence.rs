@@ -16,7 +16,7 @@ use crate::simulate::question::Origin;
 use crate::simulate::reply::{Progress, answer_to};
 use crate::simulate::routing::{self, Lookup, LookupResult};
 use crate::simulate::socket::{self, Receiver};
-use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
+use crate::simulate::trip::{Answerers, Leg, Maker, Run, Stop, Trip};
 use crate::target::RejectWith;
 
 /// What came of the whole exchange, besides the first packet's own trip.
@@ -334,7 +334,13 @@ impl<'s> Run<'s, '_> {
             let link = outside::arrival(&self.system.host, packet, interface);
             WayBack::Arrives(Arrival { link: LinkTarget::Host, ..link })
         } else {
-            outside::way_back(self.system, packet, interface)
+            match outside::way_back(self.system, packet, interface) {
+                WayBack::Arrives(arrival) => WayBack::Arrives(arrival),
+                other if self.answerers == Answerers::AsTold => other,
+                _ => {
+                    WayBack::Arrives(outside::answer_arrival(&self.system.host, packet, interface))
+                }
+            }
         };
         match way {
             WayBack::Arrives(arrival) => {

@@ -19,7 +19,7 @@ use crate::simulate::outside;
 use crate::simulate::path::{End, decision};
 use crate::simulate::question::{Origin, filled_in, first_packet_of, origin};
 use crate::simulate::reply::{About, Progress};
-use crate::simulate::trip::{Leg, Run, Stop, Trip};
+use crate::simulate::trip::{Answerers, Leg, Run, Stop, Trip};
 
 /// In how many ways the answer to a connection's first packet is tried where chance decides.
 const MOST_REHEARSALS: usize = 8;
@@ -90,6 +90,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         unseen_is_quiet: None,
         link: None,
         pardoned: None,
+        answerers: Answerers::AsTold,
         established: flow.state == FlowState::Established,
         any_source: flow.any_source,
     };
@@ -276,7 +277,8 @@ impl<'s> Run<'s, '_> {
     }
 
     /// Lets the answer to a connection's first packet pass, for the marks that it leaves on the
-    /// connection. Where chance decides, the likely way is taken, of those by which it arrives.
+    /// connection: tracking has seen it, so it came this way, whatever is known of the hosts around
+    /// (kernel-facts K20). Where chance decides, the likely way is taken, of those by which it arrives.
     fn rehearse_answer(&mut self, travelled: &Travelled<'s>, first: &Packet, origin: Origin<'s>) {
         let mut oracle = Oracle::default();
         oracle.witness = self.oracle.witness.take();
@@ -292,6 +294,7 @@ impl<'s> Run<'s, '_> {
                 bridge_filter: self.bridge_filter,
                 unseen_is_quiet: self.unseen_is_quiet,
                 pardoned: None,
+                answerers: Answerers::AllThisWay,
                 established: false,
                 any_source: self.any_source,
                 link: self.link,
@@ -337,6 +340,7 @@ impl<'s> Run<'s, '_> {
             unseen_is_quiet: None,
             link: self.link,
             pardoned: Some(at),
+            answerers: self.answerers,
             established: self.established,
             any_source: self.any_source,
         };

@@ -389,8 +389,7 @@ mod tests {
         let port = |sport, range, random| {
             let current = tuple("10.0.1.2", "203.0.113.2", (sport, 80));
             let options = NatOptions { random, persistent: false };
-            let choice =
-                Choice { addresses: None, ports: PortSpec { range, base: None }, options };
+            let choice = Choice { addresses: None, ports: PortSpec { range, base: None }, options };
             let mapping = choose(Manip::Source, &current, choice, 0, &Claims::default());
             (mapping.port, mapping.drawn.is_some())
         };
@@ -439,8 +438,7 @@ mod tests {
             let range = (range.0.parse().unwrap(), range.1.parse().unwrap());
             let options = NatOptions { random: false, persistent };
             let current = tuple(source, destination, (40000, 80));
-            let choice =
-                Choice { addresses: Some(range), ports: PortSpec::default(), options };
+            let choice = Choice { addresses: Some(range), ports: PortSpec::default(), options };
             let picked = choose(Manip::Source, &current, choice, 0, &Claims::default());
             picked.address.to_string()
         };

@@ -293,6 +293,16 @@ pub(crate) fn arrival<'s>(host: &'s Host, packet: &Packet, interface: &'s str) -
     Arrival { interface, link, container: sender.map(|(container, _)| container.id.as_str()) }
 }
 
+/// How the answer to a packet that left by an interface comes in by it.
+pub(crate) fn answer_arrival<'s>(
+    host: &'s Host,
+    packet: &Packet,
+    interface: &'s str,
+) -> Arrival<'s> {
+    let back = Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
+    arrival(host, &back, interface)
+}
+
 /// Why a packet can't have come here: it is addressed to a container, and its sender, beyond a
 /// router, has no way to know that the container is behind this host. A neighbour on the wire is
 /// taken to have a route: that it sends here is what the question says.

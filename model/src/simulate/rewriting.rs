@@ -131,7 +131,7 @@ impl Trip<'_, '_, '_> {
 
     /// Leaves an end as it is, for no rule maps it; where its answers would be taken for those of
     /// another connection, its source gets another port all the same (`nf_nat_alloc_null_binding`;
-    /// kernel-facts B10). A datagram socket may answer from another address than it was asked at,
+    /// kernel-facts K19). A datagram socket may answer from another address than it was asked at,
     /// and that be rewritten to the one that was asked.
     pub(crate) fn bind_to_itself(&mut self, manip: Manip) {
         let claims = self.claims();
@@ -155,9 +155,10 @@ impl Trip<'_, '_, '_> {
         };
         let connections = &self.run.connections;
         let zone = connections.get(own).map(|connection| connection.zone);
-        let others = connections.iter().enumerate().filter(|(at, other)| {
-            *at != own && other.confirmed && Some(other.zone) == zone
-        });
+        let others = connections
+            .iter()
+            .enumerate()
+            .filter(|(at, other)| *at != own && other.confirmed && Some(other.zone) == zone);
         Claims(others.flat_map(|(_, other)| [other.original, other.reply]).collect())
     }
 

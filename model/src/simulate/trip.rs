@@ -41,6 +41,8 @@ pub(crate) struct Run<'s, 'o> {
     pub(crate) link: Option<&'s str>,
     /// The step of the first packet that is let pass although it refuses, to see what comes next.
     pub(crate) pardoned: Option<usize>,
+    /// Whom the hosts outside answer by way of this one.
+    pub(crate) answerers: Answerers,
     /// Whether the packet asked about is a later one of its connection.
     pub(crate) established: bool,
     /// Whether the kernel chooses the source of the packet asked about.
@@ -52,6 +54,15 @@ impl Run<'_, '_> {
     pub(crate) fn assume(&mut self, code: &'static str, text: impl Into<String>) {
         self.assumptions.insert(Assumption { code, text: text.into() });
     }
+}
+
+/// Which hosts outside send their answers back this way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answerers {
+    /// Those of which routes, zones and containers tell it.
+    AsTold,
+    /// All: tracking has seen the answer.
+    AllThisWay,
 }
 
 /// Which packet of the exchange travels; it names decisions and chooses what may be pardoned.

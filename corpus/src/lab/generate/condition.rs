@@ -152,7 +152,7 @@ impl Generator {
             20 => " -m comment --comment \"a word\"".to_owned(),
             // How long a packet is, no question says: only what holds for all can be told.
             21 => format!(" -m length {}--length 0:65535", self.not()),
-            22 | 31 if matches!(kind, Kind::Tcp | Kind::Udp | Kind::Sctp) => self.multiport(),
+            22 | 31..=33 if matches!(kind, Kind::Tcp | Kind::Udp | Kind::Sctp) => self.multiport(),
             23 if place.only(&["OUTPUT", "POSTROUTING"]) => {
                 format!(" -m owner {}--socket-exists", self.not())
             }
@@ -280,10 +280,19 @@ impl Generator {
         }
     }
 
+    /// Of lists that know one port of a packet and not the other, so that the side shows.
     fn multiport(&mut self) -> String {
-        let ports = ["80,443", "53,5353,600", "22,8000:9000", "1:1023,40000"];
-        let side = self.pick(&["--dports", "--sports", "--ports"]);
-        format!(" -m multiport {}{side} {}", self.not(), self.pick(&ports))
+        let ports = [
+            "80,443",
+            "80,40000",
+            "53,5353,600",
+            "22,8000:9000",
+            "22,5001,40000:40001",
+            "1:1023,40000",
+        ];
+        let side = self.pick(&["--dports", "--sports", "--ports", "--ports"]);
+        let negated = if self.chance(40) { "! " } else { "" };
+        format!(" -m multiport {negated}{side} {}", self.pick(&ports))
     }
 
     fn states(&mut self) -> &'static str {

@@ -89,13 +89,20 @@ impl Generator {
 
     /// A rule that asks little and changes much: other routes by marks, other zones by interfaces.
     pub(super) fn steering(&mut self, table: TableName, chain: &str) -> String {
+        let later = "-m conntrack --ctstate ESTABLISHED";
         match (table, chain) {
+            // Later packets are routed elsewhere than the first one, which was masqueraded
+            // (kernel-facts K15).
+            (TableName::Mangle, "OUTPUT" | "PREROUTING") if self.turns => {
+                format!("-A {chain} {later} -j MARK --set-mark 1\n")
+            }
+            (TableName::Nat, "POSTROUTING") if self.turns || self.chance(8) => {
+                format!("-A {chain} -j MASQUERADE\n")
+            }
             (TableName::Mangle, "OUTPUT" | "PREROUTING") if self.chance(40) => {
-                // A later packet that is routed elsewhere is one of its own kind (kernel-facts K15).
-                let later = " -m conntrack --ctstate ESTABLISHED";
-                let asked = self.pick(&["", " -p tcp", " -p udp", later, later]);
+                let asked = self.pick(&["", "-p tcp", "-p udp", later, later]);
                 let mark = self.random.choice([1, 1, 1, 2, 3, 4]).unwrap_or(1);
-                format!("-A {chain}{asked} -j MARK --set-mark {mark}\n")
+                format!("-A {chain} {asked} -j MARK --set-mark {mark}\n")
             }
             (TableName::Raw, "PREROUTING") if self.chance(25) => {
                 let interface = self.pick(&["lan", "w0", "br0"]);

@@ -54,6 +54,7 @@ fn foreign(generator: &mut Generator) -> Option<Trial> {
     flow.state = match generator.random.u8(0..100) {
         0..4 if sums && plain => FlowState::Invalid,
         4..22 if tracked && plain => FlowState::Established,
+        22..60 if tracked && plain && generator.turns => FlowState::Established,
         _ => FlowState::New,
     };
     if (flow.protocol, flow.state) == (protocol::TCP, FlowState::Established)

@@ -185,7 +185,7 @@ impl Encoder<'_> {
 
     /// Leaves an end as it is where no rule has mapped it; its source gets another port all the same
     /// where its answers would be taken for those of the first connection
-    /// (`nf_nat_alloc_null_binding`; kernel-facts B10).
+    /// (`nf_nat_alloc_null_binding`; kernel-facts K19).
     pub(super) fn bind_to_itself(&self, trip: &mut Trip, manip: Manip, when: B) {
         let claims = self.claims(trip);
         if claims.when == self.t.no {
