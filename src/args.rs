@@ -201,12 +201,15 @@ pub(crate) struct Fix {
     #[arg(long, value_enum, value_name = "WHERE")]
     pub(crate) place: Option<FixPlace>,
     /// How many edits there may be at most.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = MOST_EDITS, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) max_edits: u8,
     /// Where to [default: standard output].
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
 }
+
+/// How many edits `fix` makes at most where nothing else is said.
+pub(crate) const MOST_EDITS: u8 = 8;
 
 /// Where edits of `fix` go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -6,6 +6,8 @@ mod written;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum as _;
+use clap::builder::PossibleValue;
 use nattrace_model::System;
 use nattrace_parser::policy::{self, Given, Policy};
 use nattrace_verifier::check::{Finding, Status as Held};
@@ -17,7 +19,7 @@ use nattrace_verifier::repair::{
 
 use super::check::{self, DEFAULT};
 use super::diff;
-use crate::args::{Fix, FixPlace, Format, Global};
+use crate::args::{Fix, FixPlace, Format, Global, MOST_EDITS};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Input, system};
 use crate::output::diagnostic::{Source, print_diagnostics, print_note};
@@ -41,7 +43,8 @@ pub(crate) fn run(global: &Global, arguments: &Fix) -> Result<Status> {
     let mut input = input::read(global)?;
     let (policy, system) = read(global, (&name, &text), &mut input)?;
     check::known(&given, &system)?;
-    let question = Question { name, text, policy, given: given.0, input, global };
+    let command = command(global, arguments);
+    let question = Question { name, text, policy, given: given.0, input, global, command };
     let repair = repair(&Request {
         policy: &question.policy,
         system: &system,
@@ -66,6 +69,34 @@ struct Question<'a> {
     given: Given,
     input: Input,
     global: &'a Global,
+    command: String,
+}
+
+/// The command that was given, as a shell reads it, without what says how to print the answer.
+fn command(global: &Global, arguments: &Fix) -> String {
+    let path = |path: &Path| path.display().to_string();
+    let mut words = vec!["nattrace".to_owned(), "fix".to_owned()];
+    words.extend(arguments.policy.as_deref().map(path));
+    let mut option = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            words.extend([name.to_owned(), value]);
+        }
+    };
+    let named = |value: Option<PossibleValue>| value.map(|value| value.get_name().to_owned());
+    option("-s", global.snapshot.as_deref().map(path));
+    for rules in &global.rules {
+        option("--rules", Some(path(rules)));
+    }
+    option("--family", named(global.family.and_then(|family| family.to_possible_value())));
+    option("--backend", named(global.backend.and_then(|backend| backend.to_possible_value())));
+    for given in &arguments.given {
+        option("--given", Some(given.clone()));
+    }
+    option("--place", named(arguments.place.and_then(|place| place.to_possible_value())));
+    let many = arguments.max_edits != MOST_EDITS;
+    option("--max-edits", many.then(|| arguments.max_edits.to_string()));
+    let words: Vec<String> = words.iter().map(|word| shown::commands::quoted(word)).collect();
+    words.join(" ")
 }
 
 /// What is printed, and what the program ends with.
@@ -139,7 +170,7 @@ fn fixed(question: &Question<'_>, found: &Found, format: Format) -> Result<Reply
         true => Comparison::default(),
         false => side_effects(found, &question.policy, &question.given).map_err(diff::at_odds)?,
     };
-    let shown = Shown { found, plan: &plan, policy: &question.name, effects: &effects };
+    let shown = Shown { found, plan: &plan, command: &question.command, effects: &effects };
     let text = match format {
         Format::Commands => shown::commands::script(&found.edits, &found.settings, &found.system),
         Format::Restore => {
@@ -181,8 +212,9 @@ fn told_beside(found: &Found, format: Format) {
     let holds_settings = matches!(format, Format::Commands | Format::Ansible);
     for setting in found.settings.iter().filter(|_| !holds_settings) {
         print_note(format_args!(
-            "this is needed too: `sysctl -w {}={}` ({})",
-            setting.name, setting.value, setting.because
+            "this is needed too: `{}` ({})",
+            setting.command(),
+            setting.because
         ));
     }
     let own =

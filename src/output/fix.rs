@@ -45,8 +45,8 @@ pub(crate) struct Shown<'a> {
     pub(crate) found: &'a Fix,
     /// The same for `apply`.
     pub(crate) plan: &'a Plan,
-    /// The name of the policy's file.
-    pub(crate) policy: &'a str,
+    /// The command that was given, without what says how to print it.
+    pub(crate) command: &'a str,
     /// What else it does; nothing is said of it where it is not asked for.
     pub(crate) effects: &'a Comparison,
 }
@@ -69,7 +69,7 @@ impl Shown<'_> {
             side_effects: &Effects(Some(self)),
             verified: self.is_verified(),
             notes: Some(besides::of(found)),
-            lasting: Some(lasting::of(&found.edits, &found.today)),
+            lasting: Some(lasting::of(&found.edits, &found.settings, &found.today)),
             nearest: None,
             obstacles: None,
         };
@@ -83,7 +83,7 @@ impl Shown<'_> {
             let _ = writeln!(text, "{} [{}]", words::visible(&edit.rule), doing(edit));
         }
         for setting in &self.found.settings {
-            let _ = writeln!(text, "sysctl -w {}={}", setting.name, setting.value);
+            let _ = writeln!(text, "{}", setting.command());
         }
         for line in self.effect_lines(usize::MAX) {
             let _ = writeln!(text, "side effect: {line}");
@@ -152,9 +152,8 @@ impl Shown<'_> {
             let _ = writeln!(text, "       {DIM}{}{DIM:#}", words::visible(&edit.because));
         }
         for setting in &found.settings {
-            let Setting { name, value, because } = setting;
-            let _ = writeln!(text, "  *  {BOLD}sysctl -w {name}={value}{BOLD:#}");
-            let _ = writeln!(text, "       {DIM}{}{DIM:#}", words::visible(because));
+            let _ = writeln!(text, "  *  {BOLD}{}{BOLD:#}", words::visible(&setting.command()));
+            let _ = writeln!(text, "       {DIM}{}{DIM:#}", words::visible(&setting.because));
         }
         text.push_str("\nWhat else changes\n");
         let lines = self.effect_lines(MOST_EFFECTS);
@@ -172,16 +171,12 @@ impl Shown<'_> {
             text.push_str(&wrapped(&line, width));
         }
         text.push_str("\nHow long it lasts\n");
-        for line in lasting::of(&found.edits, &found.today) {
+        for line in lasting::of(&found.edits, &found.settings, &found.today) {
             text.push_str(&wrapped(&line, width));
         }
         text.push_str("\nHow to make it\n");
-        let policy = match self.policy {
-            "nattrace.toml" => String::new(),
-            other => format!(" {other}"),
-        };
         if !found.edits.is_empty() {
-            let _ = writeln!(text, "  nattrace fix{policy} --format plan -o plan.json");
+            let _ = writeln!(text, "  {} --format plan -o plan.json", words::visible(self.command));
             let _ = writeln!(text, "  nattrace apply plan.json      # undone unless confirmed");
             let _ = writeln!(text, "or by hand");
         }
@@ -296,7 +291,7 @@ struct SettingEntry<'a> {
 impl<'a> From<&'a Setting> for SettingEntry<'a> {
     fn from(setting: &'a Setting) -> Self {
         let Setting { name, value, because } = setting;
-        Self { name, value: *value, command: format!("sysctl -w {name}={value}"), because }
+        Self { name, value: *value, command: setting.command(), because }
     }
 }
 

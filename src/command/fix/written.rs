@@ -2,7 +2,7 @@
 
 use nattrace_model::build::part_of;
 use nattrace_model::host::Part;
-use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat};
+use nattrace_parser::syntax::{Backend, Family, Rules, RulesFormat, TableName};
 use nattrace_parser::{Origin, parse_sequence};
 use nattrace_verifier::repair::{Edit, Holder};
 use similar::TextDiff;
@@ -56,7 +56,8 @@ impl Written {
             .into_iter()
             .map(|(family, backend, rules)| {
                 let before = print_rules(&rules);
-                let after = edited(&before, family, backend, edits)?;
+                let order: Vec<TableName> = rules.tables.iter().map(|table| table.name).collect();
+                let after = edited(&before, &order, (family, backend), edits)?;
                 Ok(Self { family, backend, before, after })
             })
             .collect()
@@ -117,8 +118,13 @@ fn lay_over<'a>(rules: &mut Rules<'a>, later: Rules<'a>) {
     rules.tables.extend(later.tables);
 }
 
-/// The text with edits made, as iptables makes them.
-fn edited(text: &str, family: Family, backend: Backend, edits: &[Edit]) -> Result<String> {
+/// The text with edits made, as iptables makes them, its tables in their order.
+fn edited(
+    text: &str,
+    order: &[TableName],
+    (family, backend): (Family, Backend),
+    edits: &[Edit],
+) -> Result<String> {
     let here = |edit: &&Edit| {
         edit.place.family == family
             && matches!(edit.place.holder, Holder::Iptables(own, _) if own == backend)
@@ -141,7 +147,10 @@ fn edited(text: &str, family: Family, backend: Backend, edits: &[Edit]) -> Resul
     let last = left.into_iter().rev().find(|one| (one.family, one.backend) == (family, backend));
     let last = last.filter(|one| one.is_whole());
     let missing = || Failure::Fault("the edits can't be carried out".to_owned());
-    Ok(print_rules(&last.ok_or_else(missing)?.rules))
+    let mut rules = last.ok_or_else(missing)?.rules;
+    let place = |name: TableName| order.iter().position(|known| *known == name);
+    rules.tables.sort_by_key(|table| place(table.name).unwrap_or(order.len()));
+    Ok(print_rules(&rules))
 }
 
 /// The rules that change, where those of one family and backend do: a file holds no others.

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 
 use nattrace_model::System;
 use nattrace_model::host::inventory::Network;
+use nattrace_model::host::route::RouteTable;
 use nattrace_model::ruleset::Chain;
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::{Family, TableName};
-use nattrace_verifier::repair::{Edit, Fix, Holder, Op};
+use nattrace_verifier::repair::{Edit, Fix, Holder, Op, Setting};
 
 use super::commands;
 
@@ -17,6 +18,9 @@ pub(super) fn of(found: &Fix) -> Vec<String> {
     for edit in &found.edits {
         told.extend(missing_address(edit, &found.today));
         told.extend(left_over(edit, found));
+    }
+    for setting in &found.settings {
+        told.extend(needed_by(setting, &found.today));
     }
     told.extend(dockers_rules(&found.today));
     told.dedup();
@@ -58,6 +62,35 @@ fn left_over(edit: &Edit, found: &Fix) -> Option<String> {
         edit.place.chain,
         same.0 + 1
     ))
+}
+
+/// What a setting needs, or does beside what it is made for.
+fn needed_by(setting: &Setting, system: &System) -> Option<String> {
+    if setting.name.starts_with("net.bridge.") && system.host.sysctls.get(&setting.name).is_none() {
+        return Some(
+            "there is no such setting before the module is loaded: `modprobe br_netfilter`"
+                .to_owned(),
+        );
+    }
+    if setting.name != "net.ipv6.conf.all.forwarding" {
+        return None;
+    }
+    // A router learns no routes from others (accept_ra 1) unless it is told to.
+    let learned = system.host.routing.tables6.values().flat_map(RouteTable::routes);
+    let by = learned.filter(|route| route.destination.length() == 0).find_map(|route| {
+        let mut words = route.text.split(' ');
+        let is_learned = route.text.contains(" proto ra");
+        words.find(|word| *word == "dev" && is_learned)?;
+        words.next()
+    })?;
+    let accepts = system.host.sysctls.interface(Family::Ipv6, by, "accept_ra");
+    (accepts != Some(2)).then(|| {
+        format!(
+            "a host that forwards takes no router advertisements, and loses its default route by \
+             {by} when that expires: `sysctl -w net.ipv6.conf.{}.accept_ra=2` first",
+            by.replace('.', "/")
+        )
+    })
 }
 
 /// Docker's networks without Docker's rules.

@@ -66,7 +66,7 @@ fn split(rule: &str) -> Vec<String> {
 }
 
 /// A word as a shell reads it back.
-fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:,=+%@!".contains(letter);
     match !word.is_empty() && word.chars().all(plain) {
         true => word.to_owned(),
@@ -102,10 +102,7 @@ pub(crate) fn asking(edit: &Edit, system: &System) -> Vec<String> {
 
 /// The commands, one a line.
 pub(crate) fn lines(edits: &[Edit], settings: &[Setting], system: &System) -> Vec<String> {
-    let mut lines: Vec<String> = settings
-        .iter()
-        .map(|Setting { name, value, .. }| format!("sysctl -w {}={value}", quoted(name)))
-        .collect();
+    let mut lines: Vec<String> = settings.iter().map(Setting::command).collect();
     let mut made: Vec<Family> = Vec::new();
     for edit in edits {
         match program_on(edit, system) {

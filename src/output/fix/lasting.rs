@@ -2,22 +2,38 @@
 
 use nattrace_model::System;
 use nattrace_model::owner::Owner;
-use nattrace_verifier::repair::{Edit, Holder, Op};
+use nattrace_parser::syntax::Family;
+use nattrace_verifier::repair::{Edit, Holder, Op, Setting};
+
+use super::commands;
 
 /// What is to be known of the edits on a host, a paragraph each.
-pub(crate) fn of(edits: &[Edit], system: &System) -> Vec<String> {
+pub(crate) fn of(edits: &[Edit], settings: &[Setting], system: &System) -> Vec<String> {
     let mut told = Vec::new();
-    if edits.is_empty() {
+    if !edits.is_empty() {
+        told.extend(beside_others(edits, system));
+        told.push(over_a_reboot(edits, system));
+    }
+    told.extend(of_settings(settings));
+    let translates =
+        |edit: &Edit| edit.place.holder.table() == "nat" || edit.place.holder == Holder::Own;
+    if edits.iter().any(translates) {
         told.push(
-            "a reboot brings the old setting back: write it into /etc/sysctl.d/ to keep it"
+            "connections that are open keep the addresses they have: NAT is decided by their \
+             first packet (`conntrack -D` ends them)"
                 .to_owned(),
         );
-        return told;
     }
+    told
+}
+
+/// What those who keep rules on the host do to the edits.
+fn beside_others(edits: &[Edit], system: &System) -> Vec<String> {
+    let mut told = Vec::new();
     let has = |owner| keeps_rules(system, owner);
     if has(Owner::Docker) {
         told.extend(beside_docker(edits));
-    } else if system.host.inventory.networks.iter().any(|network| network.driver == "bridge") {
+    } else if has_docker(system) {
         told.push(
             "no rule here is Docker's: dockerd runs with `--iptables=false`, and a restart of it \
              leaves all rules as they are"
@@ -31,40 +47,143 @@ pub(crate) fn of(edits: &[Edit], system: &System) -> Vec<String> {
                 .to_owned(),
         );
     }
-    let in_iptables = edits.iter().any(|edit| edit.place.holder != Holder::Own);
-    if has(Owner::Ufw) && in_iptables {
-        told.push(
-            "`ufw reload` leaves these rules alone; `ufw disable` followed by `ufw enable`, or a \
-             reboot, does not bring them back: for that they belong into /etc/ufw/after.rules \
-             (after6.rules), behind a line `:DOCKER-USER - [0:0]` where they stand in that chain"
-                .to_owned(),
-        );
+    let in_iptables: Vec<&Edit> =
+        edits.iter().filter(|edit| edit.place.holder != Holder::Own).collect();
+    if has(Owner::Ufw) && !in_iptables.is_empty() {
+        told.extend(beside_ufw(&in_iptables));
     }
-    if has(Owner::Firewalld) && in_iptables {
-        told.push(
-            "`firewall-cmd --reload` may flush them: `nattrace apply --persist` puts them back \
-             when Docker is started again, `firewall-cmd --permanent --direct` keeps them in \
-             firewalld"
-                .to_owned(),
-        );
-    }
-    told.push(
-        "a reboot forgets every rule: `nattrace apply --persist` writes a systemd unit that makes \
-         them again after docker.service; `netfilter-persistent save` would freeze the rules of \
-         Docker along with them"
-            .to_owned(),
-    );
-    if edits
-        .iter()
-        .any(|edit| edit.place.holder.table() == "nat" || edit.place.holder == Holder::Own)
-    {
-        told.push(
-            "connections that are open keep the addresses they have: NAT is decided by their \
-             first packet (`conntrack -D` ends them)"
-                .to_owned(),
-        );
+    if has(Owner::Firewalld) && !in_iptables.is_empty() {
+        told.push(beside_firewalld(&in_iptables));
     }
     told
+}
+
+/// What ufw does to the edits, and the lines of its files that make them again.
+fn beside_ufw(edits: &[&Edit]) -> Vec<String> {
+    let mut told = vec![
+        "`ufw reload`, `ufw disable` and `ufw enable` touch ufw's own chains alone, and so leave \
+         these rules where they are, unless /etc/default/ufw says `MANAGE_BUILTINS=yes`, or \
+         /etc/ufw/after.rules declares `:DOCKER-USER` and with it fills that chain anew"
+            .to_owned(),
+    ];
+    let only_adds = edits.iter().all(|edit| matches!(edit.op, Op::Insert | Op::Append));
+    for (family, file) in [(Family::Ipv4, "after.rules"), (Family::Ipv6, "after6.rules")] {
+        let here = |edit: &&&Edit| {
+            edit.place.family == family && edit.place.chain == "DOCKER-USER" && only_adds
+        };
+        let rules: Vec<&str> = edits.iter().filter(here).map(|edit| edit.rule.as_str()).collect();
+        if !rules.is_empty() {
+            told.push(format!(
+                "ufw makes them again with these lines at the end of /etc/ufw/{file}: `*filter`, \
+                 `:DOCKER-USER - [0:0]`, {}, those that the chain has besides, `COMMIT`",
+                rules.iter().map(|rule| format!("`{rule}`")).collect::<Vec<_>>().join(", ")
+            ));
+        }
+    }
+    told
+}
+
+/// What firewalld does to the edits.
+fn beside_firewalld(edits: &[&Edit]) -> String {
+    let known = "`firewall-cmd --reload` and a restart of firewalld flush the rules of iptables \
+                 where firewalld has direct rules or works by iptables itself: load the plan again \
+                 then";
+    let direct: Vec<String> = edits
+        .iter()
+        .filter_map(|edit| {
+            let family = match edit.place.family {
+                Family::Ipv4 => "ipv4",
+                Family::Ipv6 => "ipv6",
+            };
+            let spec = edit.rule.splitn(3, ' ').nth(2)?;
+            let (table, chain) = (edit.place.holder.table(), &edit.place.chain);
+            let adds = matches!(edit.op, Op::Insert | Op::Append);
+            adds.then(|| {
+                format!(
+                    "`firewall-cmd --permanent --direct --add-rule {family} {table} {chain} 0 \
+                     {spec}`"
+                )
+            })
+        })
+        .collect();
+    match direct.len() == edits.len() {
+        true => format!("{known}, or let firewalld keep them itself: {}", direct.join(", ")),
+        false => known.to_owned(),
+    }
+}
+
+/// What is left of the edits when the host starts again, and what brings them back.
+fn over_a_reboot(edits: &[Edit], system: &System) -> String {
+    let told = "a reboot forgets every rule: `nattrace apply plan.json --persist` writes a systemd \
+                unit that makes these again";
+    let others = [Owner::Docker, Owner::Kubernetes, Owner::Ufw, Owner::Firewalld];
+    let kept = others.into_iter().find(|owner| keeps_rules(system, *owner));
+    let own = edits.iter().any(|edit| edit.place.holder == Holder::Own);
+    match kept {
+        Some(owner) => {
+            let whose = match owner {
+                Owner::Docker => "Docker",
+                Owner::Kubernetes => "kube-proxy",
+                Owner::Ufw => "ufw",
+                _ => "firewalld",
+            };
+            let when = match owner {
+                Owner::Docker => ", also after each start of docker.service",
+                _ => "",
+            };
+            format!(
+                "{told}{when}; `netfilter-persistent save` would freeze the rules of {whose} \
+                 along with them"
+            )
+        }
+        None if own => format!(
+            "{told}; /etc/nftables.conf that begins with `flush ruleset` ends \
+                                them as well"
+        ),
+        None => {
+            let mut saves: Vec<String> = Vec::new();
+            for edit in edits {
+                let Some(program) = commands::program(edit) else { continue };
+                let file = match edit.place.family {
+                    Family::Ipv4 => "rules.v4",
+                    Family::Ipv6 => "rules.v6",
+                };
+                let save = format!("`{program}-save > /etc/iptables/{file}`");
+                if !saves.contains(&save) {
+                    saves.push(save);
+                }
+            }
+            format!(
+                "{told}. Nobody else keeps rules here, so that saving all of them does it too: {} \
+                 where netfilter-persistent loads them (Debian), `service iptables save` on RHEL",
+                saves.join(" and ")
+            )
+        }
+    }
+}
+
+/// What is left of settings when the host starts again.
+fn of_settings(settings: &[Setting]) -> Option<String> {
+    if settings.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> =
+        settings.iter().map(|setting| format!("{} = {}", setting.name, setting.value)).collect();
+    let forwarding = settings.iter().any(|setting| setting.name == "net.ipv4.ip_forward");
+    let docker = match forwarding {
+        true => "; dockerd, where it runs, turns forwarding on each time it starts",
+        false => "",
+    };
+    Some(format!(
+        "a reboot brings the old setting back: `printf '%s\\n' {} > \
+         /etc/sysctl.d/90-nattrace.conf` keeps it{docker}",
+        lines.iter().map(|line| commands::quoted(line)).collect::<Vec<_>>().join(" ")
+    ))
+}
+
+/// Whether Docker has networks here, whoever makes their rules.
+fn has_docker(system: &System) -> bool {
+    system.host.inventory.networks.iter().any(|network| network.driver == "bridge")
 }
 
 /// Whether somebody keeps rules on the host.

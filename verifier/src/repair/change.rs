@@ -84,12 +84,45 @@ pub struct Edit {
 /// A setting of the kernel that has to change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Setting {
-    /// Its name, as sysctl has it.
+    /// Its name, as sysctl prints it: a dot in the name of an interface is a slash.
     pub name: String,
     /// Its value then.
     pub value: i64,
     /// Why, in one line.
     pub because: String,
+}
+
+impl Setting {
+    /// The setting of an interface, or of `all` of them.
+    pub(super) fn of_interface(family: Family, interface: &str, parameter: &str) -> String {
+        let version = match family {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        format!("net.{version}.conf.{}.{parameter}", interface.replace('.', "/"))
+    }
+
+    /// The family that it is about.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        let name = self.name.as_str();
+        match name.starts_with("net.ipv6.") || name == "net.bridge.bridge-nf-call-ip6tables" {
+            true => Family::Ipv6,
+            false => Family::Ipv4,
+        }
+    }
+
+    /// Its name among the settings of a host.
+    #[must_use]
+    pub fn key(&self) -> String {
+        self.name.replace('/', ".")
+    }
+
+    /// The command that makes it.
+    #[must_use]
+    pub fn command(&self) -> String {
+        format!("sysctl -w {}={}", self.name, self.value)
+    }
 }
 
 /// Where in a chain something is done: in the chain as it was before any change.

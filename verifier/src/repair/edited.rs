@@ -104,7 +104,7 @@ fn set(system: &mut System, setting: &Setting) {
                 system.host.sysctls.insert(format!("net.ipv6.conf.{name}.forwarding"), value);
             }
         }
-        (name, value) => system.host.sysctls.insert(name, value),
+        (_, value) => system.host.sysctls.insert(setting.key(), value),
     }
 }
 

@@ -31,7 +31,8 @@ pub fn side_effects(fix: &Fix, policy: &Policy, given: &Given) -> Result<Compari
     let families: Vec<Family> = [Family::Ipv4, Family::Ipv6]
         .into_iter()
         .filter(|family| {
-            !fix.settings.is_empty() || fix.edits.iter().any(|edit| edit.place.family == *family)
+            fix.settings.iter().any(|setting| setting.family() == *family)
+                || fix.edits.iter().any(|edit| edit.place.family == *family)
         })
         .collect();
     let families = match families.as_slice() {

@@ -182,6 +182,21 @@ fn is_about_something(wording: &Wording) -> bool {
 }
 
 impl Evidence<'_> {
+    /// Whether the entry names the one address at which the packet arrives.
+    fn is_about_one_address(&self, seen: &Seen) -> bool {
+        let Demand::NeverLands(landings) = &self.case.question.demand else { return false };
+        let mut here = landings.iter().flat_map(|landing| &landing.spots);
+        here.find(|spot| spot.has(None, seen.destination))
+            .is_some_and(|spot| spot.addresses().each(1).is_some())
+    }
+
+    /// The interface by which the host sends to itself.
+    fn loopback(&self) -> Option<String> {
+        let mut interfaces = self.system.host.interfaces.iter();
+        let own = interfaces.find(|own| own.kind == InterfaceKind::Loopback)?;
+        Some(own.name.clone())
+    }
+
     /// Whether a prefix is all that is behind an interface that the packet came or left by, so that
     /// the interface says it.
     fn is_whole(&self, prefix: &nattrace_model::address::Prefix, seen: &Seen) -> bool {
@@ -208,16 +223,19 @@ fn delivered_ones(evidence: &Evidence<'_>) -> Vec<Candidate> {
         None => Some(evidence.built_in(TableName::Filter, Hook::Input)),
     };
     let Some(anchor) = anchor else { return Vec::new() };
-    let base =
-        Wording { in_interface: seen.in_interface.clone().and_then(is), ..Wording::default() };
+    // What the host sends to itself comes in by the loopback.
+    let by = seen.in_interface.clone().or_else(|| evidence.loopback());
+    let base = Wording { in_interface: by.and_then(is), ..Wording::default() };
     let (asked_protocol, asked_ports) = evidence.service(&seen);
     let mut worded: Vec<Worded> = Vec::new();
     if let Some(port) = seen.port {
         let ports = asked_ports.unwrap_or((port, port));
         let by_port = Wording { protocol: Some(seen.protocol), ports: Some(ports), ..base.clone() };
-        worded.push((by_port.clone(), 0));
-        let one = Wording { destination: is(single(seen.destination)), ..by_port };
-        worded.push((one, 3));
+        let one = Wording { destination: is(single(seen.destination)), ..by_port.clone() };
+        // Where the entry is about one address of several, the others stay open.
+        let (all, only) = if evidence.is_about_one_address(&seen) { (6, 0) } else { (0, 3) };
+        worded.push((by_port, all));
+        worded.push((one, only));
     }
     if asked_ports.is_none() {
         let whole = Wording {

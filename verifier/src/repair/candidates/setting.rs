@@ -1,6 +1,7 @@
 //! Settings of the kernel that no rule makes up for.
 
 use nattrace_model::answer::RouteDecision;
+use nattrace_parser::syntax::Family;
 
 use super::super::change::{Candidate, Change, Setting};
 use super::super::evidence::{Decider, Evidence, decider};
@@ -27,32 +28,36 @@ fn of_decision(
     decision: RouteDecision,
     interface: Option<String>,
 ) -> Vec<Candidate> {
-    let v4 = evidence.answer.flow.destination.is_ipv4();
+    let family = evidence.family();
+    let v4 = family == Family::Ipv4;
+    let of = |interface: &str, name: &str| Setting::of_interface(family, interface, name);
     let settings: Vec<(String, i64, &str, u32)> = match decision {
         RouteDecision::ForwardingOff => {
             let all = if v4 { "net.ipv4.ip_forward" } else { "net.ipv6.conf.all.forwarding" };
-            let mut found = vec![(all.to_owned(), 1, "the kernel forwards nothing without it", 10)];
-            if let Some(interface) = interface {
-                let kind = if v4 { "ipv4" } else { "ipv6" };
-                let one = format!("net.{kind}.conf.{interface}.forwarding");
-                found.push((one, 1, "the kernel forwards nothing from there without it", 12));
+            let mut found = Vec::new();
+            // Written once more, it does not reach the interfaces.
+            if evidence.system.host.sysctls.get(all) != Some(1) {
+                found.push((all.to_owned(), 1, "the kernel forwards nothing without it", 10));
+            }
+            // That of an interface of IPv6 only says whether it is that of a router.
+            if let Some(interface) = interface.filter(|_| v4) {
+                let because = "the kernel forwards nothing from there without it";
+                found.push((of(&interface, "forwarding"), 1, because, 12));
             }
             found
         }
         RouteDecision::ReversePath => {
             let because = "the way back to the source is another one (rp_filter)";
-            let all = "net.ipv4.conf.all.rp_filter".to_owned();
-            let mut found = vec![(all, 2, because, 14)];
+            let mut found = vec![(of("all", "rp_filter"), 2, because, 14)];
             if let Some(interface) = interface {
-                let one = format!("net.ipv4.conf.{interface}.rp_filter");
-                found.push((one, 2, because, 12));
+                found.push((of(&interface, "rp_filter"), 2, because, 12));
             }
             found
         }
         RouteDecision::Martian | RouteDecision::Unusable if v4 => {
             let because = "127.0.0.0/8 is not routed without it (route_localnet)";
             let name = interface.unwrap_or_else(|| "all".to_owned());
-            vec![(format!("net.ipv4.conf.{name}.route_localnet"), 1, because, 40)]
+            vec![(of(&name, "route_localnet"), 1, because, 40)]
         }
         _ => Vec::new(),
     };

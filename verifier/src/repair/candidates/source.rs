@@ -227,11 +227,18 @@ fn left_alone(evidence: &Evidence<'_>, seen: &Seen) -> Vec<Candidate> {
     let asks = |wanted: fn(&Condition) -> bool| known.conditions.iter().any(wanted);
     let family = evidence.family();
     let out = seen.out_interface.clone().filter(|out| evidence.is_bridge(out));
-    if let Some(out) = out.filter(|_| !asks(|c| matches!(c, Condition::OutInterface(..)))) {
+    // `! -o` of a bridge on which the network is not excepts the wrong packets.
+    let mistaken = out.as_deref() == evidence.bridge_behind()
+        && asks(|c| matches!(c, Condition::OutInterface(Sense::IsNot, _)));
+    let names_none = !asks(|c| matches!(c, Condition::OutInterface(..)));
+    if let Some(out) = out.filter(|_| mistaken || names_none) {
         let restored = reworded(&text, family, TableName::Nat, |rule| {
             rule.out_interface = Some(Negatable { negated: true, value: out.into() });
         });
-        found.extend(restored.and_then(|text| in_place(evidence, rule, &text, None, &because, 3)));
+        let dislike = if mistaken { 0 } else { 3 };
+        found.extend(
+            restored.and_then(|text| in_place(evidence, rule, &text, None, &because, dislike)),
+        );
     }
     let excepted = evidence.receivers(seen).unwrap_or_else(|| single(seen.destination));
     if !asks(|c| matches!(c, Condition::Destination(Sense::Is | Sense::IsNot, p) if p.length() > 0))
@@ -239,7 +246,10 @@ fn left_alone(evidence: &Evidence<'_>, seen: &Seen) -> Vec<Candidate> {
         let except = reworded(&text, family, TableName::Nat, |rule| {
             rule.destination = mask(&excepted).map(|value| Negatable { negated: true, value });
         });
-        found.extend(except.and_then(|text| in_place(evidence, rule, &text, None, &because, 5)));
+        let dislike = if mistaken { 30 } else { 5 };
+        found.extend(
+            except.and_then(|text| in_place(evidence, rule, &text, None, &because, dislike)),
+        );
     }
     if let Some(instead) = evidence.instead(rule) {
         found.extend(deletion(&instead, &because, 12));
