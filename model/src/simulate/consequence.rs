@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::address::is_internet;
 use crate::answer::{Answer, Outcome, Reply, ReplyKind, Step};
 use crate::condition::LinkDelivery;
 use crate::flow::{Flow, FlowState};
@@ -368,8 +369,10 @@ impl<'s> Run<'s, '_> {
             }
             WayBack::Lost(why) => {
                 let host = &self.system.host;
-                let neighbour = host.is_on_link(packet.destination, interface)
-                    && !host.is_container_bridge(interface);
+                // A host of the internet never learns a private prefix; one inside may.
+                let near = host.is_on_link(packet.destination, interface)
+                    || !is_internet(packet.destination);
+                let neighbour = near && !host.is_container_bridge(interface);
                 if neighbour
                     && !host.zones.values().any(|z| z.contains(packet.destination, interface))
                 {
