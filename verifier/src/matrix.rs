@@ -5,8 +5,10 @@
 //! addresses to another with some services, and what it says of them is what `why` says of each:
 //! a witness of every part is asked for, and has to agree.
 
+mod batch;
 mod column;
 mod diagram;
+mod example;
 mod fate;
 mod group;
 mod part;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use nattrace_model::packet::{protocol, tcp_flag};
+use nattrace_parser::syntax::Family;
 use oxidd::bdd::BDDFunction;
 use oxidd::util::OptBool;
 use oxidd::{BooleanFunction, Function};
@@ -288,62 +289,64 @@ impl PacketSet {
     /// A point of the function, where bits are free those of a plain packet; with what the
     /// function says of its addresses and ports, whether or not that can be.
     fn pick(&self, within: &BDDFunction) -> Option<(Header, Option<bool>, Option<bool>)> {
-        let family = self.space.family();
         let cube = within.pick_cube(|_, _, _| false)?;
-        let value = |field: Field, free: u128| {
-            let (first, width) = (field.first(family), field.width(family));
-            (0..width).fold(0u128, |value, bit| {
-                let literal = cube.get((first + bit) as usize).copied();
-                let one = match literal {
-                    Some(OptBool::True) => true,
-                    Some(OptBool::False) => false,
-                    _ => free >> (width - 1 - bit) & 1 == 1,
-                };
-                value << 1 | u128::from(one)
-            })
-        };
-        let small = |value: u128| u8::try_from(value).unwrap_or(0);
-        let port = |value: u128| u16::try_from(value).unwrap_or(0);
-        let protocol = small(value(Field::Protocol, protocol::TCP.into()));
-        // Free bits must not make both addresses the same.
-        let source = value(Field::Source, 0);
-        let mut destination = value(Field::Destination, 1);
-        if destination == source {
-            destination = value(Field::Destination, 0);
-        }
-        let (mut source_port, mut destination_port) = (0, 0);
-        if has_ports(protocol) {
-            source_port = port(value(Field::SourcePort, 40000));
-            destination_port = port(value(Field::DestinationPort, 80));
-        }
-        let icmp = if is_icmp(protocol) {
-            (small(value(Field::IcmpType, 8)), small(value(Field::IcmpCode, 0)))
-        } else {
-            (0, 0)
-        };
-        let header = Header {
-            source: address(family, source),
-            destination: address(family, destination),
-            protocol,
-            source_port,
-            destination_port,
-            icmp,
-            tcp_flags: small(value(Field::TcpFlags, tcp_flag::SYN.into())),
-        };
-        let says = |relation: Relation| match cube.get(relation.variable() as usize) {
+        Some(point_of(self.space.family(), |variable| match cube.get(variable as usize) {
             Some(OptBool::True) => Some(true),
             Some(OptBool::False) => Some(false),
             _ => None,
-        };
-        Some((header, says(Relation::SameAddress), says(Relation::SamePort)))
+        }))
     }
+}
+
+/// The point whose variables are these, and where bits are free those of a plain packet; with what
+/// is said of its addresses and ports.
+pub(crate) fn point_of(
+    family: Family,
+    said: impl Fn(u32) -> Option<bool>,
+) -> (Header, Option<bool>, Option<bool>) {
+    let value = |field: Field, free: u128| {
+        let (first, width) = (field.first(family), field.width(family));
+        (0..width).fold(0u128, |value, bit| {
+            let one = said(first + bit).unwrap_or(free >> (width - 1 - bit) & 1 == 1);
+            value << 1 | u128::from(one)
+        })
+    };
+    let small = |value: u128| u8::try_from(value).unwrap_or(0);
+    let port = |value: u128| u16::try_from(value).unwrap_or(0);
+    let protocol = small(value(Field::Protocol, protocol::TCP.into()));
+    // Free bits must not make both addresses the same.
+    let source = value(Field::Source, 0);
+    let mut destination = value(Field::Destination, 1);
+    if destination == source {
+        destination = value(Field::Destination, 0);
+    }
+    let (mut source_port, mut destination_port) = (0, 0);
+    if has_ports(protocol) {
+        source_port = port(value(Field::SourcePort, 40000));
+        destination_port = port(value(Field::DestinationPort, 80));
+    }
+    let icmp = if is_icmp(protocol) {
+        (small(value(Field::IcmpType, 8)), small(value(Field::IcmpCode, 0)))
+    } else {
+        (0, 0)
+    };
+    let header = Header {
+        source: address(family, source),
+        destination: address(family, destination),
+        protocol,
+        source_port,
+        destination_port,
+        icmp,
+        tcp_flags: small(value(Field::TcpFlags, tcp_flag::SYN.into())),
+    };
+    let says = |relation: Relation| said(relation.variable());
+    (header, says(Relation::SameAddress), says(Relation::SamePort))
 }
 
 /// What makes a packet plain, the most telling first.
 #[must_use]
 pub fn plain(space: &Space) -> Vec<PacketSet> {
     use nattrace_model::address::Prefix;
-    use nattrace_parser::syntax::Family;
     let prefix = |text: &str, length| text.parse().ok().map(|a| Prefix::new(a, length));
     let nets: [&[(&str, u8)]; 2] = match space.family() {
         Family::Ipv4 => [
@@ -371,7 +374,6 @@ pub fn plain(space: &Space) -> Vec<PacketSet> {
 #[cfg(test)]
 mod tests {
     use nattrace_model::address::Prefix;
-    use nattrace_parser::syntax::Family;
 
     use super::*;
 

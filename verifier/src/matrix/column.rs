@@ -2,18 +2,15 @@
 
 use std::collections::HashMap;
 
-use nattrace_model::answer::Outcome;
-use nattrace_model::simulate::why;
+use rayon::prelude::*;
 
+use super::batch::Batch;
 use super::diagram::{Diagram, Id, Met, NOTHING, Services};
-use super::fate::proxied_sources;
-use super::part::{Piece, Which};
 use super::row::{Fates, Found, Made, Row, Start};
-use super::service::{self, Service, merged};
-use super::shadow::{Chosen, Live};
-use super::{Breadth, Cell, Kept, Part, Reach, Zone};
-use crate::check::{Disagreement, flow_of};
-use crate::header::Header;
+use super::service::{self, Service};
+use super::shadow::BATCH;
+use super::{Breadth, Cell};
+use crate::check::Disagreement;
 use crate::packets::PacketSet;
 use crate::space::Space;
 
@@ -43,71 +40,39 @@ enum Likeness {
 }
 
 /// Services that fare alike.
-struct Lot {
+pub(super) struct Lot {
     /// Their indices.
-    services: Vec<usize>,
+    pub(super) services: Vec<usize>,
     /// When packets of theirs that were found were met first; `None` for those that are none.
-    met: Vec<Option<usize>>,
+    pub(super) met: Vec<Option<usize>>,
 }
 
-impl Lot {
-    fn each(&self) -> impl Iterator<Item = usize> {
-        self.services.iter().copied()
-    }
-}
-
-/// What the parts of a column are read off.
-struct Reading<'a> {
-    diagram: &'a mut Diagram,
-    live: Live<'a>,
-    /// What was found.
-    sets: &'a [Id],
-    /// All packets to the column, by where they start.
-    wholes: Vec<Id>,
-}
-
-/// The packets of a part that start in one place.
-struct Share<'a> {
-    start: &'a Start,
-    /// Which place that is.
-    at: usize,
-    /// They are among these, which are a node of the diagram, too.
-    packets: &'a PacketSet,
-    set: Id,
-    /// One of them.
-    header: Header,
+/// The nodes that a column is read off.
+pub(super) struct Nodes<'a> {
+    pub(super) diagram: &'a Diagram,
+    pub(super) services: &'a Services,
+    /// Of what was found.
+    pub(super) sets: &'a [Id],
+    /// Of all packets to the column, by where they start.
+    pub(super) wholes: &'a [Id],
 }
 
 impl Column<'_> {
     /// Makes its cells.
-    pub(super) fn cells(
-        &self,
-        diagram: &mut Diagram,
-        services: &Services,
-        made: &mut Made,
-    ) -> Result<(), Disagreement> {
+    pub(super) fn cells(&self, services: &Services) -> Result<Made, Disagreement> {
+        let mut diagram = Diagram::new(self.space);
         let sets: Vec<Id> =
             self.found.iter().map(|found| diagram.add(self.space, found.set.function())).collect();
-        let lots = self.lots(diagram, &sets, services);
-        let mut of_service = vec![None; self.row.services.len()];
-        for (at, service) in (0..).zip(&lots).flat_map(|(at, lot)| lot.each().map(move |s| (at, s)))
-        {
-            if let Some(own) = of_service.get_mut(service) {
-                *own = Some(at);
-            }
+        let wholes = self.wholes(&mut diagram);
+        let lots = self.lots(&mut diagram, &sets, services);
+        let nodes = Nodes { diagram: &diagram, services, sets: &sets, wholes: &wholes };
+        let batches: Vec<Result<Made, Disagreement>> =
+            lots.par_chunks(BATCH).map(|lots| Batch::new(self, &nodes, lots).cells()).collect();
+        let mut made = Made::default();
+        for batch in batches {
+            made.take(batch?);
         }
-        let mut reading = Reading {
-            live: Live::new(services, of_service, lots.len()),
-            wholes: self.wholes(diagram),
-            diagram,
-            sets: &sets,
-        };
-        let mut cells = Vec::new();
-        for (at, lot) in lots.iter().enumerate() {
-            let before = reading.diagram.mark();
-            cells.extend(self.cell(at, lot, &mut reading, made)?);
-            reading.diagram.back_to(before);
-        }
+        let cells = &mut made.cells;
         // What is left when the others are named is the most.
         let most = cells.iter().enumerate().max_by_key(|(index, cell): &(usize, &Cell)| {
             (width(&cell.services), std::cmp::Reverse(*index))
@@ -118,12 +83,11 @@ impl Column<'_> {
         {
             cell.breadth = Breadth::Rest;
         } else {
-            for cell in &mut cells {
+            for cell in cells {
                 cell.breadth = Breadth::Everything;
             }
         }
-        made.cells.append(&mut cells);
-        Ok(())
+        Ok(made)
     }
 
     /// All packets to the column, by where they start.
@@ -208,140 +172,10 @@ impl Column<'_> {
     }
 
     /// The packets of some services.
-    fn of(&self, services: &[usize]) -> PacketSet {
+    pub(super) fn of(&self, services: &[usize]) -> PacketSet {
         let named = services.iter().filter_map(|at| self.row.services.get(*at)).copied();
         let named: Vec<Service> = named.collect();
         service::packets_of_any(self.space, &named, self.row.services)
-    }
-
-    fn cell(
-        &self,
-        at: usize,
-        lot: &Lot,
-        reading: &mut Reading<'_>,
-        made: &mut Made,
-    ) -> Result<Option<Cell>, Disagreement> {
-        let services = &lot.services;
-        let meant = self.of(services);
-        // By fate, in the order in which they were met: an example from each place where they start.
-        let here = self.found.iter().zip(reading.sets).zip(&lot.met);
-        let mut here: Vec<(usize, &Found, Id)> =
-            here.filter_map(|((found, set), met)| Some(((*met)?, found, *set))).collect();
-        here.sort_by_key(|(met, ..)| *met);
-        let mut fates: Vec<(usize, Vec<Share<'_>>)> = Vec::new();
-        for (_, found, set) in here {
-            let Some(start) = self.starts.get(found.start) else { continue };
-            let Some(header) = self.example(&found.set, &meant, &start.telling) else { continue };
-            let share = Share { start, at: found.start, packets: &found.set, set, header };
-            match fates.iter_mut().find(|(fate, _)| *fate == found.fate) {
-                Some((_, shares)) => shares.push(share),
-                None => fates.push((found.fate, vec![share])),
-            }
-        }
-        let chosen = Chosen { lot: at, meant: reading.diagram.add(self.space, meant.function()) };
-        let mut parts = Vec::new();
-        let several = fates.len() > 1;
-        for (fate, shares) in &mut fates {
-            shares.sort_by_key(|share| share.at);
-            let which = several.then(|| self.which(shares, &meant, chosen, reading));
-            parts.extend(self.part(*fate, shares, &meant, which, services, made)?);
-        }
-        if parts.is_empty() {
-            return Ok(None);
-        }
-        parts.sort_by_key(|part| rank(part.outcome));
-        let names = services.iter().filter_map(|at| self.row.services.get(*at)).copied();
-        Ok(Some(Cell {
-            family: self.row.family,
-            from: self.row.index,
-            to: self.to,
-            services: merged(names),
-            breadth: Breadth::Some,
-            reach: Reach::of(&parts),
-            parts,
-        }))
-    }
-
-    /// A packet that a person would take as an example, of a set and with some services.
-    fn example(&self, set: &PacketSet, meant: &PacketSet, telling: &[PacketSet]) -> Option<Header> {
-        // A packet to its own address is found without what is preferred, so that comes first.
-        let usual = meant.intersection(self.usual);
-        set.sample_with(&usual, telling).or_else(|| set.sample_with(meant, telling))
-    }
-
-    fn which(
-        &self,
-        shares: &[Share<'_>],
-        meant: &PacketSet,
-        chosen: Chosen,
-        reading: &mut Reading<'_>,
-    ) -> Which {
-        let mut pieces = Vec::new();
-        for (at, (start, whole)) in self.starts.iter().zip(&reading.wholes).enumerate() {
-            let all = start.columns.get(self.here);
-            if all.is_some_and(|all| self.space.meet(all.function(), meant.function())) {
-                let part = shares.iter().find(|share| share.at == at).map(|share| share.set);
-                pieces.push(Piece { at: &start.at, part, whole: *whole });
-            }
-        }
-        Which::of(&pieces, chosen, self.space, reading.diagram, &mut reading.live)
-    }
-
-    fn part(
-        &self,
-        fate: usize,
-        shares: &[Share<'_>],
-        meant: &PacketSet,
-        which: Option<Which>,
-        services: &[usize],
-        made: &mut Made,
-    ) -> Result<Option<Part>, Disagreement> {
-        let Some((fate, open)) = self.fates.known.get(fate) else { return Ok(None) };
-        let Some(first) = shares.first() else { return Ok(None) };
-        let asked = flow_of(&first.start.question, &first.header);
-        let answer = why(self.row.system, &asked);
-        if open.is_none() && !fate.is(&answer) {
-            let name =
-                |zones: &[Zone], at: usize| zones.get(at).map_or("", |zone| &zone.name).to_owned();
-            let service = services.first().and_then(|at| self.row.services.get(*at));
-            let service = service.map(ToString::to_string).unwrap_or_default();
-            return Err(Disagreement {
-                name: format!(
-                    "{} -> {} {service}",
-                    name(self.row.from, self.row.index),
-                    name(self.row.to, self.to)
-                ),
-                flow: Some(Box::new(asked)),
-                between: crate::check::Between::ClassesAndSimulator,
-                one: "it fares in another way".to_owned(),
-                other: format!(
-                    "it is {:?}, {:?}, not {:?}, {:?}",
-                    answer.verdict, answer.outcome, fate.verdict, fate.outcome
-                ),
-                shown: None,
-            });
-        }
-        made.assumptions.extend(answer.assumptions.iter().cloned());
-        let mut sources = fate.sources.clone();
-        for source in proxied_sources(&answer) {
-            if !sources.contains(&source) {
-                sources.push(source);
-            }
-        }
-        let kept = shares.iter().filter(|_| self.row.kept == Kept::Packets);
-        let sets = kept.map(|share| {
-            (share.start.question.entry.clone(), share.packets.clone(), meant.clone())
-        });
-        Ok(Some(Part {
-            outcome: fate.outcome,
-            verdict: fate.verdict,
-            sources,
-            landings: fate.landings.clone(),
-            because: open.clone().or_else(|| crate::check::undetermined(&answer)),
-            which: which.filter(|which| !which.is_empty()),
-            sets: sets.collect(),
-            witness: answer.flow,
-        }))
     }
 }
 
@@ -352,15 +186,4 @@ fn width(services: &[Service]) -> u32 {
         Service::Icmp | Service::Protocol(_) | Service::OtherProtocols => 1,
     });
     each.sum()
-}
-
-/// What connects comes first, and what nobody knows before what does not.
-fn rank(outcome: Outcome) -> u8 {
-    match outcome {
-        Outcome::Connects => 0,
-        Outcome::Undetermined => 1,
-        Outcome::Refused => 2,
-        Outcome::Unreachable => 3,
-        Outcome::Timeout => 4,
-    }
 }

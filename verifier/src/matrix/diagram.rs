@@ -6,10 +6,12 @@
 //! the source port, and that the set leads to, says the same of both.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
+use foldhash::fast::RandomState;
 use oxidd::bdd::BDDFunction;
 use oxidd::util::Ref;
-use oxidd::{Edge, Function, HasLevel, InnerNode, Manager, Node};
+use oxidd::{Edge, Function, HasLevel, InnerNode, Manager};
 
 use super::service::Service;
 use crate::space::{Field, Space};
@@ -25,12 +27,13 @@ const END: u32 = u32::MAX;
 /// Nodes of sets of one space.
 pub(super) struct Diagram {
     /// The level of each, and what follows where its variable is one, and where it is zero.
-    nodes: Vec<(u32, Id, Id)>,
-    known: HashMap<(u32, Id, Id), Id>,
-    copied: HashMap<usize, Id>,
+    nodes: Vec<Node>,
+    known: HashMap<(u32, Id, Id), Id, RandomState>,
+    copied: HashMap<usize, Id, RandomState>,
     /// The names in the order in which they were copied.
     names: Vec<usize>,
-    either: HashMap<(Id, Id), Id>,
+    either: HashMap<(Id, Id), Id, RandomState>,
+    both: HashMap<(Id, Id), Id, RandomState>,
     /// As long as these are kept, the nodes that were copied keep their names.
     kept: Vec<BDDFunction>,
     pub(super) protocol: u32,
@@ -38,6 +41,9 @@ pub(super) struct Diagram {
     pub(super) destination_port: u32,
     icmp_type: u32,
 }
+
+/// What is found of pairs of nodes.
+pub(super) type OfPairs<T> = HashMap<(Id, Id), T, RandomState>;
 
 /// How much a diagram held at some time.
 #[derive(Clone, Copy)]
@@ -131,10 +137,11 @@ impl Diagram {
         let first = |field: Field| field.first(space.family());
         Self {
             nodes: vec![(END, NOTHING, NOTHING), (END, ANYTHING, ANYTHING)],
-            known: HashMap::new(),
-            copied: HashMap::new(),
+            known: HashMap::default(),
+            copied: HashMap::default(),
             names: Vec::new(),
-            either: HashMap::new(),
+            either: HashMap::default(),
+            both: HashMap::default(),
             kept: Vec::new(),
             protocol: first(Field::Protocol),
             source_port: first(Field::SourcePort),
@@ -163,6 +170,7 @@ impl Diagram {
         }
         self.kept.truncate(mark.kept);
         self.either.clear();
+        self.both.clear();
     }
 
     /// Takes the nodes of a function.
@@ -186,8 +194,8 @@ impl Diagram {
             return *known;
         }
         let made = match manager.get_node(edge) {
-            Node::Terminal(_) => ANYTHING,
-            Node::Inner(node) => {
+            oxidd::Node::Terminal(_) => ANYTHING,
+            oxidd::Node::Inner(node) => {
                 let one = self.copy(manager, node.child(0));
                 let zero = self.copy(manager, node.child(1));
                 self.node(node.level(), one, zero)
@@ -210,7 +218,7 @@ impl Diagram {
     }
 
     /// The level of a node, and what follows where its variable is one, and where it is zero.
-    pub(super) fn at(&self, id: Id) -> (u32, Id, Id) {
+    pub(super) fn at(&self, id: Id) -> Node {
         self.nodes.get(id as usize).copied().unwrap_or((END, id, id))
     }
 
@@ -229,15 +237,63 @@ impl Diagram {
         if let Some(known) = self.either.get(&key) {
             return *known;
         }
-        let (own, theirs) = (self.at(one), self.at(other));
-        let level = own.0.min(theirs.0);
-        let halves = |id: Id, node: (u32, Id, Id)| {
-            if node.0 == level { (node.1, node.2) } else { (id, id) }
-        };
-        let ((a, b), (c, d)) = (halves(one, own), halves(other, theirs));
+        let (level, [a, c], [b, d]) = split((one, self.at(one)), (other, self.at(other)));
         let (yes, no) = (self.or(a, c), self.or(b, d));
         let made = self.node(level, yes, no);
         self.either.insert(key, made);
+        made
+    }
+
+    /// Where both hold.
+    pub(super) fn and(&mut self, one: Id, other: Id) -> Id {
+        if one == other || other == ANYTHING || one == NOTHING {
+            return one;
+        }
+        if one == ANYTHING || other == NOTHING {
+            return other;
+        }
+        let key = (one.min(other), one.max(other));
+        if let Some(known) = self.both.get(&key) {
+            return *known;
+        }
+        let (level, [a, c], [b, d]) = split((one, self.at(one)), (other, self.at(other)));
+        let (yes, no) = (self.and(a, c), self.and(b, d));
+        let made = self.node(level, yes, no);
+        self.both.insert(key, made);
+        made
+    }
+
+    /// What a node of another diagram and one of this hold of together; but for `levels`, it is
+    /// only said whether there is a value.
+    pub(super) fn values(
+        &mut self,
+        theirs: (&Diagram, Id),
+        own: Id,
+        levels: &Range<u32>,
+        known: &mut OfPairs<Id>,
+    ) -> Id {
+        let (diagram, node) = theirs;
+        if node == NOTHING || own == NOTHING {
+            return NOTHING;
+        }
+        if node == ANYTHING && own == ANYTHING {
+            return ANYTHING;
+        }
+        if let Some(made) = known.get(&(node, own)) {
+            return *made;
+        }
+        let (level, [a, c], [b, d]) = split((node, diagram.at(node)), (own, self.at(own)));
+        let one = self.values((diagram, a), c, levels, known);
+        let made = if levels.contains(&level) {
+            let zero = self.values((diagram, b), d, levels, known);
+            self.node(level, one, zero)
+        } else if one == ANYTHING {
+            ANYTHING
+        } else {
+            let zero = self.values((diagram, b), d, levels, known);
+            self.or(one, zero)
+        };
+        known.insert((node, own), made);
         made
     }
 
@@ -352,6 +408,21 @@ impl Diagram {
         self.spans(zero, bits << 1, length + 1, spans);
         self.spans(one, bits << 1 | 1, length + 1, spans);
     }
+}
+
+/// A node: its level, and what follows where its variable is one, and where it is zero.
+pub(super) type Node = (u32, Id, Id);
+
+/// The first level of two nodes, with what follows of both where its variable is one, and where it
+/// is zero.
+pub(super) fn split(one: (Id, Node), other: (Id, Node)) -> (u32, [Id; 2], [Id; 2]) {
+    let level = one.1.0.min(other.1.0);
+    let halves = |(id, node): (Id, Node)| match node.0 == level {
+        true => (node.1, node.2),
+        false => (id, id),
+    };
+    let ((a, b), (c, d)) = (halves(one), halves(other));
+    (level, [a, c], [b, d])
 }
 
 /// A number that stands for what a node says; that two sums of such numbers are the same by chance

@@ -7,9 +7,9 @@ use nattrace_model::System;
 use nattrace_model::answer::{Outcome, Verdict};
 use nattrace_model::host::Assumption;
 use nattrace_parser::syntax::Family;
+use rayon::prelude::*;
 
 use super::column::Column;
-use super::diagram::Diagram;
 use super::fate::Fate;
 use super::service::{self, Service, merged};
 use super::{Breadth, Cell, Kept, Part, Reach, Zone};
@@ -37,6 +37,15 @@ pub(super) struct Made {
     pub(super) cells: Vec<Cell>,
     pub(super) assumptions: BTreeSet<Assumption>,
     pub(super) asked: usize,
+}
+
+impl Made {
+    /// Takes what came of more.
+    pub(super) fn take(&mut self, other: Self) {
+        self.cells.extend(other.cells);
+        self.assumptions.extend(other.assumptions);
+        self.asked += other.asked;
+    }
 }
 
 /// The packets that start in one place.
@@ -123,22 +132,29 @@ impl Row<'_> {
         let usual = space.set(space.ports(Field::SourcePort, 40_000, 40_000));
         let usual = usual.union(&space.source_ports(0, u16::MAX).complement());
         let services = service::told_apart(self.services, self.family);
-        let mut diagram = Diagram::new(&space);
-        for (here, (to, found)) in columns.iter().zip(&found).enumerate() {
-            let column = Column {
-                row: self,
-                space: &space,
-                starts: &starts,
-                fates: &fates,
-                usual: &usual,
-                here,
-                to: *to,
-                found,
-            };
-            column.cells(&mut diagram, &services, &mut made)?;
-        }
+        let each: Vec<(usize, usize, &Vec<Found>)> =
+            columns.iter().zip(&found).enumerate().map(|(here, (to, f))| (here, *to, f)).collect();
+        let cells: Vec<Result<Made, Disagreement>> = each
+            .into_par_iter()
+            .map(|(here, to, found)| {
+                let column = Column {
+                    row: self,
+                    space: &space,
+                    starts: &starts,
+                    fates: &fates,
+                    usual: &usual,
+                    here,
+                    to,
+                    found,
+                };
+                column.cells(&services)
+            })
+            .collect();
         if space.is_exhausted() {
             return self.in_pieces(columns);
+        }
+        for cells in cells {
+            made.take(cells?);
         }
         Ok(made)
     }
@@ -152,10 +168,7 @@ impl Row<'_> {
             return Ok(all);
         }
         for column in columns {
-            let made = self.cells(&[*column])?;
-            all.asked += made.asked;
-            all.cells.extend(made.cells);
-            all.assumptions.extend(made.assumptions);
+            all.take(self.cells(&[*column])?);
         }
         Ok(all)
     }
