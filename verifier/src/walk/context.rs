@@ -61,6 +61,11 @@ impl Context {
         sent.chain([Field::Protocol]).collect()
     }
 
+    /// Whether an address that rules ask about is none that was sent.
+    pub(crate) fn is_picked(&self) -> bool {
+        self.values.iter().any(|value| matches!(value, Value::Address(_)))
+    }
+
     /// The cells of the fields whose meaning rules ask about.
     pub(crate) fn cells(&self) -> &[(Field, usize)] {
         &self.cells

@@ -118,7 +118,8 @@ impl Region {
             Some(Folded::Never) => return Foresight::None,
             Some(Folded::Done(fold)) => return self.expect(view, rules, base, &fold),
             Some(Folded::Once) => true,
-            None => false,
+            // Others come with the same fields, but hardly with the address that NAT picked.
+            None => !context.is_picked(),
         };
         // A context that comes again is folded for all packets that are asked about.
         let care = self.care(&context, whole);
