@@ -8,6 +8,7 @@ mod applied;
 mod namespace;
 mod probe;
 mod questions;
+mod release;
 mod restarted;
 mod socket;
 mod stories;
@@ -395,12 +396,17 @@ fn with_stories_on(backend: Backend, name: &str, part: Part) {
 
 #[test]
 fn with_stories() {
-    with_stories_on(Backend::Nft, "stories", Part { number: 0, of: 2 });
+    with_stories_on(Backend::Nft, "stories", Part { number: 0, of: 3 });
 }
 
 #[test]
 fn with_more_stories() {
-    with_stories_on(Backend::Nft, "more", Part { number: 1, of: 2 });
+    with_stories_on(Backend::Nft, "more", Part { number: 1, of: 3 });
+}
+
+#[test]
+fn with_further_stories() {
+    with_stories_on(Backend::Nft, "further", Part { number: 2, of: 3 });
 }
 
 #[test]

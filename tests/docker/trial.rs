@@ -53,7 +53,8 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// What a connection comes to, and which source its other end saw: `connects as 203.0.113.11`.
+    /// What a connection comes to, and which source its other end saw: `connects as 203.0.113.11`;
+    /// and who that is, where it is asked: `reaches web as 198.51.100.7`.
     /// One that should time out is waited for a shorter time.
     pub(crate) fn ask(&self, from: &str, to: &str, expected: &str) -> String {
         self.port.set(self.port.get() + 1);
@@ -63,7 +64,10 @@ impl<'a> Trial<'a> {
         let answered = expected != "timeout";
         let probe = question.ask(self.world, self.seen, 0, flow, answered);
         match probe.seen_src {
-            Some(source) if probe.result == "connects" => format!("connects as {source}"),
+            Some(source) if probe.result == "connects" => match probe.answered_by {
+                Some(who) if expected.starts_with("reaches ") => format!("reaches {who} as {source}"),
+                _ => format!("connects as {source}"),
+            },
             _ => probe.result,
         }
     }
