@@ -20,7 +20,7 @@ use nattrace_parser::syntax::Family;
 use crate::hook::Hook;
 use crate::host::route::{LOCAL, MAIN, Routing};
 use crate::host::sysctl::Sysctls;
-use crate::host::{Assumption, ForeignChain, ForeignLayer, Host, Part, Zone};
+use crate::host::{Assumption, ForeignChain, ForeignLayer, Host, Part, Subject, Zone};
 
 pub use snapshot::{
     Loaded, PartDiagnostic, SharedText, Text, Untold, load, load_shared, load_with, part_of,
@@ -83,12 +83,15 @@ pub fn build_host(parts: Parts) -> Host {
     );
     host.listeners =
         parts.listeners.as_deref().map(|sockets| listeners::listeners(sockets, &mut assumptions));
-    add_routing(&mut host, &parts, &mut assumptions);
+    let rules = add_routing(&mut host, &parts, &mut assumptions);
     host.sets = sets::sets(parts.sets.as_deref().unwrap_or(&[]));
     assumptions.extend(parts.nftables.iter().flat_map(arp_assumptions));
     host.foreign_chains = parts.nftables.as_ref().map_or_else(Vec::new, foreign_chains);
     host.zones = zones_by_name(parts.zones.unwrap_or_default());
     host.assumptions = assumptions;
+    for (family, assumption) in rules {
+        host.assume_about(Subject::Family(family), assumption);
+    }
     host
 }
 
@@ -204,8 +207,13 @@ fn sysctls(listed: &sysctl::Sysctls) -> Sysctls {
     sysctls
 }
 
-/// Tables and policy rules, with what the kernel makes by itself where it is not listed.
-fn add_routing(host: &mut Host, parts: &Parts, assumptions: &mut Vec<Assumption>) {
+/// Tables and policy rules, with what the kernel makes by itself where it is not listed. Returns
+/// what is assumed about the rules.
+fn add_routing(
+    host: &mut Host,
+    parts: &Parts,
+    assumptions: &mut Vec<Assumption>,
+) -> Vec<(Family, Assumption)> {
     let listed: Vec<route::Route> =
         parts.routes4.iter().flatten().chain(parts.routes6.iter().flatten()).cloned().collect();
     let listed_rules: Vec<&rule::RoutingRule> =
@@ -213,7 +221,11 @@ fn add_routing(host: &mut Host, parts: &Parts, assumptions: &mut Vec<Assumption>
     let tables = routes::Tables::new(&listed, &listed_rules);
     let mut routing = Routing::default();
     routes::add_routes(&mut routing, &listed, &tables, assumptions);
-    policy::add_rules(&mut routing, parts, &tables, assumptions);
+    let has_routes = |family| match family {
+        Family::Ipv4 => host.has(Part::Routes4),
+        Family::Ipv6 => host.has(Part::Routes6),
+    };
+    let rules = policy::add_rules(&mut routing, parts, &tables, has_routes);
     for family in [Family::Ipv4, Family::Ipv6] {
         if !routing.tables(family).contains_key(&LOCAL) {
             connected::add_local(&mut routing, family, &host.interfaces, &host.sysctls);
@@ -232,6 +244,7 @@ fn add_routing(host: &mut Host, parts: &Parts, assumptions: &mut Vec<Assumption>
     }
     routing.names = tables.into_names();
     host.routing = routing;
+    rules
 }
 
 fn no_routes(family: Family, part: Part) -> Assumption {

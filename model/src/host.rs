@@ -107,6 +107,8 @@ pub enum Subject {
     Interface(String),
     /// An own address of the host.
     Address(IpAddr),
+    /// The packets of a family.
+    Family(Family),
 }
 
 /// What kind of device an interface is, as far as it matters for a packet.
@@ -283,8 +285,8 @@ pub struct Host {
     pub parts: Vec<Part>,
     /// What was assumed while the parts were put together.
     pub assumptions: Vec<Assumption>,
-    /// Those of [`Host::assumptions`] that are about one interface or address only, and so bear
-    /// just on packets that meet it.
+    /// Those of [`Host::assumptions`] that are about one interface, address or family only, and so
+    /// bear just on packets that meet it.
     pub subjects: Vec<(Assumption, Subject)>,
 }
 
@@ -302,6 +304,7 @@ impl Host {
         let met = |subject: &Subject| match subject {
             Subject::Interface(name) => interfaces.contains(&name.as_str()),
             Subject::Address(address) => addresses.contains(address),
+            Subject::Family(family) => addresses.iter().any(|one| Family::of(*one) == *family),
         };
         let bears = |assumption: &&Assumption| {
             let mut about = self.subjects.iter().filter(|(known, _)| known == *assumption);

@@ -8,20 +8,23 @@ use super::routes::{self, Tables};
 use crate::host::route::{DEFAULT, LOCAL, MAIN, PolicyRule, Routing};
 use crate::host::{Assumption, Part};
 
-/// Adds the rules of both families in the order of their priorities.
+/// Adds the rules of both families in the order of their priorities. Returns what is assumed about
+/// those that are not listed; where no routes are either, that of the routes says enough.
 pub(super) fn add_rules(
     routing: &mut Routing,
     parts: &Parts,
     tables: &Tables,
-    assumptions: &mut Vec<Assumption>,
-) {
+    has_routes: impl Fn(Family) -> bool,
+) -> Vec<(Family, Assumption)> {
+    let mut assumptions = Vec::new();
     for family in [Family::Ipv4, Family::Ipv6] {
         let rules = match listed(parts, family) {
             Some(listed) => in_order(listed.into_iter(), tables),
             None => {
-                let others = routing.tables(family).keys();
-                if others.into_iter().any(|table| ![LOCAL, MAIN, DEFAULT].contains(table)) {
-                    assumptions.push(no_rules(family));
+                let mut others = routing.tables(family).keys();
+                let further = others.any(|table| ![LOCAL, MAIN, DEFAULT].contains(table));
+                if further || has_routes(family) {
+                    assumptions.push((family, no_rules(family, further)));
                 }
                 routes::default_rules(family)
             }
@@ -31,6 +34,7 @@ pub(super) fn add_rules(
             Family::Ipv6 => routing.rules6 = rules,
         }
     }
+    assumptions
 }
 
 /// The listed rules of a family. A rule that names no address stands for the family of its part.
@@ -56,16 +60,17 @@ fn in_order<'r>(listed: impl Iterator<Item = &'r RoutingRule>, tables: &Tables) 
     rules
 }
 
-fn no_rules(family: Family) -> Assumption {
+fn no_rules(family: Family, further: bool) -> Assumption {
     let (version, part) = match family {
         Family::Ipv4 => (4, Part::PolicyRules4),
         Family::Ipv6 => (6, Part::PolicyRules6),
     };
+    let so = if further { ", so that no rule leads into the further tables" } else { "" };
     Assumption {
         code: "default-policy-rules",
         text: format!(
-            "the IPv{version} policy rules are taken to be those the kernel starts with, so that \
-             no rule leads into the further tables ({} settles it)",
+            "the IPv{version} policy rules are taken to be those the kernel starts with{so} ({} \
+             settles it)",
             part.file_name()
         ),
     }
