@@ -28,28 +28,65 @@ pub(crate) struct Ends {
     pub(crate) stray: Option<Stray>,
 }
 
-/// Finds the two ends in the words of the command line.
+/// Finds the two ends in the words of the command line. Names of networks may hold blanks: what
+/// was one word for the shell stays one.
 pub(crate) fn read(words: &[String]) -> Result<Ends> {
-    let sentence = words.join(" ").replace("->", " → ").replace('→', " → ");
-    let words: Vec<&str> = sentence.split_whitespace().collect();
-    let ends = |source: &str, destination: &str| Ends {
-        source: source.to_owned(),
-        destination: destination.to_owned(),
-        stray: None,
-    };
+    let sentence = words.join(" ").replace("->", "→");
+    if let Some((source, destination)) = sentence.split_once('→') {
+        return ends(source, destination, &sentence);
+    }
+    let words: Vec<&str> = words.iter().map(|word| word.trim()).collect();
     match words.as_slice() {
         [source, "-"] => after_shell(source),
-        [source, "→" | "to", destination] | [source, destination] => {
-            Ok(ends(source, destination))
+        [source, "to", destination] => ends(source, destination, &sentence),
+        [source, destination] => {
+            let source = source.strip_suffix(" to").unwrap_or(source);
+            let destination = destination.strip_prefix("to ").unwrap_or(destination);
+            ends(source, destination, &sentence)
         }
+        [source] => one_word(source),
+        _ => Err(too_many(&sentence)),
+    }
+}
+
+/// The two ends that one word holds.
+fn one_word(word: &str) -> Result<Ends> {
+    let parts: Vec<&str> = word.split_whitespace().collect();
+    match parts.as_slice() {
+        [source, destination] if *source != "to" && *destination != "-" => {
+            ends(source, destination, word)
+        }
+        [source, "-"] => after_shell(source),
         [source] if source.len() > 1 && source.ends_with('-') => {
             after_shell(source.trim_end_matches('-'))
         }
-        [source] => Err(Failure::input(format!("expected a destination after `{source}`"))
-            .help(format!("write `nattrace why {source} -> 1.1.1.1:443`"))),
-        _ => Err(Failure::input(format!("expected `SRC -> DST`, found `{}`", words.join(" ")))
-            .help("one source and one destination, such as `web -> 1.1.1.1:443/tcp`")),
+        [source] => Err(no_destination(source)),
+        _ => match word.split_once(" to ") {
+            Some((source, destination)) => ends(source, destination, word),
+            None => Err(too_many(word)),
+        },
     }
+}
+
+fn ends(source: &str, destination: &str, all: &str) -> Result<Ends> {
+    let [source, destination] = [source, destination].map(str::trim);
+    if source.is_empty() || destination.contains('→') {
+        return Err(too_many(all));
+    }
+    if destination.is_empty() {
+        return Err(no_destination(source));
+    }
+    Ok(Ends { source: source.to_owned(), destination: destination.to_owned(), stray: None })
+}
+
+fn no_destination(source: &str) -> Failure {
+    Failure::input(format!("expected a destination after `{source}`"))
+        .help(format!("write `nattrace why {source} -> 1.1.1.1:443`"))
+}
+
+fn too_many(found: &str) -> Failure {
+    Failure::input(format!("expected `SRC -> DST`, found `{found}`"))
+        .help("one source and one destination, such as `web -> 1.1.1.1:443/tcp`")
 }
 
 /// The destination is the name of the file that standard output is.
@@ -165,6 +202,25 @@ mod tests {
             &["a ->", "b:443/tcp"],
             &["a to b:443/tcp"],
             &["a → b:443/tcp"],
+            &["a b:443/tcp"],
+            &["a to", "b:443/tcp"],
+            &["a", "to b:443/tcp"],
+            &["a", "->b:443/tcp"],
+            &["a", " b:443/tcp "],
+        ] {
+            assert_eq!(ends(words), expected, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn names_may_hold_blanks() {
+        let expected = Some(("my net".to_owned(), "c d".to_owned()));
+        for words in [
+            &["my net", "c d"][..],
+            &["my net", "to", "c d"],
+            &["my net", "→", "c d"],
+            &["my net -> c d"],
+            &["my net to c d"],
         ] {
             assert_eq!(ends(words), expected, "{words:?}");
         }
@@ -172,7 +228,18 @@ mod tests {
 
     #[test]
     fn too_few_and_too_many_are_refused() {
-        for words in [&["a"][..], &["a", "b", "c"], &["a", "to", "b", "c"], &[""], &["→"]] {
+        for words in [
+            &["a"][..],
+            &["a", "b", "c"],
+            &["a", "to", "b", "c"],
+            &[""],
+            &["→"],
+            &["a", "→"],
+            &["→", "b"],
+            &["a", "→", "b", "→", "c"],
+            &["a b c"],
+            &["to b"],
+        ] {
             assert_eq!(ends(words), None, "{words:?}");
         }
     }

@@ -54,7 +54,7 @@ fn run(arguments: &Arguments) -> Result<Status> {
         Command::Redact(redact) => redact::run(global, redact),
         Command::Selftest(selftest) => selftest::run(global, selftest),
         Command::Explain(explain) => explain::run(global, explain),
-        Command::Completions(completions) => completions::run(completions),
-        Command::Man(man) => man::run(man),
+        Command::Completions(completions) => completions::run(global, completions),
+        Command::Man(man) => man::run(global, man),
     }
 }

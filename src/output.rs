@@ -6,6 +6,7 @@ pub(crate) mod concise;
 pub(crate) mod context;
 pub(crate) mod diagnostic;
 pub(crate) mod diff;
+pub(crate) mod document;
 pub(crate) mod finding;
 pub(crate) mod fix;
 pub(crate) mod json;

@@ -310,6 +310,13 @@ fn every_command_prints_json() {
         ("explain MASQUERADE".to_owned(), "explain"),
         ("explain".to_owned(), "explain"),
         (format!("status --state-dir {state}"), "status"),
+        ("snapshot --script".to_owned(), "script"),
+        (format!("redact {HOST}"), "redact"),
+        (format!("redact {HOST} -o {state}/public/"), "redact"),
+        (format!("check --init {HOST}"), "init"),
+        ("completions bash".to_owned(), "completions"),
+        ("man".to_owned(), "man"),
+        (format!("man -o {state}/man"), "man"),
     ] {
         let output = run(&format!("{arguments} --json"));
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -5,7 +5,6 @@ mod engine;
 mod init;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,6 +19,7 @@ use crate::exit::{Failure, Result, Status};
 use crate::input::{self, system};
 use crate::output::check::{self as shown, Checked};
 use crate::output::diagnostic::{Source, print_diagnostics, print_note};
+use crate::output::document;
 use crate::output::json::Layout;
 use crate::output::report;
 use crate::output::screen::Screen;
@@ -31,10 +31,8 @@ pub(super) const DEFAULT: &str = "nattrace.toml";
 /// Checks a policy, writes one, or prints the schema.
 pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
     if arguments.schema {
-        let mut screen = Screen::stdout();
-        let text = serde_json::to_string_pretty(&schema()).map_err(std::io::Error::from)?;
-        writeln!(screen.raw(), "{text}")?;
-        screen.finish()?;
+        let layout = document::layout(global, "check --schema")?.unwrap_or(Layout::Indented);
+        document::print(&schema(), layout)?;
         return Ok(Status::Holds);
     }
     engine::refuse_missing(arguments)?;

@@ -6,16 +6,19 @@ use std::path::Path;
 
 use nattrace_parser::redact::{Input, Pseudonyms, redact};
 use nattrace_parser::{Severity, policy};
+use serde::Serialize;
 
-use super::snapshot::{create, deliver};
+use super::snapshot::{create, deliver, named};
 use crate::args::{Global, Redact};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Text, unwritable};
 use crate::output::diagnostic::{Source, print_diagnostics, print_note};
+use crate::output::document::{self, Named};
 use crate::output::screen::Screen;
 
 /// Writes what was given with pseudonyms.
 pub(crate) fn run(global: &Global, arguments: &Redact) -> Result<Status> {
+    let layout = document::layout(global, "redact")?;
     let input = input::read(global)?;
     let only_rules = input.parts.is_empty();
     let texts: Vec<Text> = input.parts.into_iter().chain(input.rules).collect();
@@ -37,13 +40,23 @@ pub(crate) fn run(global: &Global, arguments: &Redact) -> Result<Status> {
     if let Some(path) = &arguments.map {
         write_map(path, &redacted.pseudonyms)?;
     }
-    if only_rules {
-        write_rules(&redacted.parts, arguments.output.as_deref())?;
-    } else {
-        deliver(&redacted.parts, arguments.output.as_deref())?;
+    let output = arguments.output.as_deref();
+    match (layout, output) {
+        (Some(_), None) => {}
+        (_, to) if only_rules => write_rules(&redacted.parts, to)?,
+        (_, to) => deliver(&redacted.parts, to)?,
     }
-    if let (Some((_, text)), Some(output)) = (policy, &arguments.output) {
+    if let (Some((_, text)), Some(output)) = (policy, output) {
         write_policy(&text, output)?;
+    }
+    if let Some(layout) = layout {
+        let public = Public {
+            schema: "nattrace/redact/1",
+            output,
+            parts: named(&redacted.parts, output),
+            notes: redacted.pseudonyms.notes(),
+        };
+        document::print(&public, layout)?;
     }
     Ok(Status::Holds)
 }
@@ -53,6 +66,16 @@ fn filled(text: &str) -> &str {
     let text = text.trim_start_matches('\n');
     let end = text.trim_end_matches('\n').len() + usize::from(text.ends_with('\n'));
     text.get(..end).unwrap_or(text)
+}
+
+/// What may be shown, for programs.
+#[derive(Serialize)]
+struct Public<'a> {
+    schema: &'a str,
+    /// Where it was written to.
+    output: Option<&'a Path>,
+    parts: Vec<Named<'a>>,
+    notes: Vec<String>,
 }
 
 /// The name of a policy among the parts.

@@ -6,19 +6,25 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use nattrace_apply::{Conntrack, SCRIPT};
+use serde::Serialize;
 
 use crate::args::{Global, Snapshot};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, single};
 use crate::output::diagnostic::print_note;
+use crate::output::document::{self, Named};
 use crate::output::screen::Screen;
 
 /// Collects a snapshot, or prints the script that does.
 pub(crate) fn run(global: &Global, arguments: &Snapshot) -> Result<Status> {
+    let layout = document::layout(global, "snapshot")?;
     if arguments.script {
-        let mut screen = Screen::stdout();
-        screen.raw().write_all(SCRIPT.as_bytes())?;
-        screen.finish()?;
+        match layout {
+            None => document::print_text(SCRIPT)?,
+            Some(layout) => {
+                document::print(&Script { schema: "nattrace/script/1", text: SCRIPT }, layout)?;
+            }
+        }
         return Ok(Status::Holds);
     }
     if global.snapshot.is_some() || !global.rules.is_empty() {
@@ -31,18 +37,67 @@ pub(crate) fn run(global: &Global, arguments: &Snapshot) -> Result<Status> {
     for note in &capture.notes {
         print_note(&note.text);
     }
-    deliver(&capture.parts, arguments.output.as_deref())?;
+    let output = arguments.output.as_deref();
+    let Some(layout) = layout else {
+        deliver(&capture.parts, output)?;
+        return Ok(Status::Holds);
+    };
+    if let Some(path) = output {
+        write(&capture.parts, path)?;
+    }
+    let notes = capture.notes.iter().map(|note| &*note.text);
+    let collected = Collected {
+        schema: "nattrace/snapshot/1",
+        output,
+        parts: named(&capture.parts, output),
+        notes: notes.collect(),
+    };
+    document::print(&collected, layout)?;
     Ok(Status::Holds)
+}
+
+/// The script, for programs.
+#[derive(Serialize)]
+struct Script<'a> {
+    schema: &'a str,
+    text: &'a str,
+}
+
+/// A snapshot, for programs.
+#[derive(Serialize)]
+struct Collected<'a> {
+    schema: &'a str,
+    /// Where it was written to.
+    output: Option<&'a Path>,
+    parts: Vec<Named<'a>>,
+    notes: Vec<&'a str>,
+}
+
+/// Parts by name, with their texts where they were not written elsewhere.
+pub(crate) fn named<'a, N: AsRef<str>>(
+    parts: &'a [(N, String)],
+    output: Option<&Path>,
+) -> Vec<Named<'a>> {
+    let part = |(name, text): &'a (N, String)| Named {
+        name: name.as_ref(),
+        text: output.is_none().then_some(text),
+    };
+    parts.iter().map(part).collect()
 }
 
 /// Writes parts to a directory, into one file, or to standard output.
 pub(crate) fn deliver<N: AsRef<str>>(parts: &[(N, String)], to: Option<&Path>) -> Result<()> {
-    let Some(path) = to else {
-        let mut screen = Screen::stdout();
-        write_single(screen.raw(), parts)?;
-        screen.finish()?;
-        return Ok(());
-    };
+    if let Some(path) = to {
+        return write(parts, path);
+    }
+    let mut screen = Screen::stdout();
+    write_single(screen.raw(), parts)?;
+    screen.finish()?;
+    Ok(())
+}
+
+/// Writes parts to a directory, or into one file.
+pub(crate) fn write<N: AsRef<str>>(parts: &[(N, String)], path: &Path) -> Result<()> {
     let names_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
     let written = if names_folder || path.is_dir() {
         write_folder(path, parts)
