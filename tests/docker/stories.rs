@@ -176,7 +176,9 @@ impl Story {
             self.ensure(said("lasting", promise), || format!("{:#}", found["lasting"]))?;
         }
         let verified = self.obstacle.is_none();
-        self.ensure(found["verified"] == verified, || format!("found {:#}", found["edits"]))?;
+        self.ensure(found["verified"] == verified, || {
+            format!("found {:#}, {:#}", found["edits"], found["nearest"])
+        })?;
         if !self.commands.is_empty() {
             let commands = trial.nattrace(&format!("fix {policy} {fix} --format commands"));
             self.ensure(commands.lines().eq(&self.commands), || format!("found {commands}"))?;

@@ -6,6 +6,7 @@
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Branch, Outcome, Verdict};
 use nattrace_model::condition::{Condition, Undecided};
+use nattrace_parser::syntax::Family;
 
 use super::Reason;
 use super::demand::{Proxied, arrives, is_open};
@@ -38,7 +39,8 @@ pub(crate) fn judge(question: &Question, system: &System, answer: &Answer) -> Ju
         return each.into_iter().next().map_or(Judgement::Kept, |(_, judgement)| judgement);
     }
     let by_chance = each.iter().find(|(branch, judgement)| {
-        broken(judgement) && branch.when.iter().all(|(what, _)| is_chance(system, what))
+        let family = Family::of(branch.answer.flow.destination);
+        broken(judgement) && branch.when.iter().all(|(what, _)| is_chance(system, family, what))
     });
     if let Some((_, judgement)) = by_chance {
         return judgement.clone();
@@ -165,8 +167,9 @@ fn depends_on(branch: &Branch) -> String {
 }
 
 /// Whether what a branch takes to be so is a matter of chance, rates or history, and so does
-/// happen: the rule is known, and nothing of it is not modelled.
-fn is_chance(system: &System, what: &str) -> bool {
+/// happen: the rule is known, and nothing of it is not modelled. Its name tells no family: it is one
+/// of the packet's own, else of what docker-proxy opens in its place.
+fn is_chance(system: &System, family: Family, what: &str) -> bool {
     let name = what.strip_suffix(" matches").or_else(|| what.strip_suffix(" drops the packet"));
     let Some(name) = name else { return false };
     // Words may stand in front: whose packet it is about.
@@ -178,12 +181,17 @@ fn is_chance(system: &System, what: &str) -> bool {
         return false;
     };
     let Ok(number) = number.parse::<usize>() else { return false };
-    let chains = system
-        .rules
-        .chains
-        .iter()
-        .filter(|known| known.table.as_str() == table && *known.name == *chain);
-    let mut rules = chains.filter_map(|chain| chain.rules.get(number.checked_sub(1)?)).peekable();
+    let index = number.saturating_sub(1);
+    let named = |own: bool| {
+        let chains = system.rules.chains.iter().filter(move |known| {
+            known.table.as_str() == table && *known.name == *chain && own == (known.family == family)
+        });
+        chains.filter_map(move |chain| chain.rules.get(index)).peekable()
+    };
+    let mut rules = named(true);
+    if rules.peek().is_none() {
+        rules = named(false);
+    }
     let chance = |condition: &Condition| {
         let Condition::Undecided(why) = condition else { return false };
         matches!(why, Undecided::Chance { .. } | Undecided::Count { .. })
@@ -197,4 +205,30 @@ fn is_chance(system: &System, what: &str) -> bool {
     rules.peek().is_some()
         && rules
             .all(|rule| rule.conditions.iter().any(chance) && !rule.conditions.iter().any(other))
+}
+
+#[cfg(test)]
+mod tests {
+    use nattrace_model::build::{Text, load};
+
+    use super::*;
+
+    #[test]
+    fn a_rule_of_the_other_family_has_the_same_name() {
+        let rules = |rule: &str| {
+            format!("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {rule} -j DROP\nCOMMIT\n")
+        };
+        let (own, other) = (rules("-m statistic --mode random --probability 0.5"), rules("-p tcp"));
+        let parts = [
+            Text { name: "iptables-save", text: &own },
+            Text { name: "ip6tables-save", text: &other },
+        ];
+        let system = load(&parts, &[]).system;
+        let what = "filter/INPUT/1 matches";
+        assert!(is_chance(&system, Family::Ipv4, what));
+        assert!(!is_chance(&system, Family::Ipv6, what));
+        // What docker-proxy opens may be of the other one.
+        let alone = load(&parts[..1], &[]).system;
+        assert!(is_chance(&alone, Family::Ipv6, what));
+    }
 }

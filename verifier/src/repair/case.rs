@@ -51,7 +51,10 @@ impl Case {
         let answer = why(system, &self.flow);
         let judgement = judge(&self.question, system, &answer);
         match (judgement, self.want) {
-            (Judgement::Broken(reason), _) => Fate::Broken(Some(reason), Box::new(answer)),
+            (Judgement::Broken(reason), _) => {
+                let (reason, answer) = self.broken_way(system, &answer).unwrap_or((reason, answer));
+                Fate::Broken(Some(reason), Box::new(answer))
+            }
             (Judgement::Open(_), _) => Fate::Broken(None, Box::new(answer)),
             (Judgement::Kept, Want::Keep) => Fate::Mended,
             (Judgement::Kept, Want::GetThere) => match self.gets_there(&answer) {
@@ -59,6 +62,17 @@ impl Case {
                 false => Fate::Broken(None, Box::new(answer)),
             },
         }
+    }
+
+    /// Of a packet that may go several ways, one that breaks the entry: what is met on it tells
+    /// what can be done.
+    fn broken_way(&self, system: &System, answer: &Answer) -> Option<(Reason, Answer)> {
+        answer.branches.iter().find_map(|branch| {
+            match judge(&self.question, system, &branch.answer) {
+                Judgement::Broken(reason) => Some((reason, branch.answer.clone())),
+                Judgement::Kept | Judgement::Open(_) => None,
+            }
+        })
     }
 
     fn gets_there(&self, answer: &Answer) -> bool {
