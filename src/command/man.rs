@@ -37,8 +37,7 @@ pub(crate) fn run(global: &Global, arguments: &Man) -> Result<Status> {
         Some(layout) => {
             let text = |text| output.is_none().then_some(text);
             let named = pages.iter().map(|(name, page)| Named { name, text: text(&**page) });
-            let manual =
-                Manual { schema: "nattrace/man/1", output, pages: named.collect() };
+            let manual = Manual { schema: "nattrace/man/1", output, pages: named.collect() };
             document::print(&manual, layout)?;
         }
         None if output.is_some() => {}

@@ -65,7 +65,9 @@ impl<'a> Trial<'a> {
         let probe = question.ask(self.world, self.seen, 0, flow, answered);
         match probe.seen_src {
             Some(source) if probe.result == "connects" => match probe.answered_by {
-                Some(who) if expected.starts_with("reaches ") => format!("reaches {who} as {source}"),
+                Some(who) if expected.starts_with("reaches ") => {
+                    format!("reaches {who} as {source}")
+                }
                 _ => format!("connects as {source}"),
             },
             _ => probe.result,

@@ -184,7 +184,9 @@ fn is_chance(system: &System, family: Family, what: &str) -> bool {
     let index = number.saturating_sub(1);
     let named = |own: bool| {
         let chains = system.rules.chains.iter().filter(move |known| {
-            known.table.as_str() == table && *known.name == *chain && own == (known.family == family)
+            known.table.as_str() == table
+                && *known.name == *chain
+                && own == (known.family == family)
         });
         chains.filter_map(move |chain| chain.rules.get(index)).peekable()
     };
@@ -215,9 +217,8 @@ mod tests {
 
     #[test]
     fn a_rule_of_the_other_family_has_the_same_name() {
-        let rules = |rule: &str| {
-            format!("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {rule} -j DROP\nCOMMIT\n")
-        };
+        let rules =
+            |rule: &str| format!("*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {rule} -j DROP\nCOMMIT\n");
         let (own, other) = (rules("-m statistic --mode random --probability 0.5"), rules("-p tcp"));
         let parts = [
             Text { name: "iptables-save", text: &own },
