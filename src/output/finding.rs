@@ -175,6 +175,7 @@ impl Serialize for Entry<'_> {
         map.serialize_entry("message", &finding.message)?;
         map.serialize_entry("effect", &finding.effect)?;
         map.serialize_entry("help", &finding.help)?;
+        map.serialize_entry("fix", &finding.fix)?;
         let witness = finding.witness.as_deref().map(|answer| answer_value(context, answer));
         map.serialize_entry("witness", &witness)?;
         map.serialize_entry("replay", &finding.witness.as_deref().map(replay))?;

@@ -10,6 +10,7 @@ mod inferred;
 mod lint;
 pub(crate) mod owner;
 mod reach;
+mod remedy;
 mod scene;
 mod variant;
 

@@ -19,7 +19,7 @@ mod owner;
 mod probes;
 mod scope;
 mod search;
-mod wording;
+pub(crate) mod wording;
 
 use std::sync::Arc;
 

@@ -4,6 +4,9 @@ use nattrace_model::answer::Answer;
 use nattrace_model::owner::Owner;
 use nattrace_model::ruleset::RuleId;
 
+/// How many commands are told in words.
+const MOST_SHOWN: usize = 4;
+
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
@@ -46,6 +49,8 @@ pub struct Finding {
     pub effect: String,
     /// What to do, at a place that lasts.
     pub help: String,
+    /// The commands that end it, in their order; empty where it takes more than rules.
+    pub fix: Vec<String>,
     /// A packet that shows it, and what becomes of it.
     pub witness: Option<Box<Answer>>,
 }
@@ -62,6 +67,7 @@ impl Finding {
             message: message.into(),
             effect: String::new(),
             help: String::new(),
+            fix: Vec::new(),
             witness: None,
         }
     }
@@ -73,6 +79,23 @@ impl Finding {
 
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
+        self
+    }
+
+    /// Commands that end it, and what else there is to say: another way (`or …`), or what keeps
+    /// the place. Without commands the words stand alone.
+    pub(super) fn fixed_by(mut self, commands: Vec<String>, words: &str) -> Self {
+        let mut shown = commands.get(..MOST_SHOWN).unwrap_or(&commands).join("; ");
+        if commands.len() > MOST_SHOWN {
+            shown.push_str(&format!("; and {} more", commands.len() - MOST_SHOWN));
+        }
+        self.help = match (commands.is_empty(), words) {
+            (true, words) => words.strip_prefix("or ").unwrap_or(words).to_owned(),
+            (false, "") => shown,
+            (false, words) if words.starts_with("or ") => format!("{shown}, {words}"),
+            (false, words) => format!("{shown} ({words})"),
+        };
+        self.fix = commands;
         self
     }
 

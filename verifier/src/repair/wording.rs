@@ -119,7 +119,7 @@ fn option<T: std::fmt::Display>(words: &mut String, name: &str, value: Option<&N
 }
 
 /// A rule in the words of iptables-save; `None` where it is none that iptables takes.
-pub(super) fn normal(rule: &str, family: Family, table: TableName) -> Option<String> {
+pub(crate) fn normal(rule: &str, family: Family, table: TableName) -> Option<String> {
     reworded(rule, family, table, |_| {})
 }
 

@@ -7,7 +7,7 @@ use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::Scene;
+use crate::audit::scene::{Scene, protocol_name};
 use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "ban-chain-ineffective";
@@ -41,13 +41,22 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 .map(|answer| (port.host_port, answer))
         });
         let Some((port, answer)) = witness else { continue };
+        let place = scene.filtering(Family::Ipv4);
+        let command = place.insert(&format!(
+            "-p {} -m conntrack --ctorigdstport {port} --ctdir ORIGINAL -j {}",
+            protocol_name(answer.flow.protocol),
+            chain.name
+        ));
         let mut finding = Finding::new(
             CODE,
             Severity::Error,
             format!("{} bans nobody from published port {port}", chain.name),
         )
         .effect(format!("packets to port {port} are forwarded to a container and never meet INPUT"))
-        .help("let it act in DOCKER-USER: `chain = DOCKER-USER` in fail2ban's jail or action, and match by --ctorigdstport")
+        .fixed_by(
+            vec![command],
+            "and `chain = DOCKER-USER` in fail2ban's jail or action, which makes its chains anew at each start",
+        )
         .witness(answer);
         finding.owner = Some(Owner::Fail2ban);
         found.push(finding);

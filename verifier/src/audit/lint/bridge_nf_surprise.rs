@@ -69,6 +69,7 @@ fn stopped(
         }
         _ => return None,
     };
+    let place = scene.filtering_beside(family, Some(decided));
     let finding = Finding::new(
         CODE,
         Severity::Error,
@@ -78,10 +79,10 @@ fn stopped(
         "{} is 1: frames between ports of {bridge} meet FORWARD as if they were routed",
         setting(family)
     ))
-    .help(format!(
-        "iptables -I DOCKER-USER -i {bridge} -o {bridge} -j ACCEPT, or sysctl -w {}=0 where no rule of yours needs it",
-        setting(family)
-    ))
+    .fixed_by(
+        vec![place.insert(&format!("-i {bridge} -o {bridge} -j ACCEPT"))],
+        &format!("or sysctl -w {}=0 where no rule of yours needs it", setting(family)),
+    )
     .witness(answer);
     Some(match rule {
         Some(rule) => finding.at(rule, scene.owner(rule)),

@@ -16,7 +16,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     for family in FAMILIES {
         for network in scene.networks() {
             let Some(member) = scene.members(network, family).into_iter().next() else { continue };
-            let witness = scene.outside().find_map(|interface| {
+            let open = scene.outside().filter_map(|interface| {
                 let source = scene.neighbour(interface, family)?;
                 let answer =
                     scene.why(&packet_by(&interface.name, source, member.address, 6, UNUSUAL));
@@ -24,6 +24,15 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     answer.verdict == Verdict::Forwarded && answer.outcome == Outcome::Connects;
                 gets_in.then_some((interface, answer))
             });
+            let place = scene.filtering(family);
+            let (mut commands, mut witness) = (Vec::new(), None);
+            for (interface, answer) in open {
+                commands.push(place.insert(&format!(
+                    "-i {} -o {} -m conntrack --ctstate NEW -m conntrack ! --ctstate DNAT -j DROP",
+                    interface.name, network.bridge
+                )));
+                witness.get_or_insert((interface, answer));
+            }
             let Some((interface, answer)) = witness else { continue };
             found.push(
                 Finding::new(
@@ -35,11 +44,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     "a neighbour at {} that sends to {} by way of this host gets through, published or not",
                     interface.name, member.address
                 ))
-                .help(format!(
-                    "iptables -I DOCKER-USER -i {} -o {} -m conntrack --ctstate NEW -m conntrack ! --ctstate DNAT -j DROP, or \
-                     narrow the rule that accepts it",
-                    interface.name, network.bridge
-                ))
+                .fixed_by(
+                    commands,
+                    &format!("or narrow the rule that accepts it; {}", place.keeper()),
+                )
                 .witness(answer),
             );
         }

@@ -33,14 +33,21 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         });
         let Some((member, answer)) = witness else { continue };
         found.push(
-            Finding::new(CODE, Severity::Error, "this rule also takes packets that are not for this host")
-                .at(id, scene.owner(id))
-                .effect(format!(
-                    "{} can't reach port {port} of anybody outside: its packets are turned round here",
-                    member.name()
-                ))
-                .help("add `-m addrtype --dst-type LOCAL`, `-d ADDRESS` or `-i eth0`, so that only packets to this host match")
-                .witness(answer),
+            Finding::new(
+                CODE,
+                Severity::Error,
+                "this rule also takes packets that are not for this host",
+            )
+            .at(id, scene.owner(id))
+            .effect(format!(
+                "{} can't reach port {port} of anybody outside: its packets are turned round here",
+                member.name()
+            ))
+            .fixed_by(
+                scene.narrow(id, "-m addrtype --dst-type LOCAL").into_iter().collect(),
+                "or add `-d ADDRESS` or `-i eth0`, so that only packets to this host match",
+            )
+            .witness(answer),
         );
     }
     found

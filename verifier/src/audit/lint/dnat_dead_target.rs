@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use nattrace_model::hook::Hook;
 use nattrace_model::host::Part;
+use nattrace_model::owner::Owner;
 use nattrace_model::target::Target;
 
 use super::CodeOf;
@@ -32,7 +33,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 .at(id, scene.owner(id))
                 .marked(address.to_string())
                 .effect("whoever asks for this port gets no answer")
-                .help("publish the port with Docker (-p), which follows the container, or give it a fixed address (--ip)"),
+                .fixed_by(
+                    scene.delete(id).filter(|_| scene.owner(id) == Owner::Hand).into_iter().collect(),
+                    "or publish the port with Docker (-p), which follows the container, or give it a fixed address (--ip)",
+                ),
         );
     }
     found

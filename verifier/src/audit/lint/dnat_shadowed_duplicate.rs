@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use nattrace_model::condition::Condition;
+use nattrace_model::owner::Owner;
 use nattrace_model::ruleset::RuleId;
 use nattrace_model::target::Target;
 
@@ -36,7 +37,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             )
             .at(id, scene.owner(id))
             .effect("the second target never gets a packet")
-            .help("delete one of the two; to share packets out use `-m statistic`"),
+            .fixed_by(
+                scene.delete(id).filter(|_| scene.owner(id) == Owner::Hand).into_iter().collect(),
+                "or delete the first one; to share packets out use `-m statistic`",
+            ),
         );
     }
     found

@@ -71,6 +71,14 @@ fn passes(
 
 fn finding(scene: &Scene<'_>, id: RuleId, port: &Published<'_>, answer: Answer) -> Finding {
     let by = answer.flow.in_interface.clone().unwrap_or_default();
+    let asked = format!("-m conntrack --ctorigdstport {} --ctdir ORIGINAL", port.host_port);
+    let own = format!("--dport {}", port.host_port);
+    let instead =
+        scene.words(id).filter(|words| words.contains(&format!("{own} "))).and_then(|words| {
+            let name = crate::audit::scene::protocol_name(port.protocol);
+            let words = words.replace(&format!("-m {name} {own}"), &asked);
+            scene.reword(id, &words)
+        });
     Finding::new(
         CODE,
         Severity::Error,
@@ -82,11 +90,13 @@ fn finding(scene: &Scene<'_>, id: RuleId, port: &Published<'_>, answer: Answer) 
         "port {} stays open: behind DNAT its packets go to port {} of container `{}`",
         port.host_port, port.container_port, port.container.name
     ))
-    .help(format!(
-        "-A DOCKER-USER -i {by} -p {} -m conntrack --ctorigdstport {} --ctdir ORIGINAL -j DROP in \
-         its place (Docker keeps DOCKER-USER across restarts)",
-        crate::audit::scene::protocol_name(port.protocol),
-        port.host_port
-    ))
+    .fixed_by(
+        instead.into_iter().collect(),
+        &format!(
+            "or -A DOCKER-USER -i {by} -p {} {asked} -j DROP in its place; Docker keeps \
+             DOCKER-USER across restarts",
+            crate::audit::scene::protocol_name(port.protocol),
+        ),
+    )
     .witness(answer)
 }

@@ -28,11 +28,13 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             )
             .at(id, scene.owner(id))
             .effect("the rule is as good as not there")
-            .help(format!(
-                "put it in front: delete it, and `iptables -I DOCKER-USER …` instead of `-A` \
-                         (rule {} returns every packet)",
-                end + 1
-            ));
+            .fixed_by(
+                scene.advance(id, RuleId { chain: id.chain, index: 0 }).unwrap_or_default(),
+                &format!(
+                    "put it in front, by `-I` instead of `-A`: rule {} returns every packet",
+                    end + 1
+                ),
+            );
             found.push(finding);
         }
     }

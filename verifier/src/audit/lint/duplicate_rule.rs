@@ -27,7 +27,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             Finding::new(CODE, Severity::Info, format!("the same as {}", scene.name(*earlier)))
                 .at(id, scene.owner(id))
                 .effect("it changes nothing; scripts that append without asking (`-C`) leave such rules")
-                .help("delete it: iptables -D, or load with iptables-restore instead of appending"),
+                .fixed_by(
+                    scene.delete(id).into_iter().collect(),
+                    "or load with iptables-restore instead of appending",
+                ),
         );
     }
     found

@@ -2,6 +2,7 @@
 
 use nattrace_model::answer::{Effect, Step};
 use nattrace_model::hook::Hook;
+use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -46,12 +47,19 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     out.name,
                     addresses.join(", "),
                 ))
-                .help(format!(
-                    "to choose another: docker network create -o com.docker.network.host_ipv4=ADDRESS …, or \
-                     iptables -t nat -I POSTROUTING -s {} ! -o {} -j SNAT --to-source ADDRESS",
-                    network.subnets.iter().find(|s| s.family() == family).map(ToString::to_string).unwrap_or_default(),
-                    network.bridge,
-                ))
+                .fixed_by(
+                    vec![format!(
+                        "{} -t nat -I POSTROUTING -s {} ! -o {} -j SNAT --to-source {source}",
+                        scene.program_at(family, Hook::Postrouting),
+                        network.subnets.iter().find(|s| s.family() == family).map(ToString::to_string).unwrap_or_default(),
+                        network.bridge,
+                    )],
+                    &format!(
+                        "or another of them; what outlasts a restart of Docker: docker network create -o \
+                         com.docker.network.host_{}={source} …",
+                        if family == Family::Ipv4 { "ipv4" } else { "ipv6" },
+                    ),
+                )
                 .witness(answer),
             );
         }

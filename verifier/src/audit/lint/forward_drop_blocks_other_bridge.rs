@@ -1,9 +1,8 @@
 //! Guests behind a bridge that is not Docker's, cut off by the policy that Docker set.
 
-use nattrace_model::answer::{Step, Verdict};
+use nattrace_model::answer::{RouteDecision, Step, Verdict};
 use nattrace_model::hook::Hook;
 use nattrace_model::host::InterfaceKind;
-use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -32,21 +31,41 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 .decided_by
                 .and_then(|at| answer.steps.get(at))
                 .is_some_and(|step| matches!(step, Step::Policy { hook: Hook::Forward, .. }));
-            if answer.verdict != Verdict::Dropped || !by_policy {
+            // What has the way out behind it is no guest.
+            let out = answer.steps.iter().find_map(|step| match step {
+                Step::Route { decision: RouteDecision::Forward, out_interface, .. } => {
+                    out_interface.clone()
+                }
+                _ => None,
+            });
+            let out = out.filter(|out| *out != interface.name);
+            let (Verdict::Dropped, true, Some(out)) = (answer.verdict, by_policy, out) else {
                 continue;
-            }
-            let program = if family == Family::Ipv4 { "iptables" } else { "ip6tables" };
+            };
+            let decided = answer.decided_by.and_then(|at| answer.steps.get(at));
+            let place = scene.filtering_beside(family, decided);
+            let own = &interface.name;
+            let answers = "-m conntrack --ctstate RELATED,ESTABLISHED";
+            let commands = vec![
+                place.insert(&format!("-i {own} -o {out} -j ACCEPT")),
+                place.insert(&format!("-i {out} -o {own} {answers} -j ACCEPT")),
+            ];
             let mut finding = Finding::new(
                 CODE,
                 Severity::Error,
-                format!("what is behind {} has no way out: the policy of FORWARD drops it", interface.name),
+                format!(
+                    "what is behind {} has no way out: the policy of FORWARD drops it",
+                    interface.name
+                ),
             )
             .effect(format!("{guest} and its neighbours reach nobody through this host"))
-            .help(format!(
-                "{program} -I DOCKER-USER -i {0} -j ACCEPT; {program} -I DOCKER-USER -o {0} -m conntrack --ctstate \
-                 RELATED,ESTABLISHED -j ACCEPT (Docker set the policy, and keeps DOCKER-USER)",
-                interface.name
-            ))
+            .fixed_by(
+                commands,
+                &format!(
+                    "not -P FORWARD ACCEPT, which opens every container too; {}",
+                    place.keeper()
+                ),
+            )
             .witness(answer);
             finding.owner = Some(Owner::Docker);
             found.push(finding);

@@ -37,12 +37,16 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             open.push((port, v6));
         }
     }
+    let commands = open.iter().map(|(_, answer)| scene.stopping(answer)).collect();
     let ports: Vec<String> = open.iter().map(|(port, _)| port.to_string()).collect();
     if let Some((_, answer)) = open.into_iter().next() {
         found.push(
             Finding::new(CODE, Severity::Error, format!("tcp {} is closed for IPv4 and open for IPv6", ports.join(", ")))
                 .effect("whoever has an IPv6 address walks past the IPv4 rules")
-                .help("give ip6tables the same rules (ip6tables -P INPUT DROP and what it accepts; ufw: IPV6=yes in /etc/default/ufw)")
+                .fixed_by(
+                    commands,
+                    "or give ip6tables the same rules: ip6tables -P INPUT DROP and what it accepts; ufw: IPV6=yes in /etc/default/ufw",
+                )
                 .witness(answer),
         );
     }

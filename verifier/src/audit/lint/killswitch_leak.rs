@@ -28,6 +28,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             if answer.verdict != Verdict::Forwarded || answer.outcome != Outcome::Connects {
                 continue;
             }
+            let place = scene.filtering(family);
             let out = answer
                 .egress
                 .as_ref()
@@ -46,10 +47,20 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     "when the tunnel is down, {} shows itself to the internet",
                     member.name()
                 ))
-                .help(format!(
-                    "iptables -I DOCKER-USER -i {} ! -o {} -m conntrack --ctstate NEW -j DROP",
-                    network.bridge, tunnel.name
-                ))
+                .fixed_by(
+                    vec![
+                        place.insert(&format!(
+                            "-i {} ! -o {} -m conntrack --ctstate NEW -j DROP",
+                            network.bridge, tunnel.name
+                        )),
+                        place.insert(&format!(
+                            "-i {0} -o {0} -j {1}",
+                            network.bridge,
+                            place.pass()
+                        )),
+                    ],
+                    &format!("whatever the routes are; {}", place.keeper()),
+                )
                 .witness(up),
             );
         }

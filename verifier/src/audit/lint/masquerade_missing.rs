@@ -2,6 +2,7 @@
 
 use nattrace_model::address::is_internet;
 use nattrace_model::answer::{Outcome, Verdict};
+use nattrace_model::hook::Hook;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -34,12 +35,15 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     member.name(),
                     member.address
                 ))
-                .help(format!(
-                    "iptables -t nat -A POSTROUTING -s {} ! -o {} -j MASQUERADE; Docker adds it itself unless it \
-                     runs with --iptables=false or the rules were flushed (then restart it)",
-                    subnet.map(ToString::to_string).unwrap_or_default(),
-                    network.bridge,
-                ))
+                .fixed_by(
+                    vec![format!(
+                        "{} -t nat -A POSTROUTING -s {} ! -o {} -j MASQUERADE",
+                        scene.program_at(family, Hook::Postrouting),
+                        subnet.map(ToString::to_string).unwrap_or_default(),
+                        network.bridge,
+                    )],
+                    "Docker adds it itself unless it runs with --iptables=false or the rules were flushed: then restart it",
+                )
                 .witness(answer),
             );
         }

@@ -1,6 +1,7 @@
 //! A translation that also takes packets which stay inside.
 
 use nattrace_model::answer::{Answer, Effect, Outcome, Step, Verdict};
+use nattrace_model::condition::{Condition, InterfacePattern, Sense};
 use nattrace_model::flow::Flow;
 use nattrace_model::hook::Hook;
 use nattrace_model::ruleset::RuleId;
@@ -14,63 +15,107 @@ pub(super) const CODE: CodeOf = "masquerade-too-broad";
 
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
-    for (flow, what) in inner_flows(scene) {
-        let answer = scene.why(&flow);
-        let Some(rule) = translated_by(&answer) else { continue };
-        let owner = scene.owner(rule);
-        let known = found.iter().any(|finding| finding.rule == Some(rule));
-        if known || owner == Owner::Docker {
+    let translated = inner_flows(scene).into_iter().filter_map(|inner| {
+        let answer = scene.why(&inner.flow);
+        let rule = translated_by(&answer)?;
+        (scene.owner(rule) != Owner::Docker).then_some((inner, answer, rule))
+    });
+    let translated: Vec<(Inner<'_>, Answer, RuleId)> = translated.collect();
+    for (Inner { flow, what, .. }, answer, rule) in &translated {
+        let rule = *rule;
+        if found.iter().any(|finding| finding.rule == Some(rule)) {
             continue;
         }
+        let own = translated.iter().filter(|(.., by)| *by == rule);
+        let mut bridges: Vec<&str> = own.map(|(inner, ..)| inner.bridge).collect();
+        bridges.sort_unstable();
+        bridges.dedup();
         let source = answer.egress.as_ref().map(|egress| egress.packet.source.to_string());
         found.push(
             Finding::new(CODE, Severity::Warning, format!("this rule also translates {what}"))
-                .at(rule, owner)
+                .at(rule, scene.owner(rule))
                 .effect(format!(
                     "{} is seen as {}: logs, access lists and replies between neighbours see the host \
                      instead of the sender",
                     flow.source,
                     source.unwrap_or_default(),
                 ))
-                .help(
-                    "say by which interface packets leave: `! -o BRIDGE` as in Docker's own rule, or `-o eth0`",
+                .fixed_by(
+                    narrowed(scene, rule, &bridges).into_iter().collect(),
+                    "or say otherwise by which interface packets leave: `! -o BRIDGE` as in Docker's own rule, or `-o eth0`",
                 )
-                .witness(answer),
+                .witness(answer.clone()),
         );
     }
     found
 }
 
+/// The command that has a rule leave packets alone that stay inside.
+fn narrowed(scene: &Scene<'_>, rule: RuleId, bridges: &[&str]) -> Option<String> {
+    let own = scene.system.rules.rule(rule)?;
+    let family = scene.system.rules.chain(rule.chain)?.family;
+    let out = own.conditions.iter().find_map(|condition| match condition {
+        Condition::OutInterface(sense, pattern) => Some((*sense, pattern)),
+        _ => None,
+    });
+    match (out, bridges, scene.uplinks(family).as_slice()) {
+        (None, [bridge], _) => scene.narrow(rule, &format!("! -o {bridge}")),
+        (None, _, [uplink]) => scene.narrow(rule, &format!("-o {}", uplink.name)),
+        (Some((Sense::IsNot, InterfacePattern::Name(name))), _, [uplink]) => {
+            let words = scene.words(rule)?;
+            scene.reword(
+                rule,
+                &words.replace(&format!("! -o {name}"), &format!("-o {}", uplink.name)),
+            )
+        }
+        _ => None,
+    }
+}
+
+/// A packet that no translation should touch.
+struct Inner<'s> {
+    flow: Flow,
+    what: String,
+    /// By which it leaves.
+    bridge: &'s str,
+}
+
 /// Packets that no translation should touch, and what they are.
-fn inner_flows(scene: &Scene<'_>) -> Vec<(Flow, String)> {
+fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
     let mut flows = Vec::new();
     for family in FAMILIES {
         for network in scene.networks() {
             let members = scene.members(network, family);
             if let [one, .., other] = members.as_slice() {
-                flows.push((
-                    packet(one.address, other.address, 6, 80),
-                    format!("packets between the containers of `{}`", network.name),
-                ));
+                flows.push(Inner {
+                    flow: packet(one.address, other.address, 6, 80),
+                    what: format!("packets between the containers of `{}`", network.name),
+                    bridge: &network.bridge,
+                });
             }
             for other in scene.networks().filter(|other| other.name != network.name) {
                 if let (Some(one), Some(other)) =
                     (members.first(), scene.members(other, family).first())
                 {
-                    flows.push((
-                        packet(one.address, other.address, 6, 80),
-                        format!("packets from `{}` to `{}`", network.name, other.network.name),
-                    ));
+                    flows.push(Inner {
+                        flow: packet(one.address, other.address, 6, 80),
+                        what: format!(
+                            "packets from `{}` to `{}`",
+                            network.name, other.network.name
+                        ),
+                        bridge: &other.network.bridge,
+                    });
                 }
             }
             for interface in scene.outside() {
                 if let (Some(member), Some(source)) =
                     (members.first(), scene.neighbour(interface, family))
                 {
-                    flows.push((
-                        packet_by(&interface.name, source, member.address, 6, 80),
-                        format!("packets from the hosts at {} to containers", interface.name),
-                    ));
+                    flows.push(Inner {
+                        flow: packet_by(&interface.name, source, member.address, 6, 80),
+                        what: format!("packets from the hosts at {} to containers", interface.name),
+                        bridge: &network.bridge,
+                    });
                 }
             }
         }

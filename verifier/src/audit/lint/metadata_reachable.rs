@@ -36,6 +36,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         (answer.verdict == Verdict::Forwarded).then_some((network, member, answer))
     });
     let Some((network, member, answer)) = witness else { return Vec::new() };
+    let place = scene.filtering(Family::Ipv4);
     let finding = Finding::new(
         CODE,
         Severity::Warning,
@@ -46,7 +47,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         "{} gets at the cloud's metadata service, credentials included: its packets are forwarded",
         member.name()
     ))
-    .help(format!("iptables -I DOCKER-USER -d {METADATA}/32 -j REJECT (Docker keeps DOCKER-USER)"))
+    .fixed_by(vec![place.insert(&format!("-d {METADATA}/32 -j REJECT"))], place.keeper())
     .witness(answer);
     vec![finding]
 }

@@ -11,7 +11,7 @@ use super::CodeOf;
 use super::published_port_bypasses_input::stopped_by_input;
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::scene::{Scene, packet_by, protocol_name};
-use crate::audit::variant;
+use crate::audit::{remedy, variant};
 
 pub(super) const CODE: CodeOf = "nodeport-bypasses-host-firewall";
 
@@ -56,7 +56,18 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let Some((id, number, port, witness)) = open.into_iter().next() else { return Vec::new() };
+    let commands = open.iter().map(|(id, number, port, answer)| {
+        let family = nattrace_parser::syntax::Family::of(answer.flow.source);
+        let legacy = scene.system.rules.chain(id.chain).map(|own| own.backend);
+        format!(
+            "{} -t mangle -I PREROUTING -i {} -p {} --dport {port} -j DROP",
+            remedy::program(family, legacy.unwrap_or(nattrace_parser::syntax::Backend::Nft)),
+            answer.flow.in_interface.as_deref().unwrap_or("eth0"),
+            protocol_name(*number),
+        )
+    });
+    let commands = commands.collect();
+    let Some((id, _, port, witness)) = open.into_iter().next() else { return Vec::new() };
     let finding = Finding::new(
         CODE,
         Severity::Error,
@@ -67,12 +78,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         "anybody reaches the pods behind port {port}, although INPUT drops packets to it: kube-proxy's DNAT sends them \
          through FORWARD"
     ))
-    .help(format!(
-        "iptables -t mangle -I PREROUTING -i {} -p {} --dport {port} -j DROP, or limit node ports to inner addresses: \
-         kube-proxy --nodeport-addresses",
-        witness.flow.in_interface.as_deref().unwrap_or("eth0"),
-        protocol_name(number),
-    ))
+    .fixed_by(
+        commands,
+        "or limit node ports to inner addresses: kube-proxy --nodeport-addresses",
+    )
     .witness(witness);
     vec![finding]
 }

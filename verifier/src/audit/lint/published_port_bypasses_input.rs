@@ -3,6 +3,7 @@
 use nattrace_model::answer::{Outcome, Step, Verdict};
 use nattrace_model::hook::Hook;
 use nattrace_model::simulate;
+use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -21,22 +22,31 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         return found;
     }
     let undone = variant::without_dnat(scene.system);
-    let mut open = Vec::new();
+    let (mut names, mut commands, mut witness) = (Vec::new(), Vec::new(), None);
     for port in scene.published() {
         let flows = families.iter().flat_map(|family| scene.to_published(&port, *family));
-        let witness = flows.into_iter().find_map(|flow| {
+        let answers = flows.into_iter().filter_map(|flow| {
             let answer = scene.why(&flow);
             let gets_in =
                 answer.outcome == Outcome::Connects && answer.verdict == Verdict::Forwarded;
             (gets_in && stopped_by_input(&simulate::why(&undone, &flow))).then_some(answer)
         });
-        open.extend(witness.map(|witness| (port, witness)));
+        let mut answers = answers.peekable();
+        if answers.peek().is_some() {
+            for answer in answers.by_ref() {
+                let command = scene.stopping(&answer);
+                if !commands.contains(&command) {
+                    commands.push(command);
+                }
+                witness.get_or_insert((port.clone(), answer));
+            }
+            let name = format!("{}/{}", port.host_port, protocol_name(port.protocol));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
     }
-    let names: Vec<String> = open
-        .iter()
-        .map(|(port, _)| format!("{}/{}", port.host_port, protocol_name(port.protocol)))
-        .collect();
-    let Some((port, witness)) = open.into_iter().next() else { return found };
+    let Some((port, witness)) = witness else { return found };
     found.push(
         Finding::new(
             CODE,
@@ -48,15 +58,15 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
              sends them through FORWARD",
             port.container.name, port.host_port
         ))
-        .help(format!(
-            "iptables -I DOCKER-USER -i {} -p {} -m conntrack --ctorigdstport {} --ctdir ORIGINAL -j \
-             DROP (Docker keeps DOCKER-USER), or publish it on one address: -p 127.0.0.1:{}:{}",
-            witness.flow.in_interface.as_deref().unwrap_or("eth0"),
-            protocol_name(port.protocol),
-            port.host_port,
-            port.host_port,
-            port.container_port,
-        ))
+        .fixed_by(
+            commands,
+            &format!(
+                "or publish it on one address: -p 127.0.0.1:{}:{}; {}",
+                port.host_port,
+                port.container_port,
+                scene.filtering(Family::of(witness.flow.source)).keeper()
+            ),
+        )
         .witness(witness),
     );
     found

@@ -33,9 +33,22 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             if known {
                 continue;
             }
-            let mut finding = Finding::new(CODE, Severity::Error, format!("answers to packets {what} are dropped by {by}"))
-                .effect("the connection never comes about: requests arrive, answers do not")
-                .help("accept answers before anything drops them: iptables -I FORWARD -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT (for forwarded packets best in DOCKER-USER)");
+            let lost = answer.reply.as_ref();
+            let decided = lost.and_then(|reply| reply.steps.get(reply.decided_by?));
+            let place = scene.filtering_beside(family, decided);
+            let mut finding = Finding::new(
+                CODE,
+                Severity::Error,
+                format!("answers to packets {what} are dropped by {by}"),
+            )
+            .effect("the connection never comes about: requests arrive, answers do not")
+            .fixed_by(
+                vec![place.insert("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")],
+                &format!(
+                    "answers have to be accepted before anything drops them; {}",
+                    place.keeper()
+                ),
+            );
             if let Some(rule) = rule {
                 finding = finding.at(rule, scene.owner(rule));
             }

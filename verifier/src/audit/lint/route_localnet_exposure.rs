@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use nattrace_model::answer::{Outcome, Verdict};
+use nattrace_model::hook::Hook;
 use nattrace_model::host::SocketProtocol;
 use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
@@ -36,11 +37,20 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         Severity::Warning,
         format!("route_localnet of {} lets its hosts reach 127.0.0.1", interface.name),
     )
-    .effect(format!("what listens on 127.0.0.1:{port} only is open to the hosts at {}", interface.name))
-    .help(format!(
-        "sysctl -w net.ipv4.conf.{0}.route_localnet=0, or: iptables -t raw -I PREROUTING -i {0} -d 127.0.0.0/8 -j DROP",
+    .effect(format!(
+        "what listens on 127.0.0.1:{port} only is open to the hosts at {}",
         interface.name
     ))
+    .fixed_by(
+        vec![format!(
+            "{} -t raw -I PREROUTING ! -i lo -d 127.0.0.0/8 -j DROP",
+            scene.program_at(Family::Ipv4, Hook::Prerouting)
+        )],
+        &format!(
+            "or sysctl -w net.ipv4.conf.{}.route_localnet=0, where Docker runs with docker-proxy",
+            interface.name
+        ),
+    )
     .witness(answer);
     vec![finding]
 }

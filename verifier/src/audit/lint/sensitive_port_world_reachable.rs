@@ -1,6 +1,7 @@
 //! A database or an administration port that the whole internet reaches.
 
-use nattrace_model::answer::Outcome;
+use nattrace_model::answer::{Answer, Outcome};
+use nattrace_model::flow::Flow;
 use nattrace_model::packet::protocol;
 
 use super::CodeOf;
@@ -48,15 +49,17 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             continue;
         };
         let flows = FAMILIES.into_iter().flat_map(|family| scene.to_published(&port, family));
-        let mut answers = flows.map(|flow| scene.why(&flow));
-        if let Some(witness) = answers.find(|answer| answer.outcome == Outcome::Connects) {
+        let (commands, witness) = connecting(scene, flows);
+        if let Some(witness) = witness {
             found.push(
                 finding(service, port.host_port, &format!("container `{}`", port.container.name))
-                    .help(format!(
-                        "publish it where it is needed, -p 127.0.0.1:{}:{}, or drop it in \
-                         DOCKER-USER by `-m conntrack --ctorigdstport {} --ctdir ORIGINAL`",
-                        port.host_port, port.container_port, port.host_port
-                    ))
+                    .fixed_by(
+                        commands,
+                        &format!(
+                            "or publish it where it is needed: -p 127.0.0.1:{}:{}",
+                            port.host_port, port.container_port
+                        ),
+                    )
                     .witness(witness),
             );
         }
@@ -77,28 +80,35 @@ fn of_listeners(scene: &Scene<'_>) -> Vec<Finding> {
     ports.sort_unstable();
     ports.dedup();
     for (port, service) in ports.into_iter().filter_map(|port| Some((port, service(port)?))) {
-        let mut answers = FAMILIES.into_iter().flat_map(|family| {
+        let flows = FAMILIES.into_iter().flat_map(|family| {
             scene.uplinks(family).into_iter().filter_map(move |uplink| {
                 let address = Scene::addresses(uplink, family).next()?;
                 let source = Scene::outsider(family);
                 Some(packet_by(&uplink.name, source, address, protocol::TCP, port))
             })
         });
-        let witness = answers
-            .find_map(|flow| Some(scene.why(&flow)).filter(|it| it.outcome == Outcome::Connects));
+        let (commands, witness) = connecting(scene, flows);
         if let Some(witness) = witness {
             found.push(
                 finding(service, port, "a process of this host")
-                    .help(format!(
-                        "let it listen on 127.0.0.1, or: iptables -I INPUT -i {} -p tcp --dport \
-                         {port} -j DROP",
-                        witness.flow.in_interface.as_deref().unwrap_or("eth0"),
-                    ))
+                    .fixed_by(commands, "or let it listen on 127.0.0.1 only")
                     .witness(witness),
             );
         }
     }
     found
+}
+
+/// The commands that stop the packets that connect, and the answer to the first of them.
+fn connecting(
+    scene: &Scene<'_>,
+    flows: impl Iterator<Item = Flow>,
+) -> (Vec<String>, Option<Answer>) {
+    let answers = flows.map(|flow| scene.why(&flow));
+    let open: Vec<Answer> = answers.filter(|answer| answer.outcome == Outcome::Connects).collect();
+    let mut commands: Vec<String> = open.iter().map(|answer| scene.stopping(answer)).collect();
+    commands.dedup();
+    (commands, open.into_iter().next())
 }
 
 fn finding(service: &str, port: u16, whom: &str) -> Finding {

@@ -32,13 +32,15 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     "they leave as {}: the first rule of nat that matches wins",
                     source.unwrap_or_default()
                 ))
-                .help(format!(
-                    "insert it before {} (iptables -t nat -I POSTROUTING …). Docker inserts its own \
-                     again in front when a network is made or dockerd starts: what lasts is \
-                     `com.docker.network.host_ipv4` of the network, or a nat chain of nftables with \
-                     priority 99",
-                    scene.name(by)
-                ))
+                .fixed_by(
+                    scene.advance(id, by).unwrap_or_default(),
+                    &format!(
+                        "it belongs before {}; Docker inserts its own again in front when a network \
+                         is made or dockerd starts: what lasts is `com.docker.network.host_ipv4` of the \
+                         network, or a nat chain of nftables with priority 99",
+                        scene.name(by)
+                    ),
+                )
                 .witness(answer),
         );
     }
@@ -74,7 +76,8 @@ fn taken(
         let would = otherwise.steps.iter().any(
             |step| matches!(step, Step::Rule { hook: Hook::Postrouting, rule, .. } if *rule == id),
         );
-        if !would {
+        let source = |answer: &Answer| answer.egress.as_ref().map(|egress| egress.packet.source);
+        if !would || source(&otherwise) == source(&answer) {
             return None;
         }
         first.get_or_insert((answer, by));

@@ -29,7 +29,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 .at(id, scene.owner(id))
                 .marked(words)
                 .effect("the rule matches nothing now, and whoever gets the address next")
-                .help("delete it, or give the container a fixed address (--ip) or the network a fixed name (-o com.docker.network.bridge.name=…)"),
+                .fixed_by(
+                    scene.delete(id).into_iter().collect(),
+                    "or give the container a fixed address (--ip) or the network a fixed name (-o com.docker.network.bridge.name=…)",
+                ),
         );
     }
     found

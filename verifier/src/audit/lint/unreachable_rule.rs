@@ -75,15 +75,34 @@ fn taken(scene: &Scene<'_>, id: RuleId, by: &[RuleId]) -> Option<Finding> {
         }
         _ => "the rule is as good as not there: what it says never happens".to_owned(),
     };
+    let commands = match same {
+        true => scene.delete(id).into_iter().collect(),
+        false => advanced(scene, id, by),
+    };
+    let ready = !commands.is_empty();
     let finding =
         Finding::new(CODE, Severity::Warning, format!("no packet gets to this rule: {message}"))
             .at(id, scene.owner(id))
             .effect(effect)
-            .help(format!("delete it, or put it before {}", scene.name(first)));
+            .fixed_by(
+                commands,
+                &match (same, ready) {
+                    (true, true) => String::new(),
+                    (true, false) => "delete it".to_owned(),
+                    (false, true) => "or delete it".to_owned(),
+                    (false, false) => format!("put it before {}, or delete it", scene.name(first)),
+                },
+            );
     Some(match witness(scene, id, rule, by) {
         Some(answer) => finding.witness(answer),
         None => finding,
     })
+}
+
+/// The commands that put a rule before those that take its packets, where all are in its chain.
+fn advanced(scene: &Scene<'_>, id: RuleId, by: &[RuleId]) -> Vec<String> {
+    let first = by.iter().min().filter(|_| by.iter().all(|by| by.chain == id.chain));
+    first.and_then(|first| scene.advance(id, *first)).unwrap_or_default()
 }
 
 /// Whether another lint has more to say about it.
