@@ -182,6 +182,8 @@ pub struct Interface {
     pub kind: InterfaceKind,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
+    /// How large packets may be that leave by it; `None` where no part says.
+    pub mtu: Option<u32>,
     /// Its addresses in kernel order.
     pub addresses: Vec<InterfaceAddress>,
     /// Set where it is a port of a bridge.

@@ -61,6 +61,7 @@ pub(super) fn interfaces(
             up: up.unwrap_or(true),
             kind: kind(interface, &bridges, port.is_some()),
             mac: interface.mac,
+            mtu: interface.mtu,
             addresses: addresses(interface),
             port,
         });

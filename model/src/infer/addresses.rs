@@ -52,6 +52,7 @@ pub(super) fn from_routes(host: &mut Host) {
                 up: true,
                 kind: kind(&name),
                 mac: None,
+                mtu: None,
                 addresses: Vec::new(),
                 port: None,
                 name,

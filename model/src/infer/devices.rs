@@ -329,6 +329,7 @@ fn interface(name: &str, index: u32, kind: InterfaceKind) -> Interface {
         up: true,
         kind,
         mac: None,
+        mtu: None,
         addresses: Vec::new(),
         port: None,
     }

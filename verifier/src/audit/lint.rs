@@ -28,6 +28,7 @@ mod masquerade_missing;
 mod masquerade_too_broad;
 mod metadata_reachable;
 mod mixed_iptables_backends;
+mod mtu_mismatch_no_mss_clamp;
 mod nodeport_bypasses_host_firewall;
 mod persisted_runtime_rules;
 mod published_port_bypasses_input;
@@ -40,6 +41,7 @@ mod snat_shadowed_by_masquerade;
 mod stale_container_rule;
 mod subnet_overlap;
 mod unreachable_rule;
+mod unsupported_match;
 mod volatile_match;
 
 /// The code of a lint, as `nattrace explain` knows it.
@@ -98,4 +100,6 @@ pub(super) const LINTS: &[Lint] = &[
     Lint { code: cgnat_drop_conflict::CODE, find: cgnat_drop_conflict::find },
     Lint { code: persisted_runtime_rules::CODE, find: persisted_runtime_rules::find },
     Lint { code: duplicate_rule::CODE, find: duplicate_rule::find },
+    Lint { code: mtu_mismatch_no_mss_clamp::CODE, find: mtu_mismatch_no_mss_clamp::find },
+    Lint { code: unsupported_match::CODE, find: unsupported_match::find },
 ];

@@ -125,6 +125,7 @@ const BACK: &str =
 const DNAT: &str = "[0:0] -A DOCKER ! -i docker0 -p tcp -m tcp --dport 8082 -j DNAT --to-destination 172.17.0.2:82\n";
 const HAIRPIN: &str = "[0:0] -A POSTROUTING -s 172.17.0.2/32 -d 172.17.0.2/32 -p tcp -m tcp --dport 82 -j MASQUERADE\n";
 const RAW: &str = "*raw\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP\nCOMMIT\n";
+const CLAMP: &str = "*mangle\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n-A FORWARD -o eth0 -p tcp -m tcp --tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu\nCOMMIT\n";
 const METADATA: &str = "-A OUTPUT -d 169.254.169.254/32 -m owner ! --uid-owner 0 -j DROP";
 const INPUT: &str = ":DOCKER - [0:0]\n:DOCKER-ISOLATION-STAGE-1 - [0:0]\n";
 
@@ -280,6 +281,19 @@ fn each_lint_sees_its_defect_and_no_other() {
             "subnet-overlap",
             vec![("ip-route.json", "[{", r#"[{"dst":"172.17.8.0/24","gateway":"203.0.113.1","dev":"eth0","flags":[]},{"#.to_owned())],
             vec![("ip-route.json", "[{", r#"[{"dst":"172.27.8.0/24","gateway":"203.0.113.1","dev":"eth0","flags":[]},{"#.to_owned())],
+        ),
+        (
+            "mtu-mismatch-no-mss-clamp",
+            vec![("ip-addr.json", "\"mtu\":1500,", "\"mtu\":1420,".to_owned())],
+            vec![
+                ("ip-addr.json", "\"mtu\":1500,", "\"mtu\":1420,".to_owned()),
+                (RULES, "", CLAMP.to_owned()),
+            ],
+        ),
+        (
+            "unsupported-match",
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -m bpf --bytecode \"1,6 0 0 0\" -j DROP"))],
+            vec![(RULES, USER, rule(USER, "-A DOCKER-USER -m limit --limit 3/sec -j LOG"))],
         ),
     ] {
         for (edits, expected) in [(bad, true), (good, false)] {

@@ -124,7 +124,7 @@ pub(crate) fn normal(rule: &str, family: Family, table: TableName) -> Option<Str
 }
 
 /// The same with something of it changed.
-pub(super) fn reworded(
+pub(crate) fn reworded(
     rule: &str,
     family: Family,
     table: TableName,
@@ -164,7 +164,7 @@ pub(super) fn uncommented(rule: &mut syntax::Rule<'_>) {
 }
 
 /// What a rule means, and whether it makes the kernel track connections.
-pub(super) fn lowered(
+pub(crate) fn lowered(
     rule: &str,
     family: Family,
     backend: Backend,
