@@ -106,6 +106,47 @@ fn what_is_equal_is_equal() {
     }
 }
 
+/// The rules of a case with two more chains, in which chance decides.
+fn with_chains(folder: &TempDir, name: &str, rename: impl Fn(&str) -> String) -> PathBuf {
+    let text = fs::read_to_string(case("01-default-bridge").join("iptables-save")).unwrap();
+    let text = text.replacen(":DOCKER ", ":hand - [0:0]\n:often - [0:0]\n:DOCKER ", 1).replacen(
+        "COMMIT",
+        "-I FORWARD -i eth0 -p tcp -m tcp --dport 80 -j hand\n\
+         -A hand -m limit --limit 3/sec -j often\n-A hand -s 198.51.100.0/24 -j DROP\n\
+         -A often -m statistic --mode random --probability 0.5 -j ACCEPT\n-A often -j DROP\nCOMMIT",
+        1,
+    );
+    let path = folder.path().join(name);
+    fs::write(&path, rename(&text)).unwrap();
+    path
+}
+
+#[test]
+fn chains_that_were_only_renamed_are_the_same() {
+    let folder = TempDir::new().unwrap();
+    let host = case("01-default-bridge");
+    let snapshot = host.display().to_string();
+    let old = with_chains(&folder, "old.rules", str::to_owned);
+    let renamed = |text: &str| text.replace("hand", "house").replace("often", "seldom");
+    let new = with_chains(&folder, "new.rules", renamed);
+    let (found, document) = changes(&["-s", &snapshot], &old, &new);
+    assert!(found.is_empty() && document["equal"] == true, "{found:#?}");
+    assert_eq!(diff(&["-s", &snapshot], &old, &new).status.code(), Some(0));
+    // Docker's own, called from several places.
+    let new = edited(&folder, "01-default-bridge", |text| {
+        text.replace("DOCKER-ISOLATION-STAGE-2", "APART").replace("DOCKER-USER", "HOUSE-RULES")
+    });
+    assert_eq!(diff(&[], &host, &new).status.code(), Some(0));
+    // Renamed, and something else: just that is told.
+    let new = with_chains(&folder, "new.rules", |text| {
+        renamed(text).replace("198.51.100.0/24", "198.51.100.0/25")
+    });
+    let (found, _) = changes(&["-s", &snapshot], &old, &new);
+    assert!(!found.is_empty() && found.iter().all(|c| c["status"] == "changed"), "{found:#?}");
+    let sources: Vec<&str> = found.iter().filter_map(|change| change["from"].as_str()).collect();
+    assert!(sources.iter().all(|from| *from == "198.51.100.128/25"), "{sources:?}");
+}
+
 #[test]
 fn a_port_that_is_closed_is_told_by_the_name_of_its_container() {
     let folder = TempDir::new().unwrap();

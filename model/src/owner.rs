@@ -120,7 +120,7 @@ const CHAINS: [(&str, Owner); 12] = [
 ];
 
 /// How names of chains begin; the first that fits counts.
-const PREFIXES: [(&str, Owner); 44] = [
+const PREFIXES: [(&str, Owner); 48] = [
     ("DOCKER-", Owner::Docker),
     ("DOCKER_OUTPUT", Owner::Docker),
     ("DOCKER_POSTROUTING", Owner::Docker),
@@ -153,7 +153,11 @@ const PREFIXES: [(&str, Owner); 44] = [
     ("libvirt-", Owner::Libvirt),
     ("FI-vnet", Owner::Libvirt),
     ("FO-vnet", Owner::Libvirt),
+    ("FJ-vnet", Owner::Libvirt),
+    ("FP-vnet", Owner::Libvirt),
     ("HI-vnet", Owner::Libvirt),
+    ("HJ-vnet", Owner::Libvirt),
+    ("HP-vnet", Owner::Libvirt),
     ("lxd_", Owner::Lxd),
     ("neutron-", Owner::OpenStack),
     ("nova-", Owner::OpenStack),

@@ -16,6 +16,7 @@ mod meets;
 mod opened;
 mod passed;
 mod places;
+mod renamed;
 mod search;
 mod touched;
 mod translation;

@@ -11,9 +11,12 @@ use nattrace_model::host::inventory::{
     Container, Endpoint, Network, NetworkOptions, PublishedPort,
 };
 use nattrace_model::host::{Host, InterfaceKind, Part, SocketProtocol};
+use nattrace_model::owner::Owner;
 use nattrace_model::packet::protocol;
-use nattrace_model::ruleset::{ChainId, Rule};
+use nattrace_model::ruleset::{ChainId, Rule, RuleId};
 use nattrace_model::target::Target;
+
+use super::owner;
 
 /// The system with what its rules show of containers, unless an inventory lists them.
 pub(super) fn supplemented(system: &System) -> Cow<'_, System> {
@@ -62,7 +65,12 @@ fn containers(system: &System, networks: &[Network]) -> Vec<Container> {
         if !graph.reaching_hooks(ChainId(index)).contains(Hook::Prerouting) {
             continue;
         }
-        for (address, port) in chain.rules.iter().filter_map(published) {
+        // What people forward by hand they do on purpose, and to whomever.
+        let kept = (0u32..).zip(&chain.rules).filter(|(rule, _)| {
+            let rule = RuleId { chain: ChainId(index), index: *rule };
+            owner::of_rule(&system.rules, &system.host, rule) != Owner::Hand
+        });
+        for (address, port) in kept.filter_map(|(_, rule)| published(rule)) {
             let network = networks
                 .iter()
                 .find(|network| network.subnets.iter().any(|subnet| subnet.contains(address)));

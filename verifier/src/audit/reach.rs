@@ -4,7 +4,8 @@
 //! rule that calls its chain. One packet after the other is tried: what takes it takes others too,
 //! and these are left out, until one gets through or none is left. What a header does not tell (a
 //! set, an address's type) either holds or does not, whatever the header is; so there may be more
-//! packets than there really are, and no rule is said not to be reached that is.
+//! packets than there really are, and no rule is said not to be reached that is. Behind a rule that
+//! nobody knows the workings of, only what asks for nothing surely takes a packet.
 
 mod asked;
 mod ranges;
@@ -18,7 +19,7 @@ use nattrace_model::System;
 use nattrace_model::condition::Condition;
 use nattrace_model::hook::Hook;
 use nattrace_model::ruleset::{ChainId, RuleId};
-use nattrace_model::target::{ConnmarkAction, Target};
+use nattrace_model::target::{Action, ConnmarkAction, Target};
 use nattrace_parser::syntax::Family;
 
 use asked::{Dimension, Dimensions, MARK, TOS, TTL};
@@ -171,7 +172,7 @@ impl<'s> Reach<'s> {
         tries: &mut usize,
     ) -> Result<Vec<RuleId>, Option<Seen>> {
         let Some(base) = path.stops.first() else { return Ok(Vec::new()) };
-        let Some(loose) = self.loose(base.chain) else { return Err(None) };
+        let loose = self.loose(&path.stops);
         let dimensions = self.dimensions(base.chain);
         let everything = self.at_hook(dimensions, path.hook);
         let whole: Cube = everything
@@ -235,62 +236,98 @@ impl<'s> Reach<'s> {
         all
     }
 
-    /// The dimensions that rules of a base chain may change; none where nobody knows what they do.
-    fn loose(&self, base: ChainId) -> Option<Vec<Dimension>> {
+    /// The dimensions that rules may change which packets meet on their way to a place.
+    fn loose(&self, stops: &[RuleId]) -> Vec<Dimension> {
         let rules = &self.system.rules;
-        let dimensions = self.dimensions(base);
-        let mut loose = Vec::new();
-        let mut open = vec![base];
-        let mut seen = HashSet::from([base]);
-        while let Some(chain) = open.pop() {
-            for rule in &rules.chain(chain)?.rules {
-                rule.target.calls(&mut |called, _| {
-                    if seen.insert(called) {
+        let Some(base) = stops.first() else { return Vec::new() };
+        let dimensions = self.dimensions(base.chain);
+        let mut change = Changed { dimensions, loose: Vec::new() };
+        let mut open = Vec::new();
+        let mut seen = HashSet::new();
+        for (at, stop) in stops.iter().enumerate() {
+            let Some(chain) = rules.chain(stop.chain) else { continue };
+            for rule in chain.rules.iter().take(stop.index as usize) {
+                change.by(&rule.target);
+                rule.target.calls(&mut |called, _| open.push(called));
+            }
+            // The call itself is met too, what is at the end of the way is not.
+            if let (Some(next), Some(call)) = (stops.get(at + 1), rules.rule(*stop)) {
+                change.by(&call.target);
+                call.target.calls(&mut |called, _| {
+                    if called != next.chain {
                         open.push(called);
                     }
                 });
-                match &rule.target {
-                    Target::Unsupported(_) | Target::Sequence(_) | Target::Map(_) => return None,
-                    Target::Snpt(_) => loose.push(asked::SOURCE),
-                    Target::Dnpt(_) => loose.push(asked::DESTINATION),
-                    Target::Mark { .. }
-                    | Target::Tproxy { .. }
-                    | Target::Connmark(ConnmarkAction::Restore { .. }, _) => {
-                        loose.push(MARK);
-                        loose.extend(dimensions.facts_about(|fact| {
-                            matches!(fact, Condition::Mark { .. } | Condition::Set(..))
-                        }));
-                    }
-                    Target::Connmark(..) => {
-                        loose.extend(
-                            dimensions.facts_about(|fact| {
-                                matches!(fact, Condition::ConnectionMark { .. })
-                            }),
-                        );
-                    }
-                    Target::Notrack | Target::Zone(_) | Target::ConntrackOptions => {
-                        loose.push(asked::STATE);
-                        loose.extend(dimensions.facts_about(|fact| {
-                            matches!(
-                                fact,
-                                Condition::Connection(..) | Condition::ConnectionMark { .. }
-                            )
-                        }));
-                    }
-                    Target::Set { .. } => {
-                        loose.extend(
-                            dimensions.facts_about(|fact| matches!(fact, Condition::Set(..))),
-                        );
-                    }
-                    Target::Ttl(_) => loose.push(TTL),
-                    Target::Tos { .. } => loose.push(TOS),
-                    _ => {}
-                }
             }
         }
-        loose.sort_unstable();
-        loose.dedup();
-        Some(loose)
+        while let Some(chain) = open.pop().filter(|_| !change.is_everything()) {
+            if !seen.insert(chain) {
+                continue;
+            }
+            for rule in rules.chain(chain).map_or(&[][..], |own| &own.rules) {
+                change.by(&rule.target);
+                rule.target.calls(&mut |called, _| open.push(called));
+            }
+        }
+        change.loose.sort_unstable();
+        change.loose.dedup();
+        change.loose
+    }
+}
+
+/// The dimensions that rules may change.
+struct Changed<'d> {
+    dimensions: &'d Dimensions,
+    loose: Vec<Dimension>,
+}
+
+impl Changed<'_> {
+    fn is_everything(&self) -> bool {
+        self.loose.len() >= self.dimensions.count()
+    }
+
+    fn facts(&mut self, about: impl Fn(&Condition) -> bool) {
+        self.loose.extend(self.dimensions.facts_about(about));
+    }
+
+    /// Adds what a target may change.
+    fn by(&mut self, target: &Target) {
+        match target {
+            // Anything may happen to a packet there.
+            Target::Unsupported(_) => self.loose = (0..self.dimensions.count()).collect(),
+            Target::Sequence(actions) => {
+                for action in actions {
+                    if let Action::Do(target) = action {
+                        self.by(target);
+                    }
+                }
+            }
+            Target::Map(map) => {
+                let entries = map.entries.iter().map(|entry| &entry.target);
+                entries.chain(map.otherwise.as_ref()).for_each(|target| self.by(target));
+            }
+            Target::Snpt(_) => self.loose.push(asked::SOURCE),
+            Target::Dnpt(_) => self.loose.push(asked::DESTINATION),
+            Target::Mark { .. }
+            | Target::Tproxy { .. }
+            | Target::Connmark(ConnmarkAction::Restore { .. }, _) => {
+                self.loose.push(MARK);
+                self.facts(|fact| matches!(fact, Condition::Mark { .. } | Condition::Set(..)));
+            }
+            Target::Connmark(..) => {
+                self.facts(|fact| matches!(fact, Condition::ConnectionMark { .. }));
+            }
+            Target::Notrack | Target::Zone(_) | Target::ConntrackOptions => {
+                self.loose.push(asked::STATE);
+                self.facts(|fact| {
+                    matches!(fact, Condition::Connection(..) | Condition::ConnectionMark { .. })
+                });
+            }
+            Target::Set { .. } => self.facts(|fact| matches!(fact, Condition::Set(..))),
+            Target::Ttl(_) => self.loose.push(TTL),
+            Target::Tos { .. } => self.loose.push(TOS),
+            _ => {}
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where two rulesets differ: not in counters, comments or in chains that nothing calls, but in
 //! rules that some packet may meet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use nattrace_model::System;
@@ -51,16 +51,19 @@ impl Edits {
                 edits.everything.push(family);
             }
         }
-        let old = by_name(before);
-        let new = by_name(after);
+        let mut kept = HashSet::new();
         for (index, chain) in (0u32..).zip(&after.rules.chains) {
             let id = ChainId(index);
-            let Some((old_id, old)) = old.get(&name(chain)) else {
+            let old_id = identities.1.counterpart(id);
+            let Some((old_id, old)) =
+                old_id.and_then(|old_id| Some((old_id, before.rules.chain(old_id)?)))
+            else {
                 // Only by a rule that calls it, or from a hook, does a packet get there.
                 let family = chain.family;
                 edits.chains.push(Edited { family, before: None, after: Some(all_of(id, chain)) });
                 continue;
             };
+            kept.insert(old_id);
             let meanings = |identities: &Identities<'_>, chain: &Chain| -> Vec<Meaning> {
                 chain.rules.iter().map(|rule| identities.meaning(rule)).collect()
             };
@@ -69,13 +72,13 @@ impl Edits {
             if !(gone.is_empty() && added.is_empty()) {
                 edits.chains.push(Edited {
                     family: chain.family,
-                    before: Some((*old_id, gone)),
+                    before: Some((old_id, gone)),
                     after: Some((id, added)),
                 });
             }
         }
         for (index, chain) in (0u32..).zip(&before.rules.chains) {
-            if !new.contains_key(&name(chain)) {
+            if !kept.contains(&ChainId(index)) {
                 let all = Some(all_of(ChainId(index), chain));
                 edits.chains.push(Edited { family: chain.family, before: all, after: None });
             }
@@ -112,11 +115,6 @@ impl Edits {
     pub(super) fn is_empty(&self) -> bool {
         self.chains.is_empty() && self.everything.is_empty()
     }
-}
-
-fn by_name(system: &System) -> HashMap<Name, (ChainId, &Chain)> {
-    let chains = (0u32..).map(ChainId).zip(&system.rules.chains);
-    chains.map(|(id, chain)| (name(chain), (id, chain))).collect()
 }
 
 /// All rules of a chain.

@@ -11,6 +11,10 @@ use nattrace_model::ruleset::{Chain, ChainId, Rule, Table};
 use nattrace_model::target::{Action, MapEntry, Target, TargetMap};
 use nattrace_parser::syntax::{Backend, Family};
 
+use super::renamed::renamed;
+
+/// Words behind which a chain is named.
+const NAMING: [&str; 8] = ["-A", "-j", "-g", "--append", "--jump", "--goto", "jump", "goto"];
 /// Chains that only the later host has are numbered from here.
 const FIRST_NEW: u32 = 1 << 31;
 
@@ -31,11 +35,21 @@ pub(super) struct Meaning {
     words: Option<String>,
 }
 
+impl Meaning {
+    /// That of a rule, but for the words that say more.
+    pub(super) fn bare(rule: &Rule, number: &impl Fn(ChainId) -> ChainId) -> Self {
+        let target = renumbered(&rule.target, number);
+        Self { conditions: rule.conditions.clone(), target, words: None }
+    }
+}
+
 /// The rules of one host, as they are told apart.
 pub(super) struct Identities<'s> {
     system: &'s System,
     /// One numbering of chains for both hosts.
     numbers: Vec<ChainId>,
+    /// What chains were called before that have another name now.
+    former: HashMap<Box<str>, Box<str>>,
     /// Chains by `table/name`, with the words of their rules, where decisions are about them.
     places: HashMap<(Family, String), Vec<usize>>,
     /// Decisions that were put into other words before.
@@ -46,17 +60,37 @@ impl<'s> Identities<'s> {
     /// Those of the earlier host.
     pub(super) fn before(system: &'s System) -> Self {
         let numbers = (0u32..).zip(&system.rules.chains).map(|(index, _)| ChainId(index));
-        Self { system, numbers: numbers.collect(), places: places(system), known: Mutex::default() }
+        Self {
+            system,
+            numbers: numbers.collect(),
+            former: HashMap::new(),
+            places: places(system),
+            known: Mutex::default(),
+        }
     }
 
     /// Those of the later host, with the numbers that chains have on the earlier one.
     pub(super) fn after(system: &'s System, before: &System) -> Self {
         let known: HashMap<Name, u32> = before.rules.chains.iter().map(name).zip(0u32..).collect();
+        let renamed: HashMap<u32, ChainId> =
+            renamed(before, system).into_iter().map(|(old, new)| (new.0, old)).collect();
         let number = |(index, chain): (u32, &Chain)| {
-            ChainId(known.get(&name(chain)).copied().unwrap_or(FIRST_NEW | index))
+            let same = known.get(&name(chain)).copied();
+            let number = same.or_else(|| renamed.get(&index).map(|old| old.0));
+            ChainId(number.unwrap_or(FIRST_NEW | index))
         };
         let numbers = (0u32..).zip(&system.rules.chains).map(number).collect();
-        Self { system, numbers, places: places(system), known: Mutex::default() }
+        let former = renamed.iter().filter_map(|(new, old)| {
+            let (new, old) = (system.rules.chain(ChainId(*new))?, before.rules.chain(*old)?);
+            Some((new.name.clone(), old.name.clone()))
+        });
+        let former = former.collect();
+        Self { system, numbers, former, places: places(system), known: Mutex::default() }
+    }
+
+    /// The chain of the earlier host that a chain of the later one is.
+    pub(super) fn counterpart(&self, id: ChainId) -> Option<ChainId> {
+        Some(self.number(id)).filter(|number| number.0 < FIRST_NEW)
     }
 
     /// The number of a chain that both hosts share, or that only this one uses.
@@ -74,34 +108,28 @@ impl<'s> Identities<'s> {
     /// The words of a rule that say more of what it means than its conditions and target do.
     pub(super) fn undecided_words(&self, rule: &Rule) -> Option<String> {
         let told = rule.conditions.iter().all(is_told) && target_is_told(&rule.target);
-        (!told).then(|| without_remarks(self.system.rules.text(rule)))
+        (!told).then(|| self.words(rule))
+    }
+
+    /// The words of a rule without remarks, with the names that chains had before.
+    fn words(&self, rule: &Rule) -> String {
+        let words = without_remarks(self.system.rules.text(rule));
+        if self.former.is_empty() {
+            return words;
+        }
+        let mut names_chain = false;
+        let mut all = Vec::new();
+        for word in words.split(' ') {
+            let former = if names_chain { self.former.get(word) } else { None };
+            all.push(former.map_or(word, |name| name));
+            names_chain = NAMING.contains(&word);
+        }
+        all.join(" ")
     }
 
     /// A target with the numbers of chains that both hosts share.
     pub(super) fn renumbered(&self, target: &Target) -> Target {
-        match target {
-            Target::Jump(to) => Target::Jump(self.number(*to)),
-            Target::Goto(to) => Target::Goto(self.number(*to)),
-            Target::Sequence(actions) => {
-                let action = |action: &Action| match action {
-                    Action::If(condition) => Action::If(condition.clone()),
-                    Action::Do(target) => Action::Do(self.renumbered(target)),
-                };
-                Target::Sequence(actions.iter().map(action).collect())
-            }
-            Target::Map(map) => {
-                let entry = |entry: &MapEntry| MapEntry {
-                    key: entry.key.clone(),
-                    target: self.renumbered(&entry.target),
-                };
-                Target::Map(Box::new(TargetMap {
-                    operands: map.operands.clone(),
-                    entries: map.entries.iter().map(entry).collect(),
-                    otherwise: map.otherwise.as_ref().map(|target| self.renumbered(target)),
-                }))
-            }
-            other => other.clone(),
-        }
+        renumbered(target, &|id| self.number(id))
     }
 
     /// What is taken to be so, without the number of the rule that it is about: the same decision
@@ -122,8 +150,40 @@ impl<'s> Identities<'s> {
         let rules = &self.system.rules.chains.get(*at)?.rules;
         let own = self.meaning(rules.get(index)?);
         let alike = rules.iter().take(index).filter(|rule| self.meaning(rule) == own).count();
-        let words = without_remarks(self.system.rules.text(rules.get(index)?));
+        let words = self.words(rules.get(index)?);
+        let former = chain.split_once('/').and_then(|(table, name)| {
+            let former = self.former.get(name)?;
+            Some(format!("{table}/{former}"))
+        });
+        let chain = former.as_deref().unwrap_or(chain);
         Some(format!("{who} {chain} {words} #{alike}{rest}"))
+    }
+}
+
+/// A target with other numbers of chains.
+fn renumbered(target: &Target, number: &impl Fn(ChainId) -> ChainId) -> Target {
+    match target {
+        Target::Jump(to) => Target::Jump(number(*to)),
+        Target::Goto(to) => Target::Goto(number(*to)),
+        Target::Sequence(actions) => {
+            let action = |action: &Action| match action {
+                Action::If(condition) => Action::If(condition.clone()),
+                Action::Do(target) => Action::Do(renumbered(target, number)),
+            };
+            Target::Sequence(actions.iter().map(action).collect())
+        }
+        Target::Map(map) => {
+            let entry = |entry: &MapEntry| MapEntry {
+                key: entry.key.clone(),
+                target: renumbered(&entry.target, number),
+            };
+            Target::Map(Box::new(TargetMap {
+                operands: map.operands.clone(),
+                entries: map.entries.iter().map(entry).collect(),
+                otherwise: map.otherwise.as_ref().map(|target| renumbered(target, number)),
+            }))
+        }
+        other => other.clone(),
     }
 }
 

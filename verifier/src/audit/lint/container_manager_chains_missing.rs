@@ -2,6 +2,8 @@
 
 use nattrace_model::answer::{Effect, Outcome, Step, Verdict};
 use nattrace_model::hook::Hook;
+use nattrace_model::host::Part;
+use nattrace_model::host::inventory::Network;
 use nattrace_model::ruleset::Ruleset;
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::{Family, TableName};
@@ -15,9 +17,14 @@ pub(super) const CODE: CodeOf = "container-manager-chains-missing";
 
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
+    let listed = scene.host().has(Part::DockerNetworks) || scene.host().has(Part::DockerContainers);
+    let family = |network: &Network| network.subnets.iter().any(|net| net.family() == Family::Ipv4);
+    if !listed || !scene.networks().any(family) {
+        return found;
+    }
     let running =
         scene.host().inventory.containers.iter().any(|c| c.running && !c.endpoints.is_empty());
-    if !running || scene.networks().next().is_none() || has_native_tables(scene) {
+    if !running || has_native_tables(scene) {
         return found;
     }
     let rules = &scene.system.rules;

@@ -79,6 +79,7 @@ fn finding(scene: &Scene<'_>, id: RuleId, port: &Published<'_>, answer: Answer) 
             let words = words.replace(&format!("-m {name} {own}"), &asked);
             scene.reword(id, &words)
         });
+    let ready = instead.is_some();
     Finding::new(
         CODE,
         Severity::Error,
@@ -92,11 +93,14 @@ fn finding(scene: &Scene<'_>, id: RuleId, port: &Published<'_>, answer: Answer) 
     ))
     .fixed_by(
         instead.into_iter().collect(),
-        &format!(
-            "or -A DOCKER-USER -i {by} -p {} {asked} -j DROP in its place; Docker keeps \
-             DOCKER-USER across restarts",
-            crate::audit::scene::protocol_name(port.protocol),
-        ),
+        &match ready {
+            true => "Docker keeps DOCKER-USER across restarts".to_owned(),
+            false => format!(
+                "-A DOCKER-USER -i {by} -p {} {asked} -j DROP in its place: Docker keeps \
+                 DOCKER-USER across restarts",
+                crate::audit::scene::protocol_name(port.protocol),
+            ),
+        },
     )
     .witness(answer)
 }

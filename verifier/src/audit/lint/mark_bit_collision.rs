@@ -14,6 +14,7 @@ pub(super) const CODE: CodeOf = "mark-bit-collision";
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut writers: Vec<(Owner, u32, RuleId)> = Vec::new();
+    let written = |id: RuleId| scene.system.rules.rule(id).map(|rule| &rule.target);
     for (id, _, rule) in scene.rules() {
         let bits = match rule.target {
             Target::Mark { value, mask } => value | mask,
@@ -21,9 +22,11 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         };
         writers.push((scene.owner(id), bits, id));
     }
-    for (owner, bits, id) in &writers {
-        let other = writers.iter().find(|(other, theirs, _)| {
-            other != owner && *owner == Owner::Hand && bits & theirs & read_bits(scene) != 0
+    let read = read_bits(scene);
+    for (owner, bits, id) in writers.iter().filter(|(owner, ..)| *owner == Owner::Hand) {
+        // Who writes just the same means the same.
+        let other = writers.iter().find(|(other, theirs, their_rule)| {
+            other != owner && bits & theirs & read != 0 && written(*their_rule) != written(*id)
         });
         let Some((other, theirs, their_rule)) = other else { continue };
         found.push(

@@ -131,6 +131,11 @@ impl Dimensions {
         all
     }
 
+    /// How many dimensions there are.
+    pub(super) fn count(&self) -> usize {
+        FACTS + self.facts.len()
+    }
+
     /// All packets.
     pub(super) fn everything(&self) -> Product {
         let facts = std::iter::repeat_n(1, self.facts.len());

@@ -170,6 +170,48 @@ fn what_is_unsure_takes_nothing() {
     );
 }
 
+/// A target that nobody knows the workings of may do anything to its packets, and to no others.
+#[test]
+fn behind_what_is_not_known_only_what_asks_nothing_takes() {
+    let unknown = "-m conntrack --ctstate INVALID,UNTRACKED -j SYNPROXY --mss 1460";
+    // Before it.
+    check(
+        &format!(
+            "-A FORWARD -p tcp -j ACCEPT\n-A FORWARD -p tcp -m tcp --dport 80 -j DROP\n-A FORWARD -p tcp {unknown}"
+        ),
+        &[("FORWARD/2", &["FORWARD/1"]), ("FORWARD/3", &["FORWARD/1"])],
+    );
+    // Behind it.
+    check(
+        &format!(
+            "-A FORWARD -p tcp {unknown}\n-A FORWARD -p tcp -j ACCEPT\n-A FORWARD -p tcp -m tcp --dport 80 -j DROP"
+        ),
+        &[],
+    );
+    check(
+        &format!("-A FORWARD -p tcp {unknown}\n-A FORWARD -j DROP\n-A FORWARD -p udp -j ACCEPT"),
+        &[("FORWARD/3", &["FORWARD/2"])],
+    );
+    // In a chain that is called before, and in one that is called at the end of the way.
+    let called = "-A FORWARD -p udp -j mine\n-A FORWARD -p tcp -j ACCEPT\n-A FORWARD -p tcp -m tcp --dport 80 -j DROP";
+    check(&format!("{called}\n-A mine -p tcp {unknown}"), &[("mine/1", &[])]);
+    check(
+        &format!("{called}\n-A mine -p udp -j HMARK --hmark-tuple src --hmark-mod 2 --hmark-rnd 1"),
+        &[],
+    );
+    check(
+        "-A FORWARD -p udp -j DROP\n-A FORWARD -j mine\n-A mine -p udp -j ACCEPT\n\
+         -A mine -j HMARK --hmark-tuple src --hmark-mod 2 --hmark-rnd 1\n-A mine -p udp -j DROP",
+        &[("mine/1", &["FORWARD/1"])],
+    );
+    // It may go back to the caller, where others take all.
+    check(
+        "-A FORWARD -j mine\n-A FORWARD -p udp -j ACCEPT\n\
+         -A mine -p tcp -j HMARK --hmark-tuple src --hmark-mod 2 --hmark-rnd 1\n-A mine -j DROP",
+        &[],
+    );
+}
+
 #[test]
 fn a_mark_that_is_set_on_the_way_is_another_one() {
     let text = "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m mark --mark 0x1 -j ACCEPT\n\

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use nattrace_model::ruleset::{ChainId, RuleId, Ruleset};
-use nattrace_model::target::Target;
+use nattrace_model::target::{Action, Target};
 
 use super::asked::{Asked, DESTINATION, DESTINATION_PORT, Dimension, SOURCE, SOURCE_PORT};
 use super::ranges::{Cube, Ranges};
@@ -57,15 +57,28 @@ impl Walked {
         for (at, one) in (0u32..).zip(&asked) {
             index.add(one, at);
         }
-        let escapes = (0u32..)
-            .zip(rules)
-            .filter(|(_, rule)| matches!(rule.target, Target::Return | Target::Goto(_)));
+        let escapes = (0u32..).zip(rules).filter(|(_, rule)| may_leave(&rule.target));
         let escapes = escapes.map(|(at, _)| at).collect();
         Self { asked, index, escapes }
     }
 
     pub(super) fn asked(&self, index: u32) -> Option<&Asked> {
         self.asked.get(index as usize)
+    }
+}
+
+/// Whether a packet may leave its chain alive by a target.
+fn may_leave(target: &Target) -> bool {
+    match target {
+        Target::Return | Target::Goto(_) | Target::Unsupported(_) => true,
+        Target::Sequence(actions) => {
+            actions.iter().any(|action| matches!(action, Action::Do(target) if may_leave(target)))
+        }
+        Target::Map(map) => {
+            let entries = map.entries.iter().map(|entry| &entry.target);
+            entries.chain(map.otherwise.as_ref()).any(may_leave)
+        }
+        _ => false,
     }
 }
 

@@ -1,0 +1,181 @@
+//! Chains that have another name on the later host: they are called where the old ones were, or
+//! hold the same rules.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+use nattrace_model::System;
+use nattrace_model::condition::Condition;
+use nattrace_model::ruleset::{ChainId, Rule};
+
+use super::identity::{Meaning, Name, name};
+
+/// What is known of the chains of two hosts that belong together.
+struct Pairs<'s> {
+    before: &'s System,
+    after: &'s System,
+    /// Chains that only one of the hosts has, no base chains among them.
+    lone_before: BTreeSet<ChainId>,
+    lone_after: BTreeSet<ChainId>,
+    found: Vec<(ChainId, ChainId)>,
+}
+
+/// The chains of the earlier and of the later host that differ in their names. Any pairing is right
+/// as far as it goes: rules of chains that are paired are compared one by one.
+pub(super) fn renamed(before: &System, after: &System) -> Vec<(ChainId, ChainId)> {
+    let known: HashMap<Name, ChainId> =
+        chains(before).map(|(id, chain)| (name(chain), id)).collect();
+    let mut shared: VecDeque<(ChainId, ChainId)> = VecDeque::new();
+    let mut lone_before: BTreeSet<ChainId> =
+        chains(before).filter(|(_, chain)| chain.base.is_none()).map(|(id, _)| id).collect();
+    let mut lone_after = BTreeSet::new();
+    for (id, chain) in chains(after) {
+        match known.get(&name(chain)) {
+            Some(old) => {
+                lone_before.remove(old);
+                shared.push_back((*old, id));
+            }
+            None if chain.base.is_none() => {
+                lone_after.insert(id);
+            }
+            None => {}
+        }
+    }
+    let mut pairs = Pairs { before, after, lone_before, lone_after, found: Vec::new() };
+    while let Some((old, new)) = shared.pop_front() {
+        if pairs.is_done() {
+            break;
+        }
+        shared.extend(pairs.called_alike(old, new));
+    }
+    pairs.alike();
+    pairs.found
+}
+
+fn chains(system: &System) -> impl Iterator<Item = (ChainId, &nattrace_model::ruleset::Chain)> {
+    (0u32..).map(ChainId).zip(&system.rules.chains)
+}
+
+impl Pairs<'_> {
+    fn is_done(&self) -> bool {
+        self.lone_before.is_empty() || self.lone_after.is_empty()
+    }
+
+    /// Pairs what is called for the same packets by two chains that belong together.
+    fn called_alike(&mut self, old: ChainId, new: ChainId) -> Vec<(ChainId, ChainId)> {
+        let mut called = calls(self.before, old, &self.lone_before);
+        let mut paired = Vec::new();
+        for (conditions, new_called) in in_order(self.after, new, &self.lone_after) {
+            let Some(old_called) = called.get_mut(conditions).and_then(VecDeque::pop_front) else {
+                continue;
+            };
+            if self.same_table(old_called, new_called) && self.pair(old_called, new_called) {
+                paired.push((old_called, new_called));
+            }
+        }
+        paired
+    }
+
+    fn same_table(&self, old: ChainId, new: ChainId) -> bool {
+        let of = |system: &System, id: ChainId| {
+            let chain = system.rules.chain(id)?;
+            Some((chain.backend, chain.family, chain.table.clone()))
+        };
+        of(self.before, old) == of(self.after, new)
+    }
+
+    /// Whether both were without a counterpart until now.
+    fn pair(&mut self, old: ChainId, new: ChainId) -> bool {
+        let free = self.lone_before.contains(&old) && self.lone_after.contains(&new);
+        if free {
+            self.lone_before.remove(&old);
+            self.lone_after.remove(&new);
+            self.found.push((old, new));
+        }
+        free
+    }
+
+    /// Pairs chains that hold the same rules and are called elsewhere, or by nobody; those that
+    /// others call come first.
+    fn alike(&mut self) {
+        loop {
+            if self.is_done() {
+                return;
+            }
+            let numbers: HashMap<ChainId, ChainId> =
+                self.found.iter().map(|(old, new)| (*new, *old)).collect();
+            let mut by_rules: HashMap<Vec<Meaning>, VecDeque<ChainId>> = HashMap::new();
+            for old in &self.lone_before {
+                let rules = meanings(self.before, *old, &self.lone_before, |id| id);
+                if let Some(rules) = rules {
+                    by_rules.entry(rules).or_default().push_back(*old);
+                }
+            }
+            let known: HashMap<Name, ChainId> =
+                chains(self.before).map(|(id, chain)| (name(chain), id)).collect();
+            let number = |id: ChainId| {
+                let own = self.after.rules.chain(id).and_then(|own| known.get(&name(own)).copied());
+                own.or_else(|| numbers.get(&id).copied()).unwrap_or(id)
+            };
+            let mut fresh = Vec::new();
+            for new in &self.lone_after {
+                let rules = meanings(self.after, *new, &self.lone_after, number);
+                let old = rules
+                    .and_then(|rules| by_rules.get_mut(&rules).and_then(VecDeque::pop_front))
+                    .filter(|old| self.same_table(*old, *new));
+                fresh.extend(old.map(|old| (old, *new)));
+            }
+            let paired = fresh.into_iter().filter(|(old, new)| self.pair(*old, *new)).count();
+            if paired == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// The rules of a chain as they are told apart; none for a chain without any, or one that calls
+/// chains without a counterpart.
+fn meanings(
+    system: &System,
+    id: ChainId,
+    lone: &BTreeSet<ChainId>,
+    number: impl Fn(ChainId) -> ChainId,
+) -> Option<Vec<Meaning>> {
+    let rules = &system.rules.chain(id)?.rules;
+    let meaning = |rule: &Rule| {
+        let mut calls_lone = false;
+        rule.target.calls(&mut |called, _| calls_lone |= lone.contains(&called));
+        (!calls_lone).then(|| Meaning::bare(rule, &number))
+    };
+    let meanings: Option<Vec<Meaning>> = rules.iter().map(meaning).collect();
+    meanings.filter(|rules| !rules.is_empty())
+}
+
+/// The calls of some chains by another one, in order, with what the calling rules ask.
+fn in_order<'s>(
+    system: &'s System,
+    id: ChainId,
+    wanted: &BTreeSet<ChainId>,
+) -> Vec<(&'s [Condition], ChainId)> {
+    let mut all = Vec::new();
+    for rule in system.rules.chain(id).map_or(&[][..], |chain| &chain.rules) {
+        rule.target.calls(&mut |called, _| {
+            if wanted.contains(&called) {
+                all.push((rule.conditions.as_slice(), called));
+            }
+        });
+    }
+    all
+}
+
+/// The same by what the calling rules ask.
+fn calls<'s>(
+    system: &'s System,
+    id: ChainId,
+    wanted: &BTreeSet<ChainId>,
+) -> HashMap<&'s [Condition], VecDeque<ChainId>> {
+    let mut calls: HashMap<&[Condition], VecDeque<ChainId>> = HashMap::new();
+    for (conditions, called) in in_order(system, id, wanted) {
+        calls.entry(conditions).or_default().push_back(called);
+    }
+    calls
+}
