@@ -225,3 +225,126 @@ fn hosts_that_differ_are_compared_all_the_same() {
     let output = diff(&["--json"], &case("01-default-bridge"), &case("15a-flushed-nat"));
     assert_eq!(output.status.code(), Some(1), "{}", show(&output));
 }
+
+/// What a person would say of the edits of the stories, each shown by a packet of which `why` says
+/// the same on both hosts.
+#[test]
+fn the_stories() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let rules = |name: &str| fs::read_to_string(case(name).join("iptables-save")).unwrap();
+    let seed = |name: &str| fs::read_to_string(root().join("corpus/seeds").join(name)).unwrap();
+    let right_port = rules("14a-docker-user-wrong-port").replace(
+        "-p tcp -m tcp --dport 8080 -j DROP",
+        "-p tcp -m conntrack --ctorigdstport 8080 --ctdir ORIGINAL -j DROP",
+    );
+    let masqueraded = rules("15a-flushed-nat").replacen(
+        ":POSTROUTING ACCEPT",
+        "-A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j MASQUERADE\n:POSTROUTING ACCEPT",
+        1,
+    );
+    let (second, without): (String, String) = {
+        let text = seed("2-second-uplink/verbose.txt");
+        let kept = text.lines().filter(|line| !(line.contains("eth1") && line.contains("MASQ")));
+        (text.clone(), kept.map(|line| format!("{line}\n")).collect())
+    };
+    let (apart, together): (String, String) = {
+        let text = seed("4-two-bridges/posted.txt");
+        let kept = text.lines().filter(|line| {
+            !(line.contains("DROP       all") && line.contains("br-740d57cab248"))
+        });
+        (text.clone(), kept.map(|line| format!("{line}\n")).collect())
+    };
+    let (five_a, five_b) =
+        ("05a-lan-before-forward-accept", "05b-lan-no-masquerade-forward-accept");
+    let five_c = "05c-lan-masquerade-except-lan-forward-accept";
+    let second_uplink = root().join("corpus/seeds/2-second-uplink");
+    for (old, new, host, line) in [
+        (
+            case("03-snat-hand-edit"),
+            case("03c-snat-hand-edit-correct"),
+            None,
+            "net:pub -> net:pub: source was 173.208.194.205, now unchanged",
+        ),
+        (
+            case("03c-snat-hand-edit-correct"),
+            case("03d-snat-appended"),
+            None,
+            "net:pub -> internet: source was 173.208.194.205, now 173.208.194.202",
+        ),
+        (
+            file("without", without),
+            file("second", second),
+            Some(&second_uplink),
+            "lan:eth0 -> lan:eth1: was timeout, now connects",
+        ),
+        (case(five_a), case(five_b), None, "net:bridge -> internet: was connects, now timeout"),
+        (
+            case(five_a),
+            case(five_b),
+            None,
+            "net:bridge -> peer: source was 192.168.12.107, now unchanged",
+        ),
+        (case(five_b), case(five_c), None, "web -> internet: was timeout, now connects"),
+        (file("apart", apart), file("together", together), None, ": was timeout, now connects"),
+        (
+            case("06a-iptables-false"),
+            case("06b-iptables-false-snat"),
+            None,
+            "net:net1 -> internet: was timeout, now connects",
+        ),
+        (
+            case("14a-docker-user-wrong-port"),
+            file("right-port", right_port),
+            None,
+            "internet -> web:80: was connects, now timeout",
+        ),
+        (
+            case("15a-flushed-nat"),
+            file("masqueraded", masqueraded),
+            None,
+            "net:bridge -> internet: was timeout, now connects",
+        ),
+    ] {
+        let snapshot = host.map(|host| host.display().to_string());
+        let on_host: Vec<&str> = snapshot.iter().flat_map(|host| ["-s", host]).collect();
+        let output = diff(&[&on_host[..], &["--format", "concise"]].concat(), &old, &new);
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains(line), "`{line}` is not said:\n{}", show(&output));
+        let (found, _) = changes(&on_host, &old, &new);
+        for change in found.iter().filter(|change| change["usual"] == true) {
+            for (side, path) in [("before", &old), ("after", &new)] {
+                let told = &change["witness"][side];
+                let again = why_again(path, &old, &on_host, &told["flow"]);
+                for key in ["verdict", "outcome", "egress"] {
+                    assert_eq!(again[key], told[key], "{side} {change:#}");
+                }
+            }
+            assert!(change["decided_by"].is_object());
+            let by = &change["decided_by"];
+            assert!(change["status"] != "changed" || by["before"] != by["after"], "{change:#}");
+        }
+    }
+}
+
+/// What `why` says of a packet on one side of a comparison.
+fn why_again(path: &Path, old: &Path, on_host: &[&str], flow: &Value) -> Value {
+    let folder = TempDir::new().unwrap();
+    let flows = folder.path().join("flows");
+    fs::write(&flows, format!("{flow}\n")).unwrap();
+    let mut command = nattrace();
+    command.args(["why", "--flows"]).arg(&flows).args(on_host);
+    match path.is_dir() {
+        true => command.arg("-s").arg(path),
+        // Rules that are held against a host are about that host.
+        false if old.is_dir() => command.arg("-s").arg(old).arg("--rules").arg(path),
+        false => command.arg("--rules").arg(path),
+    };
+    let output = command.output().unwrap();
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", show(&output)))
+}

@@ -76,8 +76,7 @@ fn systems(
             Input { parts: host.clone(), rules }
         }
     };
-    let load = |given: Given| system::of_input(global, &mut input(given)).map(ManuallyDrop::new);
-    Ok((load(old)?, load(new)?))
+    system::of_both(global, (input(old), input(new)))
 }
 
 /// Says where the hosts differ besides their rules.

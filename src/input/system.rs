@@ -24,9 +24,32 @@ pub(crate) fn load(global: &Global) -> Result<ManuallyDrop<System>> {
 
 /// The same from texts that were read before.
 pub(crate) fn of_input(global: &Global, input: &mut Input) -> Result<System> {
+    let loaded = loaded(untold(global), input);
+    told(loaded, input)
+}
+
+/// Two systems side by side, both never freed. What there is to say of the first comes first.
+pub(crate) fn of_both(
+    global: &Global,
+    (mut one, mut other): (Input, Input),
+) -> Result<(ManuallyDrop<System>, ManuallyDrop<System>)> {
+    let untold = untold(global);
+    let (first, second) = rayon::join(|| loaded(untold, &mut one), || loaded(untold, &mut other));
+    let first = told(first, &one)?;
+    Ok((ManuallyDrop::new(first), ManuallyDrop::new(told(second, &other)?)))
+}
+
+fn untold(global: &Global) -> Untold {
+    Untold { family: global.family(), backend: global.backend() }
+}
+
+fn loaded(untold: Untold, input: &mut Input) -> Loaded {
     tell_apart(input);
-    let untold = Untold { family: global.family(), backend: global.backend() };
-    let Loaded { system, diagnostics } = build::load_shared(&input.parts, &input.rules, untold);
+    build::load_shared(&input.parts, &input.rules, untold)
+}
+
+/// Prints what there is to say about a system.
+fn told(Loaded { system, diagnostics }: Loaded, input: &Input) -> Result<System> {
     let text_of = |found: &PartDiagnostic| {
         let mut given = input.parts.iter().chain(&input.rules);
         given.find(|text| text.name == found.part).map_or("", |text| text.text.as_str())

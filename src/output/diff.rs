@@ -1,14 +1,18 @@
 //! What two hosts do differently: for a person, in a line each, and to the letter of CLI.md.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::net::IpAddr;
 
 use anstyle::{AnsiColor, Style};
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Rewrite, Step};
 use nattrace_model::flow::FlowState;
-use nattrace_model::ruleset::RuleId;
+use nattrace_model::packet::Packet;
+use nattrace_model::ruleset::{ChainId, RuleId};
 use nattrace_parser::policy::Families;
+use nattrace_parser::syntax::Policy;
 use nattrace_verifier::diff::{Aspect, Being, Change, Comparison, Rarity, Rewritten, Status};
 use serde::Serialize;
 use serde::ser::{SerializeMap, SerializeSeq, Serializer};
@@ -234,15 +238,16 @@ pub(crate) fn pretty(compared: &Compared<'_>, all: bool) -> String {
             remarks(change)
         );
         let _ = writeln!(text, "    {}", packet_words(compared, change));
-        for (name, system, answer) in sides(compared, change) {
+        let deciders = deciders(change);
+        for ((name, system, answer), decider) in sides(compared, change).into_iter().zip(deciders) {
             let context = Context::new(system);
             let line = concise::render(&context, answer);
             let line = line.split_once(": ").map_or(line.as_str(), |(_, behind)| behind);
             let _ = writeln!(text, "    {DIM}{name}{DIM:#} {line}");
-            if let Some(rule) = deciding(answer, change.aspect) {
-                let place = words::visible(&words::rule_place(&context, rule));
-                let own = system.rules.rule(rule).map_or("", |rule| system.rules.text(rule));
-                let _ = writeln!(text, "           {place}: {}", words::visible(own.trim()));
+            if let Some(decider) = decider {
+                let (place, own) = decider.words(&context);
+                let (place, own) = (words::visible(&place), words::visible(&own));
+                let _ = writeln!(text, "           {place}: {own}");
             }
         }
         text.push('\n');
@@ -281,19 +286,72 @@ fn packet_words(compared: &Compared<'_>, change: &Change) -> String {
     format!("{source} -> {destination}, {}, {by}", words::protocol_words(flow))
 }
 
-/// The rule that made an aspect what it is.
-fn deciding(answer: &Answer, aspect: Aspect) -> Option<RuleId> {
-    let rule = |step: &Step| match step {
-        Step::Rule { rule, .. } => Some(*rule),
-        _ => None,
-    };
+/// What made an aspect what it is on one host.
+#[derive(Clone, Copy)]
+enum Decider {
+    Rule(RuleId),
+    Policy(ChainId, Policy),
+}
+
+impl Decider {
+    fn of(step: &Step) -> Option<Self> {
+        match step {
+            Step::Rule { rule, .. } => Some(Self::Rule(*rule)),
+            Step::Policy { chain, policy, .. } => Some(Self::Policy(*chain, *policy)),
+            _ => None,
+        }
+    }
+
+    /// Where it stands, and what it says.
+    fn words(self, context: &Context<'_>) -> (String, String) {
+        let rules = &context.system.rules;
+        match self {
+            Self::Rule(id) => {
+                let text = rules.rule(id).map_or("", |rule| rules.text(rule));
+                (words::rule_place(context, id), text.trim().to_owned())
+            }
+            Self::Policy(id, policy) => {
+                let chain = rules.chain(id);
+                let place =
+                    chain.map_or_else(String::new, |own| format!("{}/{}", own.table, own.name));
+                let word = if policy == Policy::Accept { "ACCEPT" } else { "DROP" };
+                (place, format!("policy {word}"))
+            }
+        }
+    }
+}
+
+/// What made the difference on both hosts.
+fn deciders(change: &Change) -> [Option<Decider>; 2] {
+    let (before, after) = (&change.witness.before, &change.witness.after);
+    let mut aspect = change.aspect;
+    // Where as much becomes of the packet, it is what it looks like then.
+    if aspect == Aspect::Outcome && before.verdict == after.verdict {
+        let differ = |of: fn(&Packet) -> (IpAddr, Option<u16>)| {
+            let end = |answer: &Answer| answer.egress.as_ref().map(|egress| of(&egress.packet));
+            end(before) != end(after)
+        };
+        if differ(|packet| (packet.destination, packet.destination_port())) {
+            aspect = Aspect::Destination;
+        } else if differ(|packet| (packet.source, packet.source_port())) {
+            aspect = Aspect::Source;
+        } else {
+            aspect = Aspect::Answer;
+        }
+    }
+    [deciding(before, aspect), deciding(after, aspect)]
+}
+
+fn deciding(answer: &Answer, aspect: Aspect) -> Option<Decider> {
     let rewriting = |wanted: fn(&Rewrite) -> bool| {
         answer.steps.iter().rev().find_map(|step| match step {
-            Step::Rule { rule, rewrites, .. } if rewrites.iter().any(wanted) => Some(*rule),
+            Step::Rule { rule, rewrites, .. } if rewrites.iter().any(wanted) => {
+                Some(Decider::Rule(*rule))
+            }
             _ => None,
         })
     };
-    let decided = || answer.decided_by.and_then(|at| answer.steps.get(at)).and_then(rule);
+    let decided = || answer.decided_by.and_then(|at| answer.steps.get(at)).and_then(Decider::of);
     match aspect {
         Aspect::Source => {
             rewriting(|one| matches!(one, Rewrite::Source(..) | Rewrite::SourcePort(..)))
@@ -305,8 +363,8 @@ fn deciding(answer: &Answer, aspect: Aspect) -> Option<RuleId> {
         Aspect::Header => rewriting(|one| matches!(one, Rewrite::Ttl(..) | Rewrite::Tos(..))),
         Aspect::Answer => {
             let reply = answer.reply.as_ref();
-            let last = reply.and_then(|reply| reply.steps.get(reply.decided_by?)).and_then(rule);
-            last.or_else(decided)
+            let last = reply.and_then(|reply| reply.steps.get(reply.decided_by?));
+            last.and_then(Decider::of).or_else(decided)
         }
         Aspect::Outcome | Aspect::Verdict | Aspect::Interface => decided(),
     }
@@ -383,7 +441,24 @@ impl Serialize for Entry<'_> {
         map.serialize_entry("family", family_name(change.families))?;
         map.serialize_entry("state", names::state(change.state))?;
         map.serialize_entry("usual", &(change.rarity == Rarity::Usual))?;
+        map.serialize_entry("decided_by", &DecidedBy(self.compared, deciders(change)))?;
         map.serialize_entry("witness", &Pair(self.compared, change))?;
+        map.end()
+    }
+}
+
+/// The rules or policies that make the difference; null where none does on that host.
+struct DecidedBy<'a>(&'a Compared<'a>, [Option<Decider>; 2]);
+
+impl Serialize for DecidedBy<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let systems = [("before", self.0.before), ("after", self.0.after)];
+        let mut map = serializer.serialize_map(Some(2))?;
+        for ((side, system), decider) in systems.into_iter().zip(self.1) {
+            let words = decider.map(|decider| decider.words(&Context::new(system)));
+            let own = words.map(|(at, text)| BTreeMap::from([("at", at), ("text", text)]));
+            map.serialize_entry(side, &own)?;
+        }
         map.end()
     }
 }

@@ -1,9 +1,10 @@
 //! From differing sets of packets to changes that a person would tell.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
+use nattrace_model::address::Prefix;
 use nattrace_model::answer::Verdict;
 use nattrace_model::flow::FlowState;
 use nattrace_model::packet::{protocol, tcp_flag};
@@ -20,6 +21,7 @@ use super::places::{Place, Places};
 use crate::check::packets::{destinations, real_ports, sources};
 use crate::class::{AddressAfter, PortAfter, Way};
 use crate::packets::{PacketSet, plain};
+use crate::policy::AddressSet;
 use crate::space::{Field, Relation, Space};
 use crate::walk::Question;
 
@@ -271,8 +273,17 @@ impl Teller<'_> {
 
     /// What makes a packet telling.
     fn telling(&self) -> Vec<PacketSet> {
-        let mut preferred =
-            vec![self.space.protocol(protocol::TCP), self.space.protocol(protocol::UDP)];
+        // Nobody outside would think of the loopback address.
+        let loopback: Prefix = match self.space.family() {
+            Family::Ipv4 => Prefix::new(Ipv4Addr::new(127, 0, 0, 0).into(), 8),
+            Family::Ipv6 => Prefix::new(Ipv6Addr::LOCALHOST.into(), 128),
+        };
+        let loopback = destinations(self.space, &AddressSet::prefix(&loopback));
+        let mut preferred = vec![
+            self.space.all().difference(&loopback),
+            self.space.protocol(protocol::TCP),
+            self.space.protocol(protocol::UDP),
+        ];
         preferred.extend(self.places.running(self.space));
         preferred.extend(plain(self.space));
         preferred
