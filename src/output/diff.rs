@@ -328,7 +328,11 @@ fn deciders(change: &Change) -> [Option<Decider>; 2] {
     // Where as much becomes of the packet, it is what it looks like then.
     if aspect == Aspect::Outcome && before.verdict == after.verdict {
         let differ = |of: fn(&Packet) -> (IpAddr, Option<u16>)| {
-            let end = |answer: &Answer| answer.egress.as_ref().map(|egress| of(&egress.packet));
+            // docker-proxy opens a connection of its own.
+            let end = |answer: &Answer| {
+                let last = answer.proxy.as_deref().unwrap_or(answer);
+                last.egress.as_ref().map(|egress| of(&egress.packet))
+            };
             end(before) != end(after)
         };
         if differ(|packet| (packet.destination, packet.destination_port())) {
@@ -352,7 +356,7 @@ fn deciding(answer: &Answer, aspect: Aspect) -> Option<Decider> {
         })
     };
     let decided = || answer.decided_by.and_then(|at| answer.steps.get(at)).and_then(Decider::of);
-    match aspect {
+    let found = match aspect {
         Aspect::Source => {
             rewriting(|one| matches!(one, Rewrite::Source(..) | Rewrite::SourcePort(..)))
         }
@@ -367,7 +371,8 @@ fn deciding(answer: &Answer, aspect: Aspect) -> Option<Decider> {
             last.and_then(Decider::of).or_else(decided)
         }
         Aspect::Outcome | Aspect::Verdict | Aspect::Interface => decided(),
-    }
+    };
+    found.or_else(|| deciding(answer.proxy.as_deref()?, aspect))
 }
 
 /// Writes the JSON; a line for each change where `layout` says so.
