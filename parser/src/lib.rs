@@ -25,6 +25,7 @@ pub mod save;
 mod script;
 mod sequence;
 pub mod services;
+mod shared;
 mod shell;
 pub mod span;
 pub mod syntax;

@@ -21,6 +21,7 @@ pub fn check_chains(rules: &Rules<'_>, backend: Backend) -> Vec<Diagnostic> {
     for table in &rules.tables {
         Graph::new(table, rules, backend).check(&mut found);
     }
+    crate::shared::check(rules, &mut found);
     found.sort_by_key(|one| one.span);
     found
 }

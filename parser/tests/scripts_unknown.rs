@@ -71,6 +71,15 @@ fn parts_that_may_not_run_leave_rules_that_may_not_be() {
 }
 
 #[test]
+fn what_is_unknown_stays_on_one_line() {
+    check(
+        "iptables -A INPUT -s `one\ntwo` -j DROP",
+        &["shell-variable"],
+        &["-A INPUT -m shell \"-s `one two`\" -j DROP"],
+    );
+}
+
+#[test]
 fn what_is_read_elsewhere_is_named() {
     check("iptables-restore < rules.v4\niptables -A INPUT", &["unread-file"], &["-A INPUT"]);
     check(

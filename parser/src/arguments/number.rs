@@ -52,6 +52,18 @@ pub(crate) fn scanned(text: &str) -> Option<(u64, &str)> {
     Some((number, rest))
 }
 
+/// What atoll(3) reads: the sign and the digits that a text begins with, as far as they fit.
+pub(crate) fn signed(text: &str) -> Option<i64> {
+    let text = text.trim_start_matches(BLANKS);
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let length = digits.bytes().take_while(u8::is_ascii_digit).count();
+    let size = digits.get(..length).filter(|digits| !digits.is_empty())?.parse::<u64>().ok();
+    Some(match text.starts_with('-') {
+        true => size.and_then(|size| 0_i64.checked_sub_unsigned(size)).unwrap_or(i64::MIN),
+        false => size.and_then(|size| i64::try_from(size).ok()).unwrap_or(i64::MAX),
+    })
+}
+
 /// A number up to `max`.
 pub(crate) fn number(text: &str, max: u64) -> Result<u64, Fault> {
     parse(text).filter(|&number| number <= max).ok_or_else(|| {
@@ -114,6 +126,17 @@ mod tests {
         assert_eq!(leading("010"), Some((8, "")));
         assert_eq!(leading("-1"), None);
         assert_eq!(leading("99999999999999999999"), None);
+    }
+
+    #[test]
+    fn a_signed_number_is_as_large_as_fits() {
+        assert_eq!(signed(" -1mb/s"), Some(-1));
+        assert_eq!(signed("+010"), Some(10));
+        assert_eq!(signed("-9223372036854775808"), Some(i64::MIN));
+        assert_eq!(signed("-99999999999999999999"), Some(i64::MIN));
+        assert_eq!(signed("9223372036854775808"), Some(i64::MAX));
+        assert_eq!(signed("- 1"), None);
+        assert_eq!(signed("0x10"), Some(0));
     }
 
     #[test]

@@ -97,9 +97,10 @@ fn amount<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
     let invalid = || Fault::expected("invalid-rate", "a rate such as `10/sec` or `512kb/s`", text);
     if let Some((count, _)) = text.split_once("b/s").filter(|(count, _)| !count.is_empty()) {
         let factor = factor(count.bytes().last());
-        let bytes = rate::leading_number(count).filter(|&bytes| bytes > 0).ok_or_else(invalid)?;
-        let cost = bytes.checked_mul(factor).map(cost_of).filter(|&cost| cost > 1);
-        return cost.map(Value::Number).ok_or_else(invalid);
+        let bytes = number::signed(count).filter(|&bytes| bytes != 0).ok_or_else(invalid)?;
+        // A negative number is a large one; iptables dies of what has no cost.
+        let cost = cost_of(bytes.cast_unsigned().wrapping_mul(factor));
+        return Some(cost).filter(|&cost| cost > 0).map(Value::Number).ok_or_else(invalid);
     }
     let (count, unit) = text.split_once('/').unwrap_or((text, "second"));
     let seconds = rate::seconds(unit).ok_or_else(invalid)?;
@@ -125,6 +126,9 @@ fn burst<'a>(words: &[Word<'a>], _: &Context) -> Result<Value<'a>, Fault> {
 const MOST: u64 = 1_000_000;
 const LARGEST_TABLE: u64 = 1_048_576;
 
+/// What costs no more than this has no credits in the kernel, unless only the rate is matched.
+const LEAST_COST: u64 = 1;
+
 /// The kernel's credits of a unit of the average (xt_hashlimit.c, with a clock of 250 or 1000 Hz).
 const CREDITS: u64 = 137_438_953;
 
@@ -148,10 +152,11 @@ fn bytes_of(cost: u64) -> u64 {
     (most.checked_div(cost).unwrap_or(most).saturating_sub(1)) << 4
 }
 
-/// A number of bytes in the largest unit that it reaches, and that `fits`.
+/// A number of bytes in the largest unit that it reaches, and that `fits`. iptables rounds with a
+/// mask of 32 bits.
 fn in_units(bytes: u64, fits: impl Fn(u64) -> bool) -> String {
     for (unit, name) in [(1 << 20, "m"), (1 << 10, "k")] {
-        if bytes >= unit && fits(bytes & !(unit - 1)) {
+        if bytes >= unit && fits(bytes & !(unit - 1) & u64::from(u32::MAX)) {
             return format!("{}{name}b", bytes / unit);
         }
     }
@@ -205,6 +210,10 @@ fn complete(completion: &mut Completion<'_, '_>) {
             (seconds * 1_000, hidden)
         }
         Some(Value::Number(cost)) => {
+            if cost <= LEAST_COST && !rate_match {
+                let message = "the rate is out of the range of the kernel";
+                completion.refuse("invalid-rate", message, completion.span);
+            }
             let times = of_bytes(completion, cost, burst);
             if rate_match {
                 completion.fill("hashlimit-rate-interval", Value::Number(1));

@@ -145,11 +145,11 @@ fn keep<'a>(rule: &mut Rule<'a>, kept: &[Unsupported<'a>]) {
     }
 }
 
-/// What is not known, in the form of a match that nobody has.
+/// What is not known, in the form of a match that nobody has, on one line.
 pub(crate) fn as_match(name: &str, text: &str) -> String {
     let mut raw = format!("-m {name} ");
     let start = raw.len();
-    print_quoted(text, &mut raw);
+    print_quoted(&text.replace(['\n', '\r'], " "), &mut raw);
     if raw.get(start..).is_some_and(|printed| !printed.starts_with('"')) {
         raw.insert(start, '"');
         raw.push('"');
