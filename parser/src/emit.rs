@@ -10,7 +10,7 @@ use crate::arguments::address;
 use crate::protocols;
 use crate::syntax::{
     AddressMask, Backend, Chain, Counters, ExtensionUse, Negatable, Placement, Policy, Rule, Rules,
-    RulesFormat, Table, Target, Value,
+    RulesFormat, Table, Target, Unsupported, Value,
 };
 
 /// How many rules a thread should print at least.
@@ -66,13 +66,22 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
     if let Some(Negatable { negated, .. }) = rule.fragment {
         out.push_str(if negated { " ! -f" } else { " -f" });
     }
+    // What is not understood keeps its place, so that it takes no option of a match before it.
+    let mut kept: Vec<&Unsupported<'_>> =
+        rule.unsupported.iter().filter(|one| !protocol(&one.raw)).collect();
+    kept.sort_by_key(|one| one.span.start);
+    let mut kept = kept.into_iter().peekable();
     for used in &rule.matches {
+        while let Some(one) = kept.next_if(|one| one.span.start < used.span.start) {
+            out.push(' ');
+            out.push_str(&one.raw);
+        }
         out.push_str(" -m ");
         emit_use(used, out);
     }
-    for unsupported in rule.unsupported.iter().filter(|one| !protocol(&one.raw)) {
+    for one in kept {
         out.push(' ');
-        out.push_str(&unsupported.raw);
+        out.push_str(&one.raw);
     }
     match &rule.target {
         Target::None => {}

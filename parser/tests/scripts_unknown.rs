@@ -66,7 +66,7 @@ fn parts_that_may_not_run_leave_rules_that_may_not_be() {
     check(
         "for ip in $(cat list); do iptables -A INPUT -s $ip -j DROP; done",
         &["undetermined-part", "shell-variable"],
-        &["-A INPUT -m shell \"-s $ip\" -m if \"for ip in $(cat list)\" -j DROP"],
+        &["-A INPUT -m if \"for ip in $(cat list)\" -m shell \"-s $ip\" -j DROP"],
     );
 }
 

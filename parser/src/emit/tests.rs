@@ -192,3 +192,20 @@ fn most_extensions_are_reached() {
         .count();
     assert!(reached >= 50, "only {reached} extensions were accepted with one option");
 }
+
+/// What is not understood keeps its place, so that it is read back with the same options.
+#[test]
+fn an_unknown_match_keeps_its_options() {
+    for rule in [
+        "-A FORWARD -m conntrack --ctstate NEW -m new --comment one -m comment --comment two -j ACCEPT",
+        "-A FORWARD -p tcp -m new --size 3 -m tcp --dport 80",
+        "-A FORWARD -m comment --comment two -m new --size \"a b\" -j DROP",
+    ] {
+        let text = format!("*filter\n{rule}\nCOMMIT\n");
+        let (rules, diagnostics) = parse_rules(&text);
+        assert!(diagnostics.iter().all(|one| one.severity != Severity::Error), "{diagnostics:?}");
+        let mut printed = String::new();
+        emit_rule(&rules.tables[0].rules[0], &mut printed);
+        assert_eq!(printed, rule);
+    }
+}
