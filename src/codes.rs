@@ -52,6 +52,7 @@ pages![
     "chain-loop",
     "container-manager-chains-missing",
     "contradiction",
+    "cut-off",
     "datagram-source",
     "default-policy-rules",
     "default-route-assumed",

@@ -18,8 +18,9 @@ pub(super) fn scan<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> (Origin, Vec<Block<'a>>) {
     let place = Place::Outside;
-    let (blocks, prose) = (Vec::new(), Vec::new());
-    let mut scan = Scan { text, origin, blocks, place, padded: false, prose, diagnostics };
+    let (blocks, prose, promised) = (Vec::new(), Vec::new(), None);
+    let padded = false;
+    let mut scan = Scan { text, origin, blocks, place, padded, prose, promised, diagnostics };
     for line in all_lines(text) {
         let before = scan.prose.len();
         scan.line(line);
@@ -30,6 +31,12 @@ pub(super) fn scan<'a>(
     scan.end_prose();
     if matches!(scan.place, Place::Table(_)) {
         scan.missing_commit(crate::Span::new(text.trim_end().len(), text.len()));
+    } else if let Some(span) = scan.promised {
+        let message = "no `# Completed` ends what this line begins";
+        scan.diagnostics.push(
+            Diagnostic::note("cut-off", message, span)
+                .help("if the text is cut off, tables are missing that the host has"),
+        );
     }
     let Scan { origin, mut blocks, diagnostics, .. } = scan;
     for block in &mut blocks {
@@ -58,6 +65,8 @@ struct Scan<'d, 'a> {
     padded: bool,
     /// Lines of prose, one behind the other.
     prose: Vec<Line<'a>>,
+    /// Where iptables-save began what it has not ended.
+    promised: Option<crate::Span>,
     diagnostics: &'d mut Vec<Diagnostic>,
 }
 
@@ -188,7 +197,13 @@ impl<'a> Scan<'_, 'a> {
 
     fn comment(&mut self, line: Line<'a>) {
         self.padding(line);
-        let Some(header) = header(line.text) else { return };
+        let Some(header) = header(line.text) else {
+            if line.text.trim_start_matches(['#', ' ']).starts_with("Completed") {
+                self.promised = None;
+            }
+            return;
+        };
+        self.promised = Some(line.span());
         if let (Some(before), Some(family)) = (self.origin.family, header.family)
             && before != family
         {
