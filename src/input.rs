@@ -13,6 +13,7 @@ use nattrace_model::build::part_of;
 use nattrace_model::host::Part;
 use nattrace_parser::diagnostic::nearest;
 use nattrace_parser::host::snapshot::is_snapshot;
+use nattrace_parser::without_margin;
 
 use crate::args::Global;
 use crate::exit::{Failure, Result};
@@ -122,6 +123,13 @@ fn rules_of(path: &Path, text: String) -> Result<Text> {
             .help("iptables-save prints nothing without root, or where no rules are loaded"));
     }
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    let text = match without_margin(&text) {
+        Some((text, margin)) => {
+            print_note(format_args!("{name}: {margin}"));
+            text
+        }
+        None => text,
+    };
     Ok(Text { name, text: Arc::new(text) })
 }
 

@@ -45,7 +45,7 @@ fn is_shell(text: &str) -> bool {
 }
 
 /// Whether a line gives iptables-restore its input.
-fn feeds_restore(line: &str) -> bool {
+pub(crate) fn feeds_restore(line: &str) -> bool {
     let line = line.trim_start();
     !line.starts_with('#') && line.contains("tables-") && line.contains("restore")
         || line.starts_with("cat ") && line.contains("<<")
@@ -53,7 +53,7 @@ fn feeds_restore(line: &str) -> bool {
 }
 
 /// Whether a line is a command of a shell that changes rules.
-fn changes(line: &str) -> bool {
+pub(crate) fn changes(line: &str) -> bool {
     if !line.contains("tables") && !line.contains('$') {
         return false;
     }
@@ -86,7 +86,7 @@ fn changes(line: &str) -> bool {
 
 /// Whether this stands behind the `*` of a table: `*nat`, or `* nat` as iptables-restore also
 /// takes it; a table that does not exist only without the blank, which is otherwise prose.
-fn is_table_header(rest: &str) -> bool {
+pub(crate) fn is_table_header(rest: &str) -> bool {
     let glued = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase());
     // What stands behind the name does not count.
     glued
@@ -95,7 +95,7 @@ fn is_table_header(rest: &str) -> bool {
 }
 
 /// `Chain NAME (policy …)` or `Chain NAME (1 references)`.
-fn is_listing_header(line: &str) -> bool {
+pub(crate) fn is_listing_header(line: &str) -> bool {
     line.strip_prefix("Chain ").and_then(|rest| rest.split_once(" (")).is_some_and(
         |(name, rest)| {
             !name.trim().contains(' ')
