@@ -8,6 +8,7 @@
 
 mod around;
 mod job;
+mod native;
 mod replica;
 mod routes;
 mod rules;
@@ -22,7 +23,8 @@ use std::time::{Duration, Instant};
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, RouteDecision, Step};
 use nattrace_model::flow::Flow;
-use nattrace_parser::syntax::Family;
+use nattrace_model::host::Part;
+use nattrace_parser::syntax::{Backend, Family};
 use serde::{Deserialize, Serialize};
 
 use crate::lab::command;
@@ -31,7 +33,7 @@ use crate::lab::conntrack::Connections;
 use crate::lab::rules::Loader;
 use crate::lab::socket::Listeners;
 use crate::lab::surroundings::Surroundings;
-use crate::lab::trace::Meter;
+use crate::lab::trace::{Meter, Trace};
 use crate::lab::trial::{Bench, Observation, Seen, Skipped, Start, Trial};
 use crate::lab::wire::{Patience, Wires};
 
@@ -117,6 +119,9 @@ pub fn missing(system: &System) -> Vec<String> {
     if !system.host.sets.is_empty() {
         programs.push("ipset");
     }
+    if native::has_any(system) {
+        programs.push("nft");
+    }
     let mut missing: Vec<String> = programs
         .into_iter()
         .map(str::to_owned)
@@ -155,9 +160,8 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(
 /// How many packets are drawn at most for each one that is wanted: some can't be sent.
 const DRAWS: u64 = 4;
 
-/// Rebuilds `host`, with its `sets` as `ipset save` prints them, in the network namespace of this
-/// process, which must be its own, and compares
-/// the kernel with what the simulator says about `claimed`: the same host, unless somebody wants
+/// Rebuilds `host`, whose `texts` tell its sets and native tables, in the network namespace of this
+/// process, which must be its own, and compares the kernel with what the simulator says about `claimed`: the same host, unless somebody wants
 /// to see what a wrong claim looks like.
 ///
 /// # Errors
@@ -165,12 +169,12 @@ const DRAWS: u64 = 4;
 /// The host can't be rebuilt, or a program that is needed fails.
 fn run(
     host: &System,
-    sets: &str,
+    texts: &Description,
     claimed: &System,
     sample: &Sample,
 ) -> Result<Report, SelftestError> {
     let around = Rc::new(Around::of(host)?);
-    let mut bench = Replica::build(host, sets, &around)?;
+    let mut bench = Replica::build(host, texts, &around)?;
     let mut report =
         Report { not_rebuilt: std::mem::take(&mut bench.not_rebuilt), ..Report::default() };
     match sample {
@@ -201,19 +205,42 @@ struct Replica {
     neighbours: RefCell<std::collections::BTreeSet<(String, std::net::IpAddr)>>,
     /// The rules, each with the tool that loaded them.
     rules: Vec<(Loader, String)>,
+    native: Option<Native>,
     not_rebuilt: Vec<String>,
 }
 
+/// The tables of nftables beside iptables.
+struct Native {
+    /// As nft writes them.
+    text: String,
+    /// The family whose packets are being traced: rules without a counter tell nothing else.
+    traced: Option<Family>,
+}
+
+impl Native {
+    fn load(host: &System, texts: &Description) -> Result<Self, SelftestError> {
+        Ok(Self { text: native::load(host, texts.part(Part::Nft))?, traced: None })
+    }
+}
+
 impl Replica {
-    fn build(host: &System, sets: &str, around: &Rc<Around>) -> Result<Self, SelftestError> {
+    fn build(
+        host: &System,
+        texts: &Description,
+        around: &Rc<Around>,
+    ) -> Result<Self, SelftestError> {
         let mut not_rebuilt = Vec::new();
         replica::create_interfaces(&host.host, around)?;
         let surroundings: Rc<dyn Surroundings> = Rc::clone(around) as Rc<dyn Surroundings>;
         let wires = Wires::attach(Rc::clone(&surroundings))?;
         replica::configure(&host.host, around, &mut not_rebuilt)?;
         routes::configure(&host.host, &mut not_rebuilt)?;
-        replica::create_sets(sets)?;
+        replica::create_sets(texts.part(Part::Ipset))?;
         let rules = rules::load(system_rules(host)?)?;
+        let native = match native::has_any(host) {
+            true => Some(Native::load(host, texts)?),
+            false => None,
+        };
         let listeners =
             Listeners::of(host.host.listeners.as_deref().unwrap_or(&[]), &mut not_rebuilt);
         let end = Instant::now() + ANNOUNCEMENTS;
@@ -230,7 +257,26 @@ impl Replica {
             surroundings,
         };
         let neighbours = RefCell::default();
-        Ok(Self { bench, around: Rc::clone(around), neighbours, rules, not_rebuilt })
+        Ok(Self { bench, around: Rc::clone(around), neighbours, rules, native, not_rebuilt })
+    }
+
+    /// Takes what tells the rules that a packet of this family meets.
+    fn meter(&mut self, family: Family) -> io::Result<()> {
+        let meter = match &mut self.native {
+            None => {
+                let rules = self.rules.iter().filter(|(loader, _)| loader.family == family);
+                Meter::by_counters(rules.map(|(loader, _)| *loader).collect())
+            }
+            Some(native) if native.traced == Some(family) => return Ok(()),
+            Some(native) => {
+                native.traced = Some(family);
+                let trace = Trace::open(family, Backend::Nft)?;
+                trace.learn("")?;
+                Meter::Trace(trace)
+            }
+        };
+        self.bench.meter = meter;
+        Ok(())
     }
 
     /// Sends a packet, and notes what comes of it.
@@ -245,8 +291,7 @@ impl Replica {
             return Ok(());
         }
         let family = Family::of(trial.flow.destination);
-        let rules = || self.rules.iter().filter(|(loader, _)| loader.family == family);
-        self.bench.meter = Meter::by_counters(rules().map(|(loader, _)| *loader).collect());
+        self.meter(family)?;
         let mut pauses = PAUSES.into_iter();
         loop {
             let prediction = Prediction::of(&*self.around, claimed, trial);
@@ -276,12 +321,19 @@ impl Replica {
                         packet: trial.to_string(),
                         differences,
                         kernel: story(&observed),
-                        rules: rules().map(|(_, text)| text.as_str()).collect(),
+                        rules: self.rules_of(family),
                     });
                 }
             }
             return Ok(());
         }
+    }
+
+    /// The rules of a family, as they were loaded.
+    fn rules_of(&self, family: Family) -> String {
+        let own = self.rules.iter().filter(|(loader, _)| loader.family == family);
+        let native = self.native.as_ref().map(|native| native.text.as_str());
+        own.map(|(_, text)| text.as_str()).chain(native).collect()
     }
 
     /// Why a packet is no fair question to a rebuilt host.

@@ -94,16 +94,13 @@ impl Margin {
         for line in text.split_inclusive('\n') {
             let length = self.length(line.trim_end()).unwrap_or(0);
             let (margin, rest) = line.split_at_checked(length).unwrap_or(("", line));
-            let word = rest.trim_end();
-            // The end of a here-document stands alone on its line.
-            let (before, behind) = match ends.contains(word) {
-                true => (0, margin.len()),
-                false => (margin.len(), 0),
+            let blanks = " ".repeat(margin.len());
+            // The end of a here-document stands alone on its line: the blanks go to the next.
+            let parts = match ends.contains(rest.trim_end()) {
+                true => [rest, &blanks],
+                false => [&blanks, rest],
             };
-            taken.extend(std::iter::repeat_n(' ', before));
-            taken.push_str(word);
-            taken.extend(std::iter::repeat_n(' ', behind));
-            taken.push_str(rest.get(word.len()..).unwrap_or_default());
+            taken.extend(parts);
         }
         taken
     }
@@ -192,7 +189,7 @@ mod tests {
     fn a_here_document_ends_alone_on_its_line() {
         let text = "# iptables-restore <<'END'\n> *filter\n> COMMIT\n> END\n";
         let (found, _) = without_margin(text).unwrap();
-        assert_eq!(found, "# iptables-restore <<'END'\n  *filter\n  COMMIT\nEND  \n");
+        assert_eq!(found, "# iptables-restore <<'END'\n  *filter\n  COMMIT\nEND\n  ");
     }
 
     #[test]

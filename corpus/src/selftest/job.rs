@@ -37,12 +37,11 @@ impl Description {
         build::load_with(&texts(&self.parts), &texts(&self.rules), untold).system
     }
 
-    /// What `ipset save` printed.
-    fn sets(&self) -> &str {
-        let is_sets = |(name, _): &&(String, String)| {
-            part_of(name).is_some_and(|(part, _)| part == Part::Ipset)
-        };
-        self.parts.iter().find(is_sets).map_or("", |(_, text)| text)
+    /// The text of a part, empty if it is not there.
+    pub(super) fn part(&self, wanted: Part) -> &str {
+        let is_it =
+            |(name, _): &&(String, String)| part_of(name).is_some_and(|(part, _)| part == wanted);
+        self.parts.iter().find(is_it).map_or("", |(_, text)| text)
     }
 }
 
@@ -137,7 +136,7 @@ pub fn serve(input: &mut dyn Read, output: &mut dyn Write) -> io::Result<()> {
     let host = job.host.system();
     let claimed = job.claimed.as_ref().map(Description::system);
     let claimed = claimed.as_ref().unwrap_or(&host);
-    let reply = match run(&host, job.host.sets(), claimed, &job.sample) {
+    let reply = match run(&host, &job.host, claimed, &job.sample) {
         Ok(report) => Reply::Report(Box::new(report)),
         Err(error) => Reply::Failed(error.to_string()),
     };

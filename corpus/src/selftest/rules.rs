@@ -28,10 +28,17 @@ pub(super) fn loaders(system: &System) -> Vec<Loader> {
 
 /// Why the rules can't be put into a kernel as they are meant.
 pub(super) fn obstacle(system: &System) -> Option<String> {
-    let foreign = system.host.foreign_chains.first().map(|chain| chain.table.clone());
+    if let Some(chain) = system.host.foreign_chains.first() {
+        return Some(format!("a table of nftables is not known in full: `{}`", chain.table));
+    }
     let native = system.rules.chains.iter().find(|chain| chain.table.of_iptables().is_none());
-    if let Some(table) = foreign.or_else(|| native.map(|chain| chain.table.to_string())) {
-        return Some(format!("tables of nftables are not rebuilt: `{table}`"));
+    let legacy = system.rules.chains.iter().any(|chain| chain.backend == Backend::Legacy);
+    if let Some(chain) = native.filter(|_| legacy) {
+        return Some(format!(
+            "`{}` stands beside rules of iptables-legacy, and nothing tells which rules of both a \
+             packet meets",
+            chain.table
+        ));
     }
     let hides = |condition: &Condition| {
         matches!(condition, Condition::Undecided(Undecided::InterfacesNotShown))
