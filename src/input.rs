@@ -80,6 +80,7 @@ pub(crate) fn read_any(path: &Path) -> Result<Given> {
     if is_snapshot(&text) {
         return single::split(path, &text).map(Given::Host);
     }
+    let text = flush(path, text);
     match single::transcribed(path, &text)? {
         Some(parts) if single::is_host(&parts) => Ok(Given::Host(parts)),
         _ => rules_of(path, text).map(Given::Rules),
@@ -113,7 +114,15 @@ pub(crate) fn read_rules(path: &Path) -> Result<Text> {
         return Err(Failure::input(format!("{} is a snapshot, not rules", shown(path)))
             .help(format!("use `--snapshot {}`", path.display())));
     }
+    let text = flush(path, text);
     rules_of(path, text)
+}
+
+/// A text without quotation marks and line numbers before its lines.
+fn flush(path: &Path, text: String) -> String {
+    let Some((text, margin)) = without_margin(&text) else { return text };
+    print_note(format_args!("{}: {margin}", shown(path)));
+    text
 }
 
 /// A text of rules.
@@ -123,13 +132,6 @@ fn rules_of(path: &Path, text: String) -> Result<Text> {
             .help("iptables-save prints nothing without root, or where no rules are loaded"));
     }
     let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
-    let text = match without_margin(&text) {
-        Some((text, margin)) => {
-            print_note(format_args!("{name}: {margin}"));
-            text
-        }
-        None => text,
-    };
     Ok(Text { name, text: Arc::new(text) })
 }
 
@@ -142,6 +144,7 @@ fn read_snapshot(path: &Path) -> Result<Vec<Text>> {
     if is_snapshot(&text) {
         return single::split(path, &text);
     }
+    let text = flush(path, text);
     if let Some(parts) = single::transcribed(path, &text)? {
         return Ok(parts);
     }
