@@ -8,6 +8,8 @@
 //! `NATTRACE_JUDGE_TEXTS` is the number of texts for each family and backend,
 //! `NATTRACE_JUDGE_SEED` repeats a run.
 
+#[path = "restore_judge/family.rs"]
+mod family;
 #[path = "restore_judge/iptables.rs"]
 mod iptables;
 #[path = "restore_judge/piece.rs"]

@@ -203,7 +203,7 @@ impl<'a> Scan<'_, 'a> {
             }
             return;
         };
-        self.promised = Some(line.span());
+        self.promised = is_dated(line.text).then(|| line.span());
         if let (Some(before), Some(family)) = (self.origin.family, header.family)
             && before != family
         {
@@ -272,6 +272,12 @@ impl<'a> Scan<'_, 'a> {
                 .help("the text may be cut off; if it is whole, add `COMMIT`"),
         );
     }
+}
+
+/// Whether a header tells when iptables-save ran, as it always does: others write one for the
+/// family alone.
+fn is_dated(header: &str) -> bool {
+    header.split_once(" on ").is_some_and(|(_, date)| date.split_whitespace().count() >= 4)
 }
 
 /// What is said of blanks around a line where iptables-restore takes none (kernel-facts I6). A

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use fastrand::Rng;
 use nattrace_parser::syntax::{Family, TableName};
 
-use super::piece;
+use super::{family, piece};
 
 /// How often something is written oddly: one time in so many.
 const SELDOM: usize = 12;
@@ -284,8 +284,8 @@ fn rule(builtin: &[&str], family: Family, rng: &mut Rng) -> String {
 
 fn pieces(line: &mut String, family: Family, rng: &mut Rng) {
     let own = match family {
-        Family::Ipv4 => piece::V4,
-        Family::Ipv6 => piece::V6,
+        Family::Ipv4 => family::V4,
+        Family::Ipv6 => family::V6,
     };
     let count = [1, 1, 1, 1, 1, 1, 2, 2, 3][rng.usize(..9)];
     for _ in 0..count {
