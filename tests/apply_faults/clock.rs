@@ -48,7 +48,10 @@ fn a_jump_of_the_wall_clock_moves_no_deadline() {
         // Nobody confirms: neither at once nor in a month, but in two seconds.
         fs::write(host.path("jump"), "+0").unwrap();
         let applied = start(&host, &plan, &library, "--confirm 2");
-        assert!(host.wait(20, || is_waiting(&host)));
+        // The log is written behind the journal, with the time of before the jump.
+        let logged =
+            || fs::read_to_string(host.state().join("log")).is_ok_and(|log| !log.is_empty());
+        assert!(host.wait(20, || is_waiting(&host) && logged()));
         let loaded = Instant::now();
         fs::write(host.path("jump"), jump).unwrap();
         let output = applied.wait_with_output().unwrap();
