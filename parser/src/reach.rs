@@ -4,6 +4,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use crate::diagnostic::Diagnostic;
 use crate::extension::{Completion, Extension, ExtensionKind};
 use crate::recognize::Tool;
@@ -26,13 +28,19 @@ pub fn check_chains(rules: &Rules<'_>, backend: Backend) -> Vec<Diagnostic> {
     found
 }
 
+/// The rules of one chain that stand together, as nearly all do, with its name.
+fn runs<'r, 'a>(table: &'r Table<'a>) -> impl Iterator<Item = (&'r str, &'r [Rule<'a>])> {
+    let together = table.rules.chunk_by(|one, next| one.chain == next.chain);
+    together.filter_map(|rules| Some((rules.first()?.chain.as_ref(), rules)))
+}
+
 /// The calls of one table.
 struct Graph<'r, 'a> {
     table: &'r Table<'a>,
     rules: &'r Rules<'a>,
     backend: Backend,
     /// The number of each user chain.
-    numbers: HashMap<&'r str, usize>,
+    numbers: HashMap<&'r str, usize, RandomState>,
     /// For each chain whom it calls, and where.
     calls: Vec<Vec<(usize, Span)>>,
     /// How many of the first chains are built in.
@@ -41,20 +49,24 @@ struct Graph<'r, 'a> {
 
 impl<'r, 'a> Graph<'r, 'a> {
     fn new(table: &'r Table<'a>, rules: &'r Rules<'a>, backend: Backend) -> Self {
+        let chains = table.chains.len() + table.name.builtin_chains().len();
         let mut graph = Self {
             table,
             rules,
             backend,
-            numbers: HashMap::new(),
-            calls: Vec::new(),
+            numbers: HashMap::with_capacity_and_hasher(chains, RandomState::default()),
+            calls: Vec::with_capacity(chains),
             builtin: table.name.builtin_chains().len(),
         };
         for name in table.name.builtin_chains() {
             graph.number(name);
         }
-        for rule in &table.rules {
-            let from = graph.number(&rule.chain);
-            if let Target::Jump(name, span) | Target::Goto(name, span) = &rule.target {
+        for (chain, rules) in runs(table) {
+            let from = graph.number(chain);
+            for rule in rules {
+                let (Target::Jump(name, span) | Target::Goto(name, span)) = &rule.target else {
+                    continue;
+                };
                 let to = graph.number(name);
                 if let Some(calls) = graph.calls.get_mut(from) {
                     calls.push((to, *span));
@@ -153,8 +165,8 @@ impl<'r, 'a> Graph<'r, 'a> {
     /// Checks the rules of user chains at the built-in chains that lead to them.
     fn check_hooks(&self, found: &mut Vec<Diagnostic>) {
         let reached = self.reached();
-        for rule in &self.table.rules {
-            let Some(number) = self.numbers.get(rule.chain.as_ref()) else { continue };
+        for (chain, rules) in runs(self.table) {
+            let Some(number) = self.numbers.get(chain) else { continue };
             if *number < self.builtin {
                 continue;
             }
@@ -163,7 +175,7 @@ impl<'r, 'a> Graph<'r, 'a> {
             let from: Vec<&'static str> =
                 from.filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| *name).collect();
             if !from.is_empty() {
-                self.check_rule(rule, &from, found);
+                rules.iter().for_each(|rule| self.check_rule(rule, &from, found));
             }
         }
     }

@@ -118,7 +118,11 @@ impl<'a> Outline<'a> {
     /// Cuts a text; what is known beside it stands over what it says.
     #[must_use]
     pub fn of(text: &'a str, known: Origin) -> Self {
-        let format = recognize(text);
+        Self::in_format(recognize(text), text, known)
+    }
+
+    /// Cuts a text whose form was recognised.
+    pub(crate) fn in_format(format: RulesFormat, text: &'a str, known: Origin) -> Self {
         let mut diagnostics = Vec::new();
         if let Some(refused) = unreadable(text) {
             let (tables, diagnostics) = (Tables::Unread(Vec::new()), vec![refused]);

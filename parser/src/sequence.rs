@@ -3,7 +3,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::recognize::recognize;
 use crate::replay::Replay;
-use crate::save::{Origin, parse_rules_of};
+use crate::save::{Origin, Outline};
 use crate::syntax::{Backend, Family, Rules, RulesFormat};
 
 /// What one text of a sequence leaves of one family and backend.
@@ -37,15 +37,15 @@ pub fn parse_sequence<'a>(
     let (mut all, mut diagnostics) = (Vec::new(), Vec::new());
     let mut replay = Replay::default();
     let mut used = None;
-    let script = |text: &str| recognize(text) == RulesFormat::Script;
-    let last = texts.iter().rposition(|(text, _)| script(text));
-    for (index, &(text, known)) in texts.iter().enumerate() {
+    let formats: Vec<RulesFormat> = texts.iter().map(|(text, _)| recognize(text)).collect();
+    let last = formats.iter().rposition(|format| *format == RulesFormat::Script);
+    for (index, (&(text, known), format)) in texts.iter().zip(formats).enumerate() {
         let number = u16::try_from(index).unwrap_or(u16::MAX);
-        let (left, found) = if script(text) {
+        let (left, found) = if format == RulesFormat::Script {
             let backend = known.backend.or(used).unwrap_or(Backend::Nft);
             replay.script_of(text, Origin { backend: Some(backend), ..known }, number)
         } else {
-            let (rules, found) = parse_rules_of(text, known);
+            let (rules, found) = Outline::in_format(format, text, known).read(|| |rule| rule);
             (vec![rules], found)
         };
         diagnostics.extend(found.into_iter().map(|diagnostic| (index, diagnostic)));

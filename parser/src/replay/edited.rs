@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rayon::prelude::*;
+
 use super::command::is_command;
 use super::{Options, Replay, RestoreLine, restore};
 use crate::diagnostic::Diagnostic;
@@ -18,7 +20,7 @@ pub(crate) fn is_edited(text: &str) -> bool {
     }
     let families = [" -4", " -6", " --ipv", "\"-4", "\"-6", "\"--ipv", "-\"4", "-\"6"];
     let of_family = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes());
-    if families.into_iter().any(|needle| of_family(needle).is_some())
+    if families.into_par_iter().any(|needle| of_family(needle).is_some())
         && lines(text).any(|line| line.text.split_ascii_whitespace().any(is_family))
     {
         return true;
