@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use crate::recognize::{changes, feeds_restore, invocation, is_listing_header, is_table_header};
+use crate::recognize::{changes, feeds_restore, is_listing_header, is_table_header};
 use crate::save::{Line, lines};
 
 /// What stands in front of the lines.
@@ -83,7 +83,7 @@ impl Margin {
                 }
                 number = this;
             }
-            found |= is_saved(rest) || is_listing_header(rest) || invocation(rest).is_some();
+            found |= is_saved(rest) || is_listing_header(rest) || changes(rest);
         }
         found
     }
@@ -198,9 +198,18 @@ mod tests {
         let mixed = format!("{SAVED}{}", with(SAVED, |_| "> ".to_owned()));
         let repeated = "1 -A INPUT\n1 -A INPUT\n";
         let command = "iptables -P INPUT DROP\n> iptables -A INPUT -j ACCEPT\n";
-        for text in
-            [SAVED, list, &mixed, repeated, command, "", "> prose", "12 apples\n", "1-A INPUT"]
-        {
+        for text in [
+            SAVED,
+            list,
+            &mixed,
+            repeated,
+            command,
+            "",
+            "> prose",
+            "> Note: iptables is old\n",
+            "12 apples\n",
+            "1-A INPUT",
+        ] {
             assert_eq!(without_margin(text), None, "{text}");
         }
     }

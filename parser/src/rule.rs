@@ -121,6 +121,7 @@ pub(crate) fn read_rule<'a>(
         target_span: Span::default(),
         given: 0,
         implied: false,
+        early_ports: None,
         foreign: false,
         unsupported: Vec::new(),
         said: diagnostics.len(),
@@ -202,6 +203,8 @@ struct Reader<'r, 'a> {
     given: u16,
     /// Whether the match of the protocol was looked for.
     implied: bool,
+    /// Ports to translate to that stood before the protocol.
+    early_ports: Option<Span>,
     /// Whether an unknown extension was loaded, whose options can't be known.
     foreign: bool,
     unsupported: Vec<Unsupported<'a>>,

@@ -8,6 +8,9 @@ use crate::words::clip;
 
 /// `[ADDRESS[-ADDRESS]][:PORT[-PORT[/BASE]]]`; an IPv6 address with ports stands in brackets.
 pub(crate) fn nat(text: &str, context: &Context) -> Result<Value<'static>, Fault> {
+    if context.family == Some(Family::Ipv4) && text.contains('[') {
+        return Err(Fault::expected("invalid-address", "an IPv4 address to translate to", text));
+    }
     let (addresses, ports) = split(text, context);
     let mut range = NatRange::default();
     if let Some(ports) = ports {

@@ -275,6 +275,11 @@ impl<'a> Reader<'_, 'a> {
             Ok(value) => {
                 let end = words.last().map_or(word.span, |last| last.span);
                 let span = negation.unwrap_or(word.span).cover(end);
+                if self.protocol.is_none()
+                    && matches!(&value, Value::Nat(range) if range.ports.is_some())
+                {
+                    self.early_ports = Some(span);
+                }
                 let negated = negation.is_some() || stays_negated;
                 self.scratch.options.push((number, OptionUse { option, negated, value, span }));
                 self.negation = None;

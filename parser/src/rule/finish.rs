@@ -33,6 +33,13 @@ impl<'a> Reader<'_, 'a> {
             target.span = target.span.cover(last.span);
             self.unsupported.pop();
         }
+        if let Some(span) = self.early_ports.filter(|_| self.protocol.is_some()) {
+            let message = "ports to translate to need the protocol before them".to_owned();
+            self.say(
+                Diagnostic::error("missing-protocol", message, span)
+                    .help("write `-p` before this option"),
+            );
+        }
         self.limit_expansion();
         let rule = Rule {
             chain: std::borrow::Cow::Borrowed(""),
