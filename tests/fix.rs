@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use program::{nattrace, root, show};
-use saved::{sorted, steady};
+use saved::{set, sorted, steady};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -31,7 +31,10 @@ struct Case {
     /// The arguments that name the host.
     host: Vec<String>,
     place: Option<String>,
+    /// The commands that mend it; none where it holds, or where nothing of the kind does.
     commands: Vec<String>,
+    /// What is in the way, where nothing mends it.
+    obstacles: Vec<String>,
 }
 
 impl Case {
@@ -55,9 +58,19 @@ impl Case {
         for rules in table.get("rules").and_then(toml::Value::as_array).into_iter().flatten() {
             host.extend(["--rules".to_owned(), seed(rules).display().to_string()]);
         }
-        let commands = table["commands"].as_array().unwrap();
-        let commands = commands.iter().map(|line| line.as_str().unwrap().to_owned()).collect();
-        Self { about: text("about").unwrap(), folder, host, place: text("place"), commands }
+        if let Some(script) = text("script") {
+            let path = folder.path().join("script.sh");
+            fs::write(&path, format!("#!/bin/sh\n{script}")).unwrap();
+            host.extend(["--rules".to_owned(), path.display().to_string()]);
+        }
+        let lines = |key: &str| -> Vec<String> {
+            let lines = table.get(key).and_then(toml::Value::as_array).into_iter().flatten();
+            lines.map(|line| line.as_str().unwrap().to_owned()).collect()
+        };
+        let (commands, obstacles) = (lines("commands"), lines("obstacles"));
+        let about = text("about").unwrap();
+        assert!(table.contains_key("commands") || !obstacles.is_empty(), "{about}");
+        Self { about, folder, host, place: text("place"), commands, obstacles }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -71,6 +84,39 @@ impl Case {
             program.args(["--place", place]);
         }
         program.output().unwrap()
+    }
+
+    /// Whether the policy holds on the host with settings made.
+    fn holds_with_settings(&self, settings: &[&str]) -> bool {
+        let folder = self.path("set");
+        fs::create_dir(&folder).unwrap();
+        for file in fs::read_dir(root().join(&self.host[1])).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), folder.join(file.file_name())).unwrap();
+        }
+        let path = folder.join("sysctl");
+        let mut text = fs::read_to_string(&path).unwrap();
+        for setting in settings {
+            let (name, value) = setting["sysctl -w ".len()..].split_once('=').unwrap();
+            text = set(&text, name, value);
+        }
+        fs::write(path, text).unwrap();
+        let mut program = nattrace();
+        program.arg("check").arg(self.path("policy.toml")).arg("-s").arg(folder);
+        program.output().unwrap().status.code() == Some(0)
+    }
+
+    /// Says what stands in the way, and nothing that would help.
+    fn has_obstacles(&self) -> Result<(), String> {
+        let output = self.run("fix", &["--json"]);
+        let answer: Value = serde_json::from_str(&stdout(&output)).unwrap();
+        let told = answer["obstacles"].as_array().unwrap();
+        let told: Vec<&str> = told.iter().map(|line| line.as_str().unwrap()).collect();
+        let missing = |line: &&String| !told.iter().any(|told| told.contains(line.as_str()));
+        match self.obstacles.iter().find(missing) {
+            None if output.status.code() == Some(1) => Ok(()),
+            _ => Err(show(&output)),
+        }
     }
 
     /// Whether the policy holds with rules of its own beside those of the host.
@@ -154,6 +200,17 @@ fn without(edits: &[Value], gone: usize) -> String {
 #[test]
 fn the_change_is_the_one_that_a_person_would_make_enough_and_no_part_of_it_is() {
     each(|case| {
+        if !case.obstacles.is_empty() {
+            return case.has_obstacles();
+        }
+        let settings = case.commands.iter().filter(|line| line.starts_with("sysctl "));
+        let settings: Vec<&str> = settings.map(String::as_str).collect();
+        if !settings.is_empty() {
+            let output = case.run("fix", &["--format", "commands"]);
+            let same = stdout(&output).lines().eq(settings.iter().copied());
+            let holds = same && case.holds_with_settings(&settings);
+            return if holds { Ok(()) } else { Err(show(&output)) };
+        }
         let output = case.run("fix", &["--format", "plan"]);
         if case.commands.is_empty() {
             let holds = output.status.code() == Some(0) && output.stdout.is_empty();
@@ -237,7 +294,9 @@ fn iptables_makes_of_it_what_was_predicted() {
     let skipped = AtomicUsize::new(0);
     let compared = AtomicUsize::new(0);
     each(|case| {
-        if case.commands.is_empty() || case.place.is_some() || case.commands.len() > 3 {
+        let settings = case.commands.iter().any(|line| line.starts_with("sysctl "));
+        let none = case.commands.is_empty() || settings;
+        if none || case.place.is_some() || case.commands.len() > 3 {
             return Ok(());
         }
         for (family, prefix) in [("ipv4", "iptables"), ("ipv6", "ip6tables")] {
@@ -301,5 +360,16 @@ fn today(case: &Case, prefix: &str) -> String {
             }
         }
     }
-    stdout(&nattrace().arg("fmt").args(&case.host).output().unwrap())
+    let family = if prefix == "iptables" { "ipv4" } else { "ipv6" };
+    let mut program = nattrace();
+    program.args(["fmt", "--family", family]);
+    match case.host.as_slice() {
+        // A script begins with the rules before it.
+        [_, folder, option, script] if script.ends_with(".sh") => {
+            let saved = format!("{folder}/{prefix}-save");
+            program.args([option, &saved, option, script])
+        }
+        host => program.args(host),
+    };
+    stdout(&program.output().unwrap())
 }

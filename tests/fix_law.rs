@@ -18,15 +18,14 @@ mod saved;
 
 use std::fs;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use drawn::Drawn;
 use program::{nattrace, show};
-use saved::{ordered, patched, sorted, steady};
+use saved::{ordered, patched, set, sorted, steady};
 use serde_json::Value;
 
 /// How many hosts are asked about where nothing else is said: as many as a minute has room for.
@@ -38,8 +37,16 @@ const ALL_PARTS: usize = 4;
 /// How long one answer may take, on a busy machine and where nothing is optimized.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// The status of what took longer, as timeout(1) has it.
-const SLOW: i32 = 124;
+/// What is said of a host about which one takes longer.
+const SLOW: &str = "takes too long";
+
+/// Every table without a rule.
+const EMPTY: &str = "*raw\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n*mangle\n:PREROUTING ACCEPT\n\
+                     :INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\n:POSTROUTING ACCEPT\nCOMMIT\n\
+                     *nat\n:PREROUTING ACCEPT\n:INPUT ACCEPT\n:OUTPUT ACCEPT\n\
+                     :POSTROUTING ACCEPT\nCOMMIT\n*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n\
+                     :OUTPUT ACCEPT\nCOMMIT\n*security\n:INPUT ACCEPT\n:FORWARD ACCEPT\n\
+                     :OUTPUT ACCEPT\nCOMMIT\n";
 
 fn number(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
@@ -81,7 +88,10 @@ fn edits_are_enough_no_part_of_them_is_and_all_forms_agree() {
                         return;
                     }
                     let drawn = Drawn::new(seed, number);
-                    if let Err(fault) = holds(&drawn, &counts) {
+                    let result = holds(&drawn, &counts);
+                    if result.as_ref().is_err_and(|fault| fault == SLOW) {
+                        add(&counts.slow, 1);
+                    } else if let Err(fault) = result {
                         let about = format!("seed {seed} host {number}");
                         let policy = fs::read_to_string(drawn.path("policy.toml")).unwrap();
                         faults.lock().unwrap().push(format!("{about}: {fault}\n{policy}"));
@@ -113,7 +123,7 @@ fn stdout(output: &Output) -> String {
 }
 
 /// A run of nattrace about a drawn host, with the rules and settings of the folder, or others.
-fn run(drawn: &Drawn, command: &str, host: &str, more: &[&str]) -> Output {
+fn run(drawn: &Drawn, command: &str, host: &str, more: &[&str]) -> Result<Output, String> {
     let mut program = nattrace();
     program.current_dir(drawn.folder());
     program.arg(command).args(["-s", host]).args(more);
@@ -121,8 +131,8 @@ fn run(drawn: &Drawn, command: &str, host: &str, more: &[&str]) -> Output {
     within(LIMIT, &mut program)
 }
 
-/// What a program says in its time; [`SLOW`] where that is not enough.
-fn within(limit: Duration, program: &mut Command) -> Output {
+/// What a program says in its time.
+fn within(limit: Duration, program: &mut Command) -> Result<Output, String> {
     let child = program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = child.unwrap();
     let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
@@ -132,16 +142,17 @@ fn within(limit: Duration, program: &mut Command) -> Output {
         let err = scope.spawn(move || read(&mut err));
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
-                break status;
+                break Some(status);
             }
             if begun.elapsed() > limit {
                 child.kill().unwrap();
                 child.wait().unwrap();
-                break ExitStatus::from_raw(SLOW << 8);
+                break None;
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        Output { status, stdout: out.join().unwrap(), stderr: err.join().unwrap() }
+        let (stdout, stderr) = (out.join().unwrap(), err.join().unwrap());
+        Ok(Output { status: status.ok_or(SLOW)?, stdout, stderr })
     })
 }
 
@@ -151,12 +162,12 @@ fn read(from: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
-fn fix(drawn: &Drawn, format: &str) -> Output {
+fn fix(drawn: &Drawn, format: &str) -> Result<Output, String> {
     run(drawn, "fix", "host", &["--format", format, "--max-edits", "5"])
 }
 
 fn holds(drawn: &Drawn, counts: &Counts) -> Result<(), String> {
-    let output = fix(drawn, "commands");
+    let output = fix(drawn, "commands")?;
     match output.status.code() {
         Some(0) if output.stdout.is_empty() => {
             add(&counts.held, 1);
@@ -164,10 +175,6 @@ fn holds(drawn: &Drawn, counts: &Counts) -> Result<(), String> {
         }
         Some(1) => {
             add(&counts.missed, 1);
-            return Ok(());
-        }
-        Some(SLOW) => {
-            add(&counts.slow, 1);
             return Ok(());
         }
         Some(0 | 3) => {}
@@ -180,8 +187,8 @@ fn holds(drawn: &Drawn, counts: &Counts) -> Result<(), String> {
     add(&counts.fixed, 1);
     add(&counts.edits, lines.len() as u64);
     with(drawn, "then", &lines)?;
-    let then = run(drawn, "check", "then", &["--format", "concise"]);
-    if ![status, Some(SLOW)].contains(&then.status.code()) {
+    let then = run(drawn, "check", "then", &["--format", "concise"])?;
+    if then.status.code() != status {
         return Err(format!("with\n{script}the policy does not hold: {}", show(&then)));
     }
     no_part_is_enough(drawn, &lines, status)?;
@@ -207,7 +214,7 @@ fn with(drawn: &Drawn, name: &str, commands: &[&str]) -> Result<(), String> {
     let script = format!("#!/bin/sh\n{}\n", rules.join("\n"));
     fs::write(drawn.path("script"), script).unwrap();
     if !rules.is_empty() {
-        let printed = replayed(drawn);
+        let printed = replayed(drawn)?;
         if !printed.status.success() {
             return Err(format!("the commands are not read: {}", show(&printed)));
         }
@@ -218,7 +225,7 @@ fn with(drawn: &Drawn, name: &str, commands: &[&str]) -> Result<(), String> {
         let mut text = fs::read_to_string(&path).unwrap();
         for setting in settings {
             let (name, value) = setting["sysctl -w ".len()..].split_once('=').unwrap();
-            text = drawn::set(&text, name, value);
+            text = set(&text, name, value);
         }
         fs::write(path, text).unwrap();
     }
@@ -226,7 +233,7 @@ fn with(drawn: &Drawn, name: &str, commands: &[&str]) -> Result<(), String> {
 }
 
 /// The rules of the host with the script carried out.
-fn replayed(drawn: &Drawn) -> Output {
+fn replayed(drawn: &Drawn) -> Result<Output, String> {
     let mut program = nattrace();
     program.current_dir(drawn.folder()).args(["fmt", "--family", drawn.family_name()]);
     program.args(["--rules", &format!("host/{}", drawn.rules()), "--rules", "script"]);
@@ -277,7 +284,7 @@ fn no_part_is_enough(drawn: &Drawn, lines: &[&str], status: Option<i32>) -> Resu
         let own = part(lines, kept);
         let own: Vec<&str> = own.iter().map(String::as_str).collect();
         with(drawn, "part", &own)?;
-        let output = run(drawn, "check", "part", &["--format", "concise"]);
+        let output = run(drawn, "check", "part", &["--format", "concise"])?;
         if output.status.code() == status {
             return Err(format!("of\n{}\nthis is enough:\n{}", lines.join("\n"), own.join("\n")));
         }
@@ -308,28 +315,28 @@ fn forms_agree(drawn: &Drawn, script: &str) -> Result<(), String> {
     if script.lines().all(|line| line.starts_with("sysctl ")) {
         return Ok(());
     }
-    let plan: Value = serde_json::from_str(&stdout(&fix(drawn, "plan"))).unwrap();
+    let plan: Value = serde_json::from_str(&stdout(&fix(drawn, "plan")?)).unwrap();
     let edits = plan["edits"].as_array().unwrap();
     same_commands(edits.iter().map(command), script)?;
     let then = fs::read_to_string(drawn.path("then").join(drawn.rules())).unwrap();
     fs::write(drawn.path("script"), "#!/bin/sh\n").unwrap();
-    let today = stdout(&replayed(drawn));
-    let file = stdout(&fix(drawn, "file"));
+    let today = stdout(&replayed(drawn)?);
+    let file = stdout(&fix(drawn, "file")?);
     // A text keeps its tables in their order, a replay prints them in that of iptables-save.
     if sorted(&steady(&file)) != sorted(&steady(&then)) {
         return Err(format!("file is\n{file}\nthe commands make\n{then}"));
     }
-    let diff = stdout(&fix(drawn, "diff"));
+    let diff = stdout(&fix(drawn, "diff")?);
     let names = file.lines().filter(|line| line.starts_with('*'));
     let order: Vec<String> = names.map(str::to_owned).collect();
     if patched(&ordered(&today, &order), &diff).as_ref() != Some(&file) {
         return Err(format!("diff is\n{diff}\nfile is\n{file}"));
     }
-    let delta = stdout(&fix(drawn, "restore"));
+    let delta = stdout(&fix(drawn, "restore")?);
     fs::write(drawn.path("delta"), &delta).unwrap();
     let here = format!("#!/bin/sh\n{} -w --noflush <<'END'\n{delta}END\n", drawn.restore());
     fs::write(drawn.path("script"), here).unwrap();
-    let replayed = replayed(drawn);
+    let replayed = replayed(drawn)?;
     if stdout(&replayed) != then {
         return Err(format!("restore is\n{delta}\nwhich makes {}", show(&replayed)));
     }
@@ -338,10 +345,7 @@ fn forms_agree(drawn: &Drawn, script: &str) -> Result<(), String> {
 
 /// The JSON says what the commands do. It tells what else changes, too, and so takes its time.
 fn json_agrees(drawn: &Drawn, script: &str) -> Result<(), String> {
-    let json = fix(drawn, "json");
-    if json.status.code() == Some(SLOW) {
-        return Ok(());
-    }
+    let json = fix(drawn, "json")?;
     let parsed: Value = serde_json::from_str(&stdout(&json)).map_err(|e| format!("json: {e}"))?;
     let (settings, edits) = (&parsed["settings"], &parsed["edits"]);
     let set = |setting: &Value| setting["command"].as_str().unwrap().to_owned();
@@ -400,7 +404,7 @@ fn kernel_agrees(drawn: &Drawn, lines: &[&str], counts: &Counts) -> Result<(), S
     if rules.is_empty() {
         return Ok(());
     }
-    let tasks = played(&stdout(&fix(drawn, "ansible")));
+    let tasks = played(&stdout(&fix(drawn, "ansible")?));
     let (save, restore) = (drawn.save(), drawn.restore());
     fs::copy(drawn.path("host").join(drawn.rules()), drawn.path("today")).unwrap();
     let set = drawn.path("host").join("ipset-save");
@@ -408,7 +412,9 @@ fn kernel_agrees(drawn: &Drawn, lines: &[&str], counts: &Counts) -> Result<(), S
         true => format!("ipset restore < {}\n", set.display()),
         false => String::new(),
     };
-    let begin = format!("{restore} < today\n");
+    // What the host's rules do not name is as a kernel has it that was asked nothing yet.
+    fs::write(drawn.path("empty"), EMPTY).unwrap();
+    let begin = format!("{restore} < empty\n{restore} < today\n");
     let script = format!(
         "set -e\necho ready >&2\n{sets}{begin}{save} > saved-before\n{}\n{save} > saved-commands\n\
          {begin}{restore} --noflush -w < delta\n{save} > saved-restore\n\

@@ -134,29 +134,6 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A setting among others.
-pub(crate) fn set(text: &str, name: &str, value: &str) -> String {
-    let mut all: Vec<String> = Vec::new();
-    // The one of IPv6 writes all interfaces, that of IPv4 as well.
-    let every = match name {
-        "net.ipv4.ip_forward" => Some("net.ipv4.conf."),
-        "net.ipv6.conf.all.forwarding" => Some("net.ipv6.conf."),
-        _ => None,
-    };
-    for line in text.lines() {
-        let own = line.split_once(" = ").map_or(line, |(own, _)| own);
-        let written =
-            every.is_some_and(|every| own.starts_with(every) && own.ends_with(".forwarding"));
-        match (own == name, written) {
-            (true, _) => {}
-            (_, true) => all.push(format!("{own} = {value}")),
-            _ => all.push(line.to_owned()),
-        }
-    }
-    all.push(format!("{name} = {value}"));
-    all.join("\n") + "\n"
-}
-
 fn loaded(texts: &[(String, String)]) -> System {
     let texts: Vec<Text<'_>> = texts.iter().map(|(name, text)| Text { name, text }).collect();
     load(&texts, &[]).system

@@ -1,4 +1,4 @@
-//! Rules as iptables-save prints them, as far as they mean something.
+//! Rules as iptables-save prints them, as far as they mean something, and settings as sysctl does.
 
 /// Rules without what counts on.
 pub(crate) fn steady(rules: &str) -> Vec<String> {
@@ -77,4 +77,27 @@ pub(crate) fn ordered(text: &str, order: &[String]) -> String {
         order.iter().position(|name| Some(name.as_str()) == table.lines().next())
     });
     tables.concat()
+}
+
+/// A setting among others.
+pub(crate) fn set(text: &str, name: &str, value: &str) -> String {
+    let mut all: Vec<String> = Vec::new();
+    // The one of IPv6 writes all interfaces, that of IPv4 as well.
+    let every = match name {
+        "net.ipv4.ip_forward" => Some("net.ipv4.conf."),
+        "net.ipv6.conf.all.forwarding" => Some("net.ipv6.conf."),
+        _ => None,
+    };
+    for line in text.lines() {
+        let own = line.split_once(" = ").map_or(line, |(own, _)| own);
+        let written =
+            every.is_some_and(|every| own.starts_with(every) && own.ends_with(".forwarding"));
+        match (own == name, written) {
+            (true, _) => {}
+            (_, true) => all.push(format!("{own} = {value}")),
+            _ => all.push(line.to_owned()),
+        }
+    }
+    all.push(format!("{name} = {value}"));
+    all.join("\n") + "\n"
 }

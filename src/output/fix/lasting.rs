@@ -66,6 +66,13 @@ fn beside_ufw(edits: &[&Edit]) -> Vec<String> {
          /etc/ufw/after.rules declares `:DOCKER-USER` and with it fills that chain anew"
             .to_owned(),
     ];
+    let own: Vec<String> = edits.iter().filter_map(|edit| in_ufws_words(edit)).collect();
+    if !own.is_empty() {
+        told.push(format!(
+            "ufw keeps the same as a rule of its own: {}",
+            own.iter().map(|words| format!("`{words}`")).collect::<Vec<_>>().join(", ")
+        ));
+    }
     let only_adds = edits.iter().all(|edit| matches!(edit.op, Op::Insert | Op::Append));
     for (family, file) in [(Family::Ipv4, "after.rules"), (Family::Ipv6, "after6.rules")] {
         let here = |edit: &&&Edit| {
@@ -81,6 +88,39 @@ fn beside_ufw(edits: &[&Edit]) -> Vec<String> {
         }
     }
     told
+}
+
+/// A rule about a port of the host as ufw is told of it.
+fn in_ufws_words(edit: &Edit) -> Option<String> {
+    if edit.place.chain != "INPUT" || !matches!(edit.op, Op::Insert | Op::Append) {
+        return None;
+    }
+    let mut words = edit.rule.split(' ').skip(2);
+    let (mut by, mut from, mut to) = (None, "any", "any");
+    let (mut protocol, mut port, mut verb) = (None, None, None);
+    while let Some(word) = words.next() {
+        let value = words.next()?;
+        match word {
+            "-i" => by = Some(value),
+            "-s" => from = value,
+            "-d" => to = value,
+            "-p" => protocol = Some(value),
+            "-m" if Some(value) == protocol => {}
+            "--dport" => port = Some(value),
+            "-j" => {
+                verb = match value {
+                    "ACCEPT" => Some("allow"),
+                    "DROP" => Some("deny"),
+                    _ => None,
+                }
+            }
+            _ => return None,
+        }
+    }
+    let by = by.map(|name| format!("in on {name} ")).unwrap_or_default();
+    // Ahead of those that are there already.
+    let verb = verb?;
+    Some(format!("ufw prepend {verb} {by}from {from} to {to} port {} proto {}", port?, protocol?))
 }
 
 /// What firewalld does to the edits.

@@ -3,10 +3,11 @@
 mod accept;
 mod destination;
 mod drop;
+mod published;
 mod setting;
 mod source;
 
-use nattrace_model::answer::{Outcome, RouteDecision, Step, Verdict};
+use nattrace_model::answer::{Egress, Outcome, RouteDecision, Step, Verdict};
 use nattrace_model::ruleset::Table;
 
 use super::Placement;
@@ -24,6 +25,8 @@ pub(super) fn propose(evidence: &Evidence<'_>) -> Vec<Candidate> {
             Some(Reason::LeavesAs { .. }) => source::of(evidence),
             _ => pass(evidence),
         },
+        // What leaves by the wrong interface is not led back by a rule.
+        Demand::Arrives(_) if led_astray(evidence).is_some() => Vec::new(),
         Demand::Arrives(landing) => {
             let mut found = pass(evidence);
             found.extend(source::masquerade(evidence));
@@ -115,12 +118,22 @@ pub(super) fn obstacle(evidence: &Evidence<'_>) -> Option<String> {
     }
 }
 
-/// A route that leads away packets to an address that is on-link elsewhere, with the one that is
-/// missing.
+/// A route that leads away packets, or the answers to them, to an address that is on-link elsewhere,
+/// with the one that is missing.
 fn led_astray(evidence: &Evidence<'_>) -> Option<String> {
+    let answer = evidence.answer;
+    let forth = answer.egress.as_ref();
+    let back = answer.reply.as_ref().and_then(|reply| Some((reply, reply.egress.as_ref()?)));
+    forth
+        .and_then(|egress| missing_route(evidence, egress, evidence.steps()))
+        .or_else(|| back.and_then(|(reply, egress)| missing_route(evidence, egress, &reply.steps)))
+}
+
+/// The route that is missing where a packet left by one interface, and its destination is on-link
+/// at another.
+fn missing_route(evidence: &Evidence<'_>, egress: &Egress, steps: &[Step]) -> Option<String> {
     let host = &evidence.system.host;
-    let destination = evidence.at_end().destination;
-    let egress = evidence.answer.egress.as_ref()?;
+    let destination = egress.packet.destination;
     let left_by = egress.out_interface.as_deref()?;
     let on_link = host.interfaces.iter().flat_map(|own| {
         let subnets = own.addresses.iter().map(|address| &address.subnet);
@@ -131,7 +144,7 @@ fn led_astray(evidence: &Evidence<'_>) -> Option<String> {
     if interface == left_by {
         return None;
     }
-    let table = evidence.steps().iter().rev().find_map(|step| match step {
+    let table = steps.iter().rev().find_map(|step| match step {
         Step::Route { route: Some((table, _)), .. } => Some(*table),
         _ => None,
     })?;

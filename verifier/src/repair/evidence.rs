@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Effect, Rewrite, RouteDecision, Step, Verdict};
+use nattrace_model::condition::{Condition, PortSide, Sense};
 use nattrace_model::hook::Hook;
 use nattrace_model::ruleset::{Chain, ChainId, Rule, RuleId};
 use nattrace_model::target::Target;
@@ -81,6 +82,12 @@ impl<'a> Evidence<'a> {
             self.answer.verdict,
             Verdict::Dropped | Verdict::Rejected | Verdict::Unroutable | Verdict::Martian
         )
+    }
+
+    /// Whether a new rule stopped the packet.
+    pub(super) fn is_stopped_by_an_edit(&self) -> bool {
+        matches!(self.decider(), Some((_, Decider::Rule(_, rule)))
+            if self.was_stopped() && self.edited.original(rule).is_none())
     }
 
     /// The rule that translated the source, where one did: the chain's own rule, and the one of
@@ -184,6 +191,18 @@ impl<'a> Evidence<'a> {
             }
         }
         seen
+    }
+
+    /// Whether a rule names where the packet goes: its address, or its port.
+    pub(super) fn is_named_by(&self, rule: RuleId, seen: &Seen) -> bool {
+        let Some((_, rule)) = self.rule(rule) else { return false };
+        rule.conditions.iter().any(|condition| match condition {
+            Condition::Destination(Sense::Is, prefix) => {
+                prefix.length() > 0 && prefix.contains(seen.destination)
+            }
+            Condition::Port(Sense::Is, PortSide::Destination, ..) => true,
+            _ => false,
+        })
     }
 
     /// How people call a rule: `nat/POSTROUTING rule 1`.

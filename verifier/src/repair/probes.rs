@@ -138,7 +138,8 @@ fn sockets(system: &System, family: Family) -> Vec<(IpAddr, u8, u16)> {
     found.into_iter().collect()
 }
 
-fn number(of: SocketProtocol) -> u8 {
+/// The number of a protocol that has sockets.
+pub(super) fn number(of: SocketProtocol) -> u8 {
     match of {
         SocketProtocol::Tcp => protocol::TCP,
         SocketProtocol::Udp => protocol::UDP,

@@ -196,7 +196,7 @@ impl<'a> Search<'a> {
                 }
             } else if state.changes.len() < self.request.most_edits {
                 for child in self.children(&state) {
-                    if self.tried < MOST_TRIED && frontier.is_new(&child) {
+                    if frontier.is_new(&child) {
                         frontier.extend(Some(child));
                     }
                 }
@@ -266,6 +266,9 @@ impl<'a> Search<'a> {
         let was = trait_of(&system, answer);
         let mut children = Vec::new();
         for candidate in candidates {
+            if self.tried >= MOST_TRIED {
+                break;
+            }
             let taken = state.changes.iter().any(|known| collide(known, &candidate.change));
             if taken {
                 continue;
@@ -287,9 +290,17 @@ impl<'a> Search<'a> {
             }
             children.push(child);
         }
-        if children.is_empty()
-            && let Some(why) = obstacle
-        {
+        if children.is_empty() {
+            let why = obstacle.unwrap_or_else(|| {
+                let (source, destination) = (case.flow.source, case.flow.destination);
+                match evidence.is_stopped_by_an_edit() {
+                    true => format!(
+                        "what another entry needs stops {source} -> {destination}: the two may \
+                         contradict each other"
+                    ),
+                    false => format!("no edit that is known helps {source} -> {destination}"),
+                }
+            });
             let why = format!("`{}`: {why}", policy::title(entry));
             if !self.obstacles.contains(&why) {
                 self.obstacles.push(why);
@@ -374,10 +385,7 @@ fn index_of(policy: &Policy, span: Span) -> Option<usize> {
 fn one_way<'a>(case: &Case, system: &System, answer: &'a Answer) -> &'a Answer {
     let mut ways = answer.branches.iter().map(|branch| &branch.answer);
     let breaks = |way: &&Answer| matches!(judge(&case.question, system, way), Judgement::Broken(_));
-    match ways.clone().find(breaks).or_else(|| ways.next()) {
-        Some(way) if answer.steps.is_empty() => way,
-        _ => answer,
-    }
+    ways.clone().find(breaks).or_else(|| ways.next()).unwrap_or(answer)
 }
 
 /// What tells whether a change made any difference to a packet.

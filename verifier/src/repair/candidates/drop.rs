@@ -120,9 +120,13 @@ fn about(evidence: &Evidence<'_>, seen: &Seen) -> Vec<Worded> {
     };
     worded.push((to_port, if asked.is_some() { 6 } else { 4 }));
     // All that the entry is about, in one rule.
+    // What the host sends may be for itself as well, and leaves by the loopback then.
+    let from_here = seen.in_interface.is_none();
+    let to = destination.clone().filter(|to| from_here || !evidence.is_whole(to, seen));
+    let by = seen.out_interface.clone().filter(|_| !from_here || to.is_none());
     let whole = Wording {
-        out_interface: seen.out_interface.clone().and_then(is),
-        destination: destination.clone().filter(|to| !evidence.is_whole(to, seen)).and_then(is),
+        out_interface: by.and_then(is),
+        destination: to.and_then(is),
         protocol: asked_protocol,
         ports: asked_ports,
         matches: opened.clone(),
@@ -130,17 +134,17 @@ fn about(evidence: &Evidence<'_>, seen: &Seen) -> Vec<Worded> {
     };
     let about_ports = asked_ports.is_some();
     worded.push((whole.clone(), if about_ports { 1 } else { 2 }));
-    if whole.destination.is_some() {
+    if whole.destination.is_some() && !from_here {
         worded.push((Wording { destination: None, ..whole }, 16));
     }
     let landings = match &evidence.case.question.demand {
         Demand::NeverLands(landings) => landings.iter().map(|l| l.spots.len()).sum(),
         Demand::Leaves { .. } | Demand::Arrives(_) => 0,
     };
-    if landings > 1 {
+    if landings > 1 && !from_here {
         let everywhere =
             Wording { protocol: asked_protocol, ports: asked_ports, matches: opened, ..base };
-        worded.push((everywhere, 60));
+        worded.push((everywhere, 160));
     }
     with_senders(evidence, seen, worded)
 }
@@ -233,6 +237,7 @@ fn delivered_ones(evidence: &Evidence<'_>) -> Vec<Candidate> {
         let by_port = Wording { protocol: Some(seen.protocol), ports: Some(ports), ..base.clone() };
         let one = Wording { destination: is(single(seen.destination)), ..by_port.clone() };
         // Where the entry is about one address of several, the others stay open.
+        worded.extend(evidence.proxied_ports(&seen, &base).map(|several| (several, 1)));
         let (all, only) = if evidence.is_about_one_address(&seen) { (6, 0) } else { (0, 3) };
         worded.push((by_port, all));
         worded.push((one, only));
@@ -243,8 +248,21 @@ fn delivered_ones(evidence: &Evidence<'_>) -> Vec<Candidate> {
             matches: vec!["conntrack --ctstate NEW".to_owned()],
             ..base
         };
-        let broad = if matches!(evidence.reason, Some(Reason::Proxied { .. })) { 250 } else { 1 };
-        worded.push((whole, broad));
+        if evidence.is_about_one_address(&seen) {
+            // An address of this host among those of a network.
+            let destination = is(single(seen.destination));
+            let matches = vec![OPENED.to_owned()];
+            worded.push((Wording { destination, matches, ..whole.clone() }, 1));
+        }
+        let broad = match evidence.reason {
+            Some(Reason::Proxied { .. }) => 250,
+            _ if evidence.is_about_one_address(&seen) => 130,
+            _ => 1,
+        };
+        // What the host says to itself is not cut off as a whole.
+        if seen.in_interface.is_some() || broad < 100 {
+            worded.push((whole, broad));
+        }
     }
     let mut found = Vec::new();
     for (wording, breadth) in with_senders(evidence, &seen, worded) {
@@ -307,11 +325,15 @@ fn undone(evidence: &Evidence<'_>) -> Vec<Candidate> {
         Some((_, Decider::Rule(_, rule))) => Some(rule),
         _ => None,
     };
-    let rules = [evidence.redirector(), accepting];
-    for rule in rules.into_iter().flatten().filter(|rule| is_by_hand(evidence, *rule)) {
+    // A rule that accepts others as well is not there for these packets alone.
+    let seen = evidence.at_end();
+    let broad = accepting.is_some_and(|rule| !evidence.is_named_by(rule, &seen));
+    let rules = [(evidence.redirector(), 8), (accepting, if broad { 40 } else { 8 })];
+    for (rule, dislike) in rules {
+        let Some(rule) = rule.filter(|rule| is_by_hand(evidence, *rule)) else { continue };
         let because = "leads packets to where the policy wants none";
         let anchor = evidence.instead(rule);
-        found.extend(anchor.and_then(|anchor| deletion(&anchor, because, 8)));
+        found.extend(anchor.and_then(|anchor| deletion(&anchor, because, dislike)));
     }
     found
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use nattrace_model::answer::{Outcome, Verdict};
 use nattrace_model::condition::{Condition, Sense};
 use nattrace_model::hook::Hook;
-use nattrace_model::ruleset::RuleId;
+use nattrace_model::ruleset::{Rule, RuleId};
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::{Negatable, TableName};
 
@@ -106,9 +106,23 @@ fn translated(evidence: &Evidence<'_>, seen: &Seen, source: IpAddr) -> Vec<Candi
     if is_by_hand(evidence, rule)
         && let Some(instead) = evidence.instead(rule)
     {
-        found.extend(deletion(&instead, &because, 18));
+        let dislike = if has_another_target(evidence, rule) { 2 } else { 18 };
+        found.extend(deletion(&instead, &because, dislike));
     }
     found
+}
+
+/// Whether a rule behind this one asks for the same packets: then this one is in its way.
+fn has_another_target(evidence: &Evidence<'_>, rule: RuleId) -> bool {
+    let Some((chain, own)) = evidence.rule(rule) else { return false };
+    let asked = |rule: &Rule| {
+        let text = evidence.system.rules.text(rule);
+        let plain = reworded(text, evidence.family(), TableName::Nat, uncommented)?;
+        Some(plain.rsplit_once(" -j ")?.0.to_owned())
+    };
+    let Some(same) = asked(own) else { return false };
+    let mut behind = chain.rules.iter().skip(rule.index as usize + 1);
+    behind.any(|other| asked(other).as_ref() == Some(&same))
 }
 
 /// A rule about a source where it was asked for: in iptables, or in a table of our own.
@@ -195,7 +209,7 @@ fn moved(evidence: &Evidence<'_>, anchor: &Anchor, source: IpAddr, seen: &Seen) 
 }
 
 /// Whether a rule names the packet, as far as addresses and interfaces tell.
-fn is_about(rule: &nattrace_model::ruleset::Rule, evidence: &Evidence<'_>, seen: &Seen) -> bool {
+fn is_about(rule: &Rule, evidence: &Evidence<'_>, seen: &Seen) -> bool {
     rule.conditions.iter().all(|condition| match condition {
         Condition::Source(sense, prefix) => {
             sense.apply(prefix.contains(evidence.answer.flow.source))
