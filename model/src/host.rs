@@ -169,6 +169,27 @@ pub struct BridgePort {
     pub isolated: Option<bool>,
 }
 
+/// Which frames pass the rules of the IP layer on one bridge (`nf_call_iptables` and
+/// `nf_call_ip6tables` of `ip -d link`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BridgeFilter {
+    /// Those of IPv4.
+    pub ipv4: bool,
+    /// Those of IPv6.
+    pub ipv6: bool,
+}
+
+impl BridgeFilter {
+    /// Those of a family.
+    #[must_use]
+    pub fn of(self, family: Family) -> bool {
+        match family {
+            Family::Ipv4 => self.ipv4,
+            Family::Ipv6 => self.ipv6,
+        }
+    }
+}
+
 /// One network interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interface {
@@ -188,6 +209,8 @@ pub struct Interface {
     pub addresses: Vec<InterfaceAddress>,
     /// Set where it is a port of a bridge.
     pub port: Option<BridgePort>,
+    /// Whose frames pass the rules if it is a bridge, whatever the settings for all bridges say.
+    pub bridge_filter: BridgeFilter,
 }
 
 /// What is known of hosts around: a `[zones.NAME]` of zones.toml.

@@ -9,7 +9,7 @@ use nattrace_parser::host::scope::Scope as ListedScope;
 
 use crate::address::Prefix;
 use crate::host::{
-    Assumption, BridgePort, Interface, InterfaceAddress, InterfaceKind, Part, Scope,
+    Assumption, BridgeFilter, BridgePort, Interface, InterfaceAddress, InterfaceKind, Part, Scope,
 };
 
 /// Kinds of links that carry bare IP packets between two ends (`ip -d link`).
@@ -64,6 +64,9 @@ pub(super) fn interfaces(
             mtu: interface.mtu,
             addresses: addresses(interface),
             port,
+            bridge_filter: interface.bridge.map_or_else(BridgeFilter::default, |bridge| {
+                BridgeFilter { ipv4: bridge.nf_call_iptables, ipv6: bridge.nf_call_ip6tables }
+            }),
         });
     }
     interfaces.sort_by_key(|interface| interface.index);

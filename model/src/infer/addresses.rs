@@ -9,7 +9,8 @@ use super::devices::Devices;
 use crate::address::Prefix;
 use crate::host::route::{LOCAL, RouteKind};
 use crate::host::{
-    Assumption, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope, Subject,
+    Assumption, BridgeFilter, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope,
+    Subject,
 };
 
 /// Takes interfaces and addresses from the routes that the kernel makes of them.
@@ -55,6 +56,7 @@ pub(super) fn from_routes(host: &mut Host) {
                 mtu: None,
                 addresses: Vec::new(),
                 port: None,
+                bridge_filter: BridgeFilter::default(),
                 name,
             });
         }

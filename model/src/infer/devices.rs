@@ -10,7 +10,8 @@ use crate::address::{Prefix, is_internet};
 use crate::build::connected;
 use crate::host::route::MAIN;
 use crate::host::{
-    Assumption, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope, Subject,
+    Assumption, BridgeFilter, Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope,
+    Subject,
 };
 use crate::ruleset::Ruleset;
 
@@ -332,6 +333,7 @@ fn interface(name: &str, index: u32, kind: InterfaceKind) -> Interface {
         mtu: None,
         addresses: Vec::new(),
         port: None,
+        bridge_filter: BridgeFilter::default(),
     }
 }
 

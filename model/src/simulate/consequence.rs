@@ -16,6 +16,7 @@ use crate::simulate::path::{Arrival, End, LinkTarget};
 use crate::simulate::question::Origin;
 use crate::simulate::reply::{Progress, answer_to};
 use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::settings;
 use crate::simulate::socket::{self, Receiver};
 use crate::simulate::trip::{Answerers, Leg, Maker, Run, Stop, Trip};
 use crate::target::RejectWith;
@@ -139,7 +140,7 @@ impl<'s> Run<'s, '_> {
         let deaf = address_type::is_group(&self.system.host, packet.destination)
             && packet.destination.is_ipv4()
             && self.system.host.sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") != Some(0);
-        if !query || deaf {
+        if !query || deaf || settings::ignores_echo(&self.system.host, packet) {
             let why = "the kernel sends no answer to this type".to_owned();
             return Consequence::because(Outcome::Timeout, why);
         }
@@ -281,6 +282,9 @@ impl<'s> Run<'s, '_> {
         if by_kernel {
             // The kernel's answer to a query copies it (`icmp_reply`).
             back.tos = packet.tos;
+            back.mark = self.reflected_mark(packet);
+        } else {
+            back.mark = self.accepted_mark(packet);
         }
         let mut trip = Trip::new(self, Leg::Back, back);
         trip.drawn = travelled.drawn.of_answer();

@@ -93,9 +93,12 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         answerers: Answerers::AsTold,
         established: flow.state == FlowState::Established,
         any_source: flow.any_source,
+        any_ttl: flow.ttl.is_none(),
+        opened_with: None,
     };
     let flow_asked = filled_in(system, flow);
     let packet = first_packet_of(&flow_asked);
+    run.name_limits(&flow_asked);
     let origin = match origin(system, flow, &packet) {
         Ok(origin) => origin,
         Err(why) => {
@@ -267,6 +270,9 @@ impl<'s> Run<'s, '_> {
             );
         }
         let begun = self.connections.len();
+        if let Ok(End::Delivered) = travelled.result {
+            self.opened_with = Some(travelled.packet.mark);
+        }
         if travelled.result.is_ok() {
             self.rehearse_answer(&travelled, &first, origin);
         }
@@ -297,6 +303,8 @@ impl<'s> Run<'s, '_> {
                 answerers: Answerers::AllThisWay,
                 established: false,
                 any_source: self.any_source,
+                any_ttl: self.any_ttl,
+                opened_with: None,
                 link: self.link,
             };
             let arrives = run.consequence(travelled, first, origin).outcome == Outcome::Connects;
@@ -343,6 +351,8 @@ impl<'s> Run<'s, '_> {
             answerers: self.answerers,
             established: self.established,
             any_source: self.any_source,
+            any_ttl: self.any_ttl,
+            opened_with: self.opened_with,
         };
         if state == FlowState::Established {
             run.connections = self.connections.clone();

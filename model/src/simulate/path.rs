@@ -15,7 +15,8 @@ use crate::simulate::address_type;
 use crate::simulate::connection::Tracking;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::outside;
-use crate::simulate::trip::{OutRoute, Stop, Trip};
+use crate::simulate::settings;
+use crate::simulate::trip::{Leg, OutRoute, Stop, Trip};
 
 /// Where a trip ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +67,9 @@ impl<'s> Trip<'_, 's, '_> {
         // and to what is rewritten back to its own bridge: it is not asked about before.
         let matters = neighbour || self.run.system.rules.asks_physdev();
         let filtered = on_bridge
-            && match self.bridge_filters_known() {
+            && match self.bridge_filters_known(arrival.interface) {
                 Some(known) => known,
-                None => matters && self.bridge_filters(),
+                None => matters && self.bridge_filters(arrival.interface),
             };
         if neighbour && !filtered {
             self.unseen_on_bridge()?;
@@ -118,7 +119,7 @@ impl<'s> Trip<'_, 's, '_> {
                 if on_bridge
                     && rewritten
                     && route.interface == arrival.interface
-                    && self.bridge_filters() =>
+                    && self.bridge_filters(arrival.interface) =>
             {
                 self.delivery = delivery;
                 // The frame waits for its neighbour before FORWARD
@@ -148,6 +149,10 @@ impl<'s> Trip<'_, 's, '_> {
         else {
             return Ok(());
         };
+        if settings::refuses_ipv6(&self.run.system.host, self.in_interface) {
+            let why = format!("IPv6 is off on `{}` (disable_ipv6)", self.in_interface);
+            return self.refuse(decision(RouteDecision::Martian, Some(why)), Stop::Martian);
+        }
         if source.is_loopback() || destination.is_loopback() || source.is_multicast() {
             let why = "loopback and multicast sources and loopback destinations never come in";
             return self.refuse(decision(RouteDecision::Martian, Some(why.into())), Stop::Martian);
@@ -265,6 +270,10 @@ impl<'s> Trip<'_, 's, '_> {
     pub(crate) fn send(&mut self) -> Result<End<'s>, Stop> {
         self.local = true;
         let route = self.route_output()?;
+        if self.leg == Leg::Back || self.run.any_ttl {
+            let host = &self.run.system.host;
+            self.packet.ttl = settings::default_ttl(host, self.packet.destination, route.interface);
+        }
         self.route = Some(route);
         self.out_interface = route.interface;
         self.hook(Hook::Output)?;
@@ -302,10 +311,15 @@ impl<'s> Trip<'_, 's, '_> {
         }
     }
 
-    /// Whether bridged frames pass the hooks of the IP layer, where a part says it; without
-    /// br_netfilter there is no sysctl.
-    fn bridge_filters_known(&self) -> Option<bool> {
+    /// Whether bridged frames pass the hooks of the IP layer, where a part says it: on every bridge,
+    /// or on this one (`br_nf_pre_routing`; kernel-facts K26); without br_netfilter there is no
+    /// sysctl.
+    fn bridge_filters_known(&self, bridge: &str) -> Option<bool> {
         let host = &self.run.system.host;
+        let own = host.interface(bridge).map(|own| own.bridge_filter).unwrap_or_default();
+        if own.of(self.packet.family()) {
+            return Some(true);
+        }
         match host.sysctls.get(self.bridge_setting()) {
             Some(value) => Some(value != 0),
             None => host.has(Part::Sysctl).then_some(false),
@@ -314,9 +328,9 @@ impl<'s> Trip<'_, 's, '_> {
 
     /// Whether bridged frames pass the hooks of the IP layer; where no part says it, both are
     /// looked at.
-    pub(crate) fn bridge_filters(&mut self) -> bool {
+    pub(crate) fn bridge_filters(&mut self, bridge: &str) -> bool {
         let name = self.bridge_setting();
-        match self.bridge_filters_known() {
+        match self.bridge_filters_known(bridge) {
             Some(known) => known,
             None => {
                 self.run.assume(

@@ -8,6 +8,7 @@ use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::outside;
 use crate::simulate::path::Arrival;
 use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::trip::Run;
 
 /// Where a packet starts.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +47,32 @@ pub(crate) fn filled_in(system: &System, flow: &Flow) -> Flow {
         });
     }
     flow
+}
+
+/// Headers of IPv6 that stand between it and what a packet carries (`ipv6_ext_hdr`).
+const EXTENSION_HEADERS: [u8; 8] = [0, 43, 44, 51, 60, 135, 139, 140];
+
+impl Run<'_, '_> {
+    /// Notes what a question has no words for.
+    pub(crate) fn name_limits(&mut self, flow: &Flow) {
+        if flow.state == FlowState::Related {
+            self.assume(
+                "related-untranslated",
+                "no word of a question says which connection a packet is related to: it is taken to \
+                 be one that NAT leaves alone, else its addresses would be translated back",
+            );
+        }
+        if flow.source.is_ipv6() && EXTENSION_HEADERS.contains(&flow.protocol) {
+            self.assume(
+                "extension-header",
+                format!(
+                    "{} is an extension header of IPv6: rules and connection tracking look behind \
+                     it, at what no word of a question tells; here it is taken for the protocol",
+                    flow.protocol
+                ),
+            );
+        }
+    }
 }
 
 pub(crate) fn first_packet_of(flow: &Flow) -> Packet {

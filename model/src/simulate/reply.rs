@@ -9,7 +9,7 @@ use crate::System;
 use crate::address::is_internet;
 use crate::answer::{Outcome, Reply, ReplyKind, RouteDecision, Step};
 use crate::condition::{Direction, LinkDelivery};
-use crate::host::Host;
+use crate::host::{Host, Scope};
 use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::address_type;
 use crate::simulate::connection::{TrackedState, Tracking, Tuple, answer_type};
@@ -21,6 +21,7 @@ use crate::simulate::outside;
 use crate::simulate::path::{Arrival, End};
 use crate::simulate::question::Origin;
 use crate::simulate::routing::{self, Bound, Lookup, LookupResult};
+use crate::simulate::settings;
 use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
 
 /// The packet that an ICMP error is about.
@@ -48,6 +49,8 @@ pub(crate) enum Progress {
 enum ErrorSource {
     /// The address that the packet was sent to.
     Addressed(IpAddr),
+    /// One of the interface by which it came.
+    Named(IpAddr),
     /// One that was chosen for the error.
     Chosen(IpAddr),
 }
@@ -55,7 +58,7 @@ enum ErrorSource {
 impl ErrorSource {
     fn address(self) -> IpAddr {
         match self {
-            Self::Addressed(address) | Self::Chosen(address) => address,
+            Self::Addressed(address) | Self::Named(address) | Self::Chosen(address) => address,
         }
     }
 }
@@ -108,6 +111,7 @@ impl<'s> Run<'s, '_> {
             return Consequence::of(Outcome::Timeout);
         };
         back.tos = packet.tos & !ECN;
+        back.mark = self.reflected_mark(packet);
         let bound = self.reset_bound(packet, origin);
         let mut trip = Trip::new(self, Leg::Back, back);
         trip.drawn = travelled.drawn.of_answer();
@@ -144,9 +148,9 @@ impl<'s> Run<'s, '_> {
     ) -> Consequence {
         // `nf_reject_ip6_tcphdr_get`
         let anybody = travelled.packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let Some(back) = reset_of(&self.system.host, &travelled.packet).filter(|_| !anybody) else {
-            return Consequence::of(Outcome::Timeout);
-        };
+        let reset = reset_of(&self.system.host, &travelled.packet).filter(|_| !anybody);
+        let Some(mut back) = reset else { return Consequence::of(Outcome::Timeout) };
+        back.mark = self.reflected_mark(&travelled.packet);
         if let PhysicalPort::Of(bridge) = travelled.physical_in {
             return self.reset_on_bridge(back, travelled.drawn.of_answer(), bridge, (sent, origin));
         }
@@ -265,7 +269,7 @@ impl<'s> Run<'s, '_> {
             ttl: 64,
             tos: error_tos(packet),
             length: None,
-            mark: 0,
+            mark: self.reflected_mark(packet),
         };
         let mut trip = Trip::new(self, Leg::Back, back);
         let related = |tracking| match tracking {
@@ -289,7 +293,7 @@ impl<'s> Run<'s, '_> {
         }
         // The route of an error is looked up before it has a source of its own, so that a policy
         // rule `from` that does not choose it (`icmp_route_lookup`; measured).
-        trip.sourced = family == Family::Ipv6 || matches!(source, ErrorSource::Addressed(_));
+        trip.sourced = family == Family::Ipv6 || !matches!(source, ErrorSource::Chosen(_));
         trip.maker = Maker::IcmpError;
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Error { kind, code }, sent, origin)
@@ -316,6 +320,12 @@ impl<'s> Run<'s, '_> {
         };
         if addressed {
             return ErrorSource::Addressed(packet.destination);
+        }
+        // kernel-facts K24
+        let came = !matches!(in_interface, "" | "lo");
+        if came && packet.source.is_ipv4() && settings::errors_by_interface(host) {
+            let own = routing::select_within4(host, in_interface, packet.source, Scope::Link);
+            return own.map_or(ErrorSource::Chosen(packet.destination), ErrorSource::Named);
         }
         let back =
             Packet { source: packet.destination, destination: packet.source, ..packet.clone() };

@@ -345,11 +345,20 @@ pub(crate) fn source_for(host: &Host, found: &Found<'_>, destination: IpAddr) ->
 /// interface whose subnet holds the next hop, else its first primary address, else that of
 /// another interface, `lo` first.
 pub(crate) fn select_source4(host: &Host, interface: &str, next_hop: IpAddr) -> Option<IpAddr> {
-    use crate::host::Scope;
+    select_within4(host, interface, next_hop, crate::host::Scope::Global)
+}
+
+/// The same with addresses of narrower scopes too.
+pub(crate) fn select_within4(
+    host: &Host,
+    interface: &str,
+    next_hop: IpAddr,
+    narrowest: crate::host::Scope,
+) -> Option<IpAddr> {
     // kernel-facts B2: secondary addresses are never chosen, deprecated ones are.
     let eligible = |interface: &'_ crate::host::Interface| -> Vec<(IpAddr, bool)> {
         let fits = |a: &&crate::host::InterfaceAddress| {
-            a.local.is_ipv4() && !a.secondary && a.scope == Scope::Global
+            a.local.is_ipv4() && !a.secondary && a.scope <= narrowest
         };
         let own = interface.addresses.iter().filter(fits);
         own.map(|a| (a.local, a.subnet.contains(next_hop))).collect()

@@ -47,6 +47,11 @@ pub(crate) struct Run<'s, 'o> {
     pub(crate) established: bool,
     /// Whether the kernel chooses the source of the packet asked about.
     pub(crate) any_source: bool,
+    /// Whether it chooses its TTL, where a local process sends it.
+    pub(crate) any_ttl: bool,
+    /// The mark of the packet that opened the connection, where the packet asked about is a later
+    /// one and has a socket here.
+    pub(crate) opened_with: Option<u32>,
 }
 
 impl Run<'_, '_> {

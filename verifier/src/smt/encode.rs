@@ -18,6 +18,7 @@ mod reply;
 mod route;
 mod selection;
 mod set;
+mod setting;
 mod socket;
 pub(crate) mod state;
 mod tracked;

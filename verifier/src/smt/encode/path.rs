@@ -48,11 +48,13 @@ impl<'s> Encoder<'s> {
         let neighbour = t.and(on_bridge, arrival.neighbour);
         let filtered = {
             let matters = t.or(neighbour, t.is(self.system.rules.asks_physdev()));
+            // kernel-facts K26
+            let own = self.filters_itself(came);
             let asks = match self.bridge_filters_known() {
                 Some(_) => on_bridge,
-                None => t.all([trip.alive, on_bridge, matters]),
+                None => t.minus(t.all([trip.alive, on_bridge, matters]), own),
             };
-            t.and(asks, self.bridge_filters(run, asks))
+            t.or(t.and(on_bridge, own), t.and(asks, self.bridge_filters(run, asks)))
         };
         let unseen = t.minus(neighbour, filtered);
         let quiet = t.and(trip.alive, unseen);
@@ -85,7 +87,9 @@ impl<'s> Encoder<'s> {
             rewritten,
             t.equal(onward.route.interface, came),
         ]);
-        let returns = t.and(returns, self.bridge_filters(run, returns));
+        let own = t.and(returns, self.filters_itself(came));
+        let asks = t.minus(returns, own);
+        let returns = t.or(own, t.and(asks, self.bridge_filters(run, asks)));
         trip.delivery = t.choice(returns, frame, trip.delivery);
         let waits = t.and(returns, self.nobody_has(trip.packet.tuple.destination, came));
         self.stop(trip, waits, end::BRIDGED);
@@ -141,6 +145,7 @@ impl<'s> Encoder<'s> {
         let all = trip.alive;
         self.route_output(run, trip, all);
         trip.at_first = t.minus(all, trip.alive);
+        trip.packet.ttl = self.default_ttl(trip);
         trip.out_interface = trip.route.interface;
         self.hook(run, trip, Hook::Output, trip.alive);
         trip.out_interface = trip.route.interface;
@@ -185,6 +190,13 @@ impl<'s> Encoder<'s> {
         self.host.interface(name).is_some_and(|own| own.kind == InterfaceKind::Bridge)
     }
 
+    /// The bridges whose own frames pass the hooks of the IP layer.
+    fn filters_itself(&self, bridge: V) -> B {
+        self.interface_is(bridge, |name| {
+            self.host.interface(name).is_some_and(|own| own.bridge_filter.of(self.family()))
+        })
+    }
+
     /// Whether bridged frames pass the hooks of the IP layer, where a part says it.
     fn bridge_filters_known(&self) -> Option<bool> {
         let name = match self.family() {
@@ -218,7 +230,9 @@ impl<'s> Encoder<'s> {
             return;
         }
         let tuple = trip.packet.tuple;
+        let off = self.refuses_ipv6(trip.in_interface);
         let impossible = self.t.any([
+            off,
             self.is_loopback(tuple.source),
             self.is_loopback(tuple.destination),
             self.is_multicast(tuple.source),

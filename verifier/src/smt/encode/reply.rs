@@ -1,5 +1,6 @@
 //! What this host sends back: answers, resets and ICMP errors.
 
+use nattrace_model::host::Scope;
 use nattrace_model::packet::{protocol, tcp_flag};
 use nattrace_parser::syntax::Family;
 
@@ -89,6 +90,7 @@ impl Encoder<'_> {
         let of = |number: u8| t.is_number(tuple.protocol, number);
         let query = t.and(of(protocol::ICMP), t.or(is(8), is(13)));
         let query = t.or(query, t.and(of(protocol::ICMPV6), is(128)));
+        let query = t.minus(query, self.ignores_echo(&about.forth.packet));
         let sysctls = &self.host.sysctls;
         let ignores = sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") != Some(0);
         let deaf = t.and(t.is(self.is_ipv4() && ignores), self.is_group(tuple.destination));
@@ -157,6 +159,10 @@ impl Encoder<'_> {
         back.tuple.destination = t.choice(datagram, asker, back.tuple.destination);
         let by_kernel = self.is_icmp(tuple.protocol);
         back.tos = t.choice(by_kernel, packet.tos, back.tos);
+        let accepts = t.is(self.is_on("net.ipv4.tcp_fwmark_accept"));
+        let accepts = t.and(accepts, t.is_number(tuple.protocol, protocol::TCP));
+        let accepted = t.choice(accepts, packet.mark, back.mark);
+        back.mark = t.choice(by_kernel, self.reflected_mark(packet), accepted);
         let mut trip = self.back(about, &back);
         trip.sourced = sourced;
         let number = |number: u8| t.number(3, number);
@@ -182,6 +188,7 @@ impl Encoder<'_> {
         let packet = &about.forth.packet;
         let (mut back, silent) = self.reset_of(packet);
         back.tos = t.masked(packet.tos, !0x03u8);
+        back.mark = self.reflected_mark(packet);
         let mut trip = self.back(about, &back);
         trip.maker = t.number(3, maker::TCP_RESET);
         if !self.is_ipv4() {
@@ -259,7 +266,8 @@ impl Encoder<'_> {
     fn reject_with_reset(&self, about: &About<'_>, answers: &mut Answers, when: B) {
         let t = &self.t;
         let forth = about.forth;
-        let (back, silent) = self.reset_of(&forth.packet);
+        let (mut back, silent) = self.reset_of(&forth.packet);
+        back.mark = self.reflected_mark(&forth.packet);
         let anybody = t.and(t.is(!self.is_ipv4()), self.is_unspecified(forth.packet.tuple.source));
         let when = t.minus(when, t.or(silent, anybody));
         let when = t.minus(when, self.has_interface(forth.physical_in));
@@ -323,7 +331,8 @@ impl Encoder<'_> {
             from_port: t.number(16, 0u8),
             to_port: t.concat(kind, code),
         };
-        let back = Packet { tos, ..self.first_packet_of(tuple) };
+        let mark = self.reflected_mark(packet);
+        let back = Packet { tos, mark, ..self.first_packet_of(tuple) };
         let mut trip = self.new_trip(&back, t.yes);
         trip.first = forth.first;
         trip.error = Error { is: t.yes, kind, code };
@@ -360,6 +369,19 @@ impl Encoder<'_> {
         };
         let found = self.lookup(&key);
         let mut chosen = self.source_for(&found, from);
+        if self.is_ipv4() && self.is_on("net.ipv4.icmp_errors_use_inbound_ifaddr") {
+            // kernel-facts K24
+            let looped = t.equal(came, self.loopback());
+            let named = t.minus(self.has_interface(came), t.or(looped, addressed));
+            let mut own = self.nothing(self.width());
+            for name in self.ways_out(came) {
+                let here = self.interface_named(came, name);
+                let within = self.select_within4(name, from, Scope::Link);
+                own = Maybe::merge(t, here, &within, &own);
+            }
+            let chosen = t.choice(named, unless(t, own, to), unless(t, chosen, to));
+            return (t.choice(addressed, to, chosen), t.or(addressed, named));
+        }
         if !self.is_ipv4() {
             let routed = found.routes.iter();
             let unnamed = routed.filter(|(_, route)| route.preferred_source.is_none());

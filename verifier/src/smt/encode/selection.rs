@@ -67,7 +67,9 @@ impl Encoder<'_> {
                 let next = match hop.gateway {
                     Some(gateway) if gateway.is_ipv4() => self.address(gateway),
                     // No subnet of IPv4 holds a gateway of IPv6.
-                    Some(_) => return self.select4_by(&hop.interface, |_| self.t.no),
+                    Some(_) => {
+                        return self.select4_by(&hop.interface, Scope::Global, |_| self.t.no);
+                    }
                     None => destination,
                 };
                 self.select4(&hop.interface, next)
@@ -78,11 +80,22 @@ impl Encoder<'_> {
 
     /// `inet_select_addr` (kernel-facts B1, B3).
     pub(super) fn select4(&self, interface: &str, next_hop: V) -> Maybe {
-        self.select4_by(interface, |own| self.contains(&own.subnet, next_hop))
+        self.select_within4(interface, next_hop, Scope::Global)
     }
 
-    fn select4_by(&self, interface: &str, holds: impl Fn(&InterfaceAddress) -> B) -> Maybe {
-        let own = self.host.interface(interface).map(eligible4).unwrap_or_default();
+    /// The same with addresses of narrower scopes too.
+    pub(super) fn select_within4(&self, interface: &str, next_hop: V, narrowest: Scope) -> Maybe {
+        self.select4_by(interface, narrowest, |own| self.contains(&own.subnet, next_hop))
+    }
+
+    fn select4_by(
+        &self,
+        interface: &str,
+        narrowest: Scope,
+        holds: impl Fn(&InterfaceAddress) -> B,
+    ) -> Maybe {
+        let eligible = |own| eligible4(own, narrowest);
+        let own = self.host.interface(interface).map(eligible).unwrap_or_default();
         if let Some(first) = own.first() {
             // The first one that holds the next hop, else the first one.
             let mut value = self.address(first.local);
@@ -92,7 +105,7 @@ impl Encoder<'_> {
             return Maybe { is: self.t.yes, value };
         }
         let others = self.host.interfaces.iter().filter(|other| other.name != interface);
-        let first = others.flat_map(|other| eligible4(other).into_iter().take(1)).next();
+        let first = others.flat_map(|other| eligible(other).into_iter().take(1)).next();
         match first {
             Some(first) => Maybe { is: self.t.yes, value: self.address(first.local) },
             None => self.nothing(32),
@@ -200,9 +213,8 @@ impl Encoder<'_> {
 }
 
 /// The addresses that may be chosen (kernel-facts B2).
-fn eligible4(interface: &Interface) -> Vec<&InterfaceAddress> {
-    let fits =
-        |a: &&InterfaceAddress| a.local.is_ipv4() && !a.secondary && a.scope == Scope::Global;
+fn eligible4(interface: &Interface, narrowest: Scope) -> Vec<&InterfaceAddress> {
+    let fits = |a: &&InterfaceAddress| a.local.is_ipv4() && !a.secondary && a.scope <= narrowest;
     interface.addresses.iter().filter(fits).collect()
 }
 
