@@ -82,13 +82,11 @@ mutate policy-after-return chain.rs \
 
 # What else somebody may get wrong.
 mutate dnat-port-range nat.rs \
-    'if (first..=last).contains(&own) {
-        return (Some(own), None);' \
-    'if (first..=last).contains(&own) && !BROKEN {
-        return (Some(own), None);'
+    'let inside = (first..=last).contains(&own);' \
+    'let inside = (first..=last).contains(&own) && !BROKEN;'
 mutate base-port nat.rs \
-    'let offset = u32::from(own.wrapping_sub(base)) % size;' \
-    'let offset = if BROKEN { 0 } else { u32::from(own.wrapping_sub(base)) % size };'
+    'Some(base) => u32::from(own.wrapping_sub(base)) % size,' \
+    'Some(base) => if BROKEN { 0 } else { u32::from(own.wrapping_sub(base)) % size },'
 mutate multiport-negation matching.rs \
     'PortSide::Either => source().or(destination),' \
     'PortSide::Either => if BROKEN && sense == Sense::IsNot { destination() } else { source().or(destination) },'
@@ -196,6 +194,15 @@ mutate masquerade-interface trip.rs \
 mutate source-prefix6 routing.rs \
     'let common = (own.to_bits() ^ to.to_bits()).leading_zeros().min(a.subnet.length());' \
     'let common = if BROKEN { 0 } else { (own.to_bits() ^ to.to_bits()).leading_zeros().min(a.subnet.length()) };'
+mutate reflected-mark settings.rs \
+    'if is_on(&self.system.host, setting) { about.mark } else { 0 }' \
+    'if is_on(&self.system.host, setting) && !BROKEN { about.mark } else { 0 }'
+mutate default-ttl settings.rs \
+    'setting.and_then(|value| u8::try_from(value).ok()).unwrap_or(USUAL_TTL)' \
+    'setting.and_then(|value| u8::try_from(value).ok()).filter(|_| !BROKEN).unwrap_or(USUAL_TTL)'
+mutate echo-ignored settings.rs \
+    'is_on(host, "net.ipv4.icmp_echo_ignore_all")' \
+    'is_on(host, "net.ipv4.icmp_echo_ignore_all") && !BROKEN'
 mutate flooded-nat flood.rs '(0..copies.min(MOST_COPIES))' '(0..if BROKEN { 0 } else { copies.min(MOST_COPIES) })'
 
 # Unused parts of what is broken are no matter.

@@ -8,7 +8,7 @@ mod value;
 
 use nattrace_parser::syntax::{Backend, Family, TableName};
 
-use super::topology::{Variation, WIRES};
+use super::topology::{OWN_SYSCTLS, Variation, WIRES};
 use super::trial::Trial;
 
 /// Draws rulesets and packets; the same seed draws the same.
@@ -199,12 +199,32 @@ impl Generator {
                 }
             }
         }
+        sysctls.extend(self.own_settings());
         Variation {
             sysctls,
             hairpin: self.chance(50),
             isolated: self.chance(12),
             policy_rules: self.policy_rules(),
         }
+    }
+
+    /// Settings of what the host itself sends (kernel-facts K21 to K24).
+    fn own_settings(&mut self) -> Vec<(String, String)> {
+        let mut drawn = Vec::new();
+        for path in OWN_SYSCTLS {
+            let value = match path.rsplit('/').next().unwrap_or("") {
+                "ip_default_ttl" if self.chance(20) => self.random.choice([1, 63, 128, 255]),
+                "ip_default_ttl" => Some(64),
+                name if name.ends_with("ignore_all") => Some(u8::from(self.chance(6))),
+                _ => Some(u8::from(self.chance(25))),
+            };
+            drawn.push((path.to_owned(), value.unwrap_or(64).to_string()));
+        }
+        for interface in WIRES.into_iter().chain(["br0", "br1", "lo"]) {
+            let limit = if self.chance(10) { 63 } else { 64 };
+            drawn.push((format!("net/ipv6/conf/{interface}/hop_limit"), limit.to_string()));
+        }
+        drawn
     }
 
     /// Policy rules for one backend of each family, by turns: where there ever was one, the kernel

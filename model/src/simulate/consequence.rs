@@ -148,7 +148,7 @@ impl<'s> Run<'s, '_> {
         let source = if address_type::is_one_host(&self.system.host, packet.destination) {
             Some(packet.destination)
         } else {
-            self.source_towards(packet.source)
+            self.source_towards(packet.source, self.reflected_mark(packet))
         };
         match source {
             Some(source) => self.local_answer(travelled, sent, origin, (source, true)),
@@ -157,13 +157,13 @@ impl<'s> Run<'s, '_> {
     }
 
     /// The address that routing chooses towards a destination.
-    fn source_towards(&self, destination: IpAddr) -> Option<IpAddr> {
+    fn source_towards(&self, destination: IpAddr, mark: u32) -> Option<IpAddr> {
         let host = &self.system.host;
         let key = Lookup {
             source: None,
             destination,
             in_interface: self.link_to(Leg::Back, destination),
-            mark: 0,
+            mark,
             tos: 0,
             protocol: 0,
             ports: None,

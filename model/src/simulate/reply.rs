@@ -178,11 +178,12 @@ impl<'s> Run<'s, '_> {
     /// straight to that port: no chain sees it, and nothing translates it back (measured).
     fn reset_on_bridge(
         &mut self,
-        back: Packet,
+        mut back: Packet,
         drawn: Drawn,
         bridge: &'s str,
         (sent, origin): (&Packet, Origin<'s>),
     ) -> Consequence {
+        back.ttl = self.ttl_of_reset(&back, bridge);
         let why = "br_netfilter puts the reset on the port by which the packet came: no chain sees it, and nothing translates it back";
         let step = Step::Route {
             decision: RouteDecision::Bridge,
@@ -206,6 +207,16 @@ impl<'s> Run<'s, '_> {
             decided_by: None,
         };
         self.judge(travelled, ReplyKind::Reset, sent, origin)
+    }
+
+    /// The TTL or hop limit of such a reset: that of a route to its receiver (`nf_send_reset6`).
+    fn ttl_of_reset(&self, back: &Packet, bridge: &str) -> u8 {
+        let host = &self.system.host;
+        let interface = match routing::lookup(host, &Lookup::of(back, "lo")) {
+            LookupResult::Found(found) => found.next_hops().next().map(|hop| &*hop.interface),
+            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
+        };
+        settings::default_ttl(host, back.destination, interface.unwrap_or(bridge))
     }
 
     /// The ICMP error that REJECT makes. It verifies the packet's checksum first, and takes what
@@ -330,7 +341,8 @@ impl<'s> Run<'s, '_> {
         let back =
             Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
         let link = self.link_to(Leg::Back, packet.source);
-        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, link) };
+        let mark = self.reflected_mark(packet);
+        let key = Lookup { source: None, mark, ports: None, ..Lookup::of(&back, link) };
         let chosen = match routing::lookup(host, &key) {
             LookupResult::Found(found) => match found.route.preferred_source {
                 None if packet.source.is_ipv6() && !in_interface.is_empty() => {

@@ -95,7 +95,8 @@ impl Encoder<'_> {
         let ignores = sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") != Some(0);
         let deaf = t.and(t.is(self.is_ipv4() && ignores), self.is_group(tuple.destination));
         let link = self.link_to(about.run, tuple.source);
-        let found = self.lookup(&self.key_to(tuple.source, link));
+        let mark = self.reflected_mark(&about.forth.packet);
+        let found = self.lookup(&Key { mark, ..self.key_to(tuple.source, link) });
         let towards = self.source_for(&found, tuple.source);
         let one_host = self.is_one_host(tuple.destination);
         let has_source = t.or(one_host, towards.is);
@@ -365,6 +366,7 @@ impl Encoder<'_> {
         let key = Key {
             tos: packet.tos,
             protocol: packet.tuple.protocol,
+            mark: self.reflected_mark(packet),
             ..self.key_to(from, self.link_to(about.run, from))
         };
         let found = self.lookup(&key);
