@@ -31,6 +31,7 @@ pub(crate) struct Travelled<'s> {
     pub(crate) tracking: Tracking,
     pub(crate) in_interface: &'s str,
     pub(crate) noted_interface: Option<&'s str>,
+    pub(crate) unrouted: bool,
     pub(crate) physical_in: PhysicalPort<'s>,
     pub(crate) delivery: LinkDelivery,
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
@@ -44,7 +45,7 @@ impl<'s> Travelled<'s> {
     /// The packet, for an ICMP error about it.
     pub(crate) fn about(&self, progress: Progress) -> About<'s> {
         let in_interface = self.noted_interface.unwrap_or(self.in_interface);
-        About { tracking: self.tracking, in_interface, progress }
+        About { tracking: self.tracking, in_interface, unrouted: self.unrouted, progress }
     }
 
     pub(crate) fn egress(&self) -> Option<Egress> {
@@ -373,6 +374,7 @@ pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Trav
         tracking: trip.tracking,
         in_interface: trip.in_interface,
         noted_interface: trip.noted_interface,
+        unrouted: trip.unrouted,
         physical_in: trip.physical_in,
         delivery: trip.delivery,
         proxy_socket: trip.proxy_socket,

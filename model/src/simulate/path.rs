@@ -88,6 +88,7 @@ impl<'s> Trip<'_, 's, '_> {
         self.hook(Hook::Prerouting)?;
         let rewritten = self.packet.destination != addressed;
         if neighbour && !rewritten {
+            self.unrouted = true;
             return self.bridge(arrival);
         }
         if filtered && !rewritten && self.delivery != LinkDelivery::Unicast {

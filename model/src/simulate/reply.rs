@@ -30,6 +30,8 @@ pub(crate) struct About<'s> {
     pub(crate) tracking: Tracking,
     /// The interface by which it came; empty for a local packet.
     pub(crate) in_interface: &'s str,
+    /// Whether a bridge handed it on without routing.
+    pub(crate) unrouted: bool,
     pub(crate) progress: Progress,
 }
 
@@ -198,6 +200,7 @@ impl<'s> Run<'s, '_> {
             tracking: Tracking::None,
             in_interface: "",
             noted_interface: None,
+            unrouted: false,
             physical_in: PhysicalPort::None,
             delivery: LinkDelivery::Unicast,
             proxy_socket: None,
@@ -269,7 +272,7 @@ impl<'s> Run<'s, '_> {
         if let Some(why) = no_error_for(self.system, packet) {
             return Consequence::because(Outcome::Timeout, why);
         }
-        let source = self.error_source(packet, about.in_interface);
+        let source = self.error_source(packet, about);
         let family = packet.family();
         let back = Packet {
             source: source.address(),
@@ -315,7 +318,8 @@ impl<'s> Run<'s, '_> {
     ///
     /// IPv6 takes an address of the interface by which the packet came, unless the way back names
     /// one (`icmp6_send`; measured with two uplinks).
-    fn error_source(&self, packet: &Packet, in_interface: &str) -> ErrorSource {
+    fn error_source(&self, packet: &Packet, about: About<'s>) -> ErrorSource {
+        let in_interface = about.in_interface;
         let host = &self.system.host;
         let addressed = match packet.destination {
             IpAddr::V4(to) => address_type::is_local(host, to.into()) || to.is_loopback(),
@@ -332,8 +336,8 @@ impl<'s> Run<'s, '_> {
         if addressed {
             return ErrorSource::Addressed(packet.destination);
         }
-        // kernel-facts K24
-        let came = !matches!(in_interface, "" | "lo");
+        // kernel-facts K24; the route that a bridge lends to a frame is none of what came in.
+        let came = !matches!(in_interface, "" | "lo") && !about.unrouted;
         if came && packet.source.is_ipv4() && settings::errors_by_interface(host) {
             let own = routing::select_within4(host, in_interface, packet.source, Scope::Link);
             return own.map_or(ErrorSource::Chosen(packet.destination), ErrorSource::Named);

@@ -152,6 +152,8 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) physical_in: PhysicalPort<'s>,
     pub(crate) physical_out: PhysicalPort<'s>,
     pub(crate) bridged: bool,
+    /// A bridge hands it on as it came, and nothing has routed it.
+    pub(crate) unrouted: bool,
     pub(crate) tracking: Tracking,
     pub(crate) zone: u16,
     /// The state that the question demands, for the packet asked about.
@@ -201,6 +203,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             physical_in: PhysicalPort::None,
             physical_out: PhysicalPort::None,
             bridged: false,
+            unrouted: false,
             tracking: Tracking::None,
             zone: 0,
             demanded: None,

@@ -316,6 +316,10 @@ impl Encoder<'_> {
         }
         let forth = about.forth;
         let packet = &forth.packet;
+        if self.is_ipv4() && self.is_on("net.ipv4.icmp_errors_use_inbound_ifaddr") {
+            let bridged = t.and(when, forth.bridged);
+            self.miss(bridged, "the source of an ICMP error about a frame that a bridge hands on");
+        }
         let (source, addressed) = self.error_source(about);
         let number = if self.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
         let tos = match self.family() {
