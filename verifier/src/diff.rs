@@ -416,7 +416,7 @@ fn known_alike(
         // How a connection was opened before is not told.
         let passed = passed.filter(|_| question.state == FlowState::New);
         let alike = passed.is_some_and(|passed| !passed.may_meet(answer));
-        (alike && cut(answer).is_none())
+        (alike && cut(answer).is_none() && region.unfollowed.is_none())
             .then_some(())
             .ok_or_else(|| Fate::of(region, answer, identities))
     });

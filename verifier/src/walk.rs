@@ -200,8 +200,8 @@ impl<F: Clone + Eq + Hash> Found<F> {
 
 /// What the simulator says, in terms of any packet of the region.
 fn fate(region: &Region, answer: &Answer) -> Fate {
-    if let Some(why) = region.unfollowed {
-        return (Vec::new(), Some(why.to_owned()));
+    if let Some(why) = &region.unfollowed {
+        return (Vec::new(), Some(why.clone()));
     }
     let mut ways: Vec<Way> = Vec::new();
     let answers = answer.branches.iter().map(|branch| &branch.answer);

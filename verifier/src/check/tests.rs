@@ -183,3 +183,16 @@ fn a_fault_of_nattrace_leaves_what_the_simulator_shows() {
     assert!(failing.fault.is_some());
     assert!(sound(vec![unknown]).is_err());
 }
+
+#[test]
+fn a_range_of_sources_is_picked_from_by_a_hash() {
+    let system = system("17k-snat-ranges");
+    let egress = |source: &str| {
+        let entry = "[[egress]]\nfrom = \"container:web\"\nto = \"internet\"\nproto = \"tcp\"\n";
+        format!("{entry}family = \"ipv4\"\nsource = {source}\n")
+    };
+    // Each address is picked for somebody; that no other one ever is, nobody looks at.
+    let found = expect(&system, &egress("\"203.0.113.11\""), Status::Fails);
+    assert!(found.reason.is_some());
+    expect(&system, &egress("\"203.0.113.0/24\""), Status::Unknown);
+}

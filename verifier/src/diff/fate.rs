@@ -38,7 +38,7 @@ impl Fate {
         if answer.branches.is_empty() {
             ways.push((When::new(), way(region, answer)));
         }
-        Self { ways, cut: cut(answer) }
+        Self { ways, cut: cut(answer).or_else(|| region.unfollowed.clone()) }
     }
 
     /// Whether nobody knows what becomes of the packets, whatever chance does.

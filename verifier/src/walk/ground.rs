@@ -1,6 +1,6 @@
 //! What all regions of a question share.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -48,6 +48,8 @@ pub(crate) struct Ground {
     pub(crate) sourced: bool,
     /// Whether entries of ipsets hold hardware addresses.
     pub(crate) macs_in_sets: bool,
+    /// How many packets were followed whose address a hash picked.
+    hashed: Cell<usize>,
     /// The packets that are asked about.
     pub(crate) asked: BDDFunction,
     /// The base chains that were folded.
@@ -58,6 +60,9 @@ pub(crate) struct Ground {
     /// What is asked about, by the fields that are left of it.
     asked_of: RefCell<HashMap<BTreeSet<Field>, BDDFunction>>,
 }
+
+/// So many pairs of addresses are looked at where a hash of both picks another one.
+const MOST_HASHED: usize = 64;
 
 impl Ground {
     pub(crate) fn new(system: &System, space: &Space, question: &Question) -> Self {
@@ -85,6 +90,7 @@ impl Ground {
                 IpSet::Entries { dimensions, .. } => dimensions.contains(&Dimension::Mac),
                 IpSet::List(_) => false,
             }),
+            hashed: Cell::new(0),
             asked: question.packets.function().clone(),
             folds: RefCell::default(),
             indices: RefCell::default(),
@@ -92,6 +98,11 @@ impl Ground {
             known_waiting: RefCell::default(),
             asked_of: RefCell::default(),
         }
+    }
+
+    /// Whether one more pair of addresses is looked at by itself, because a hash of both decides.
+    pub(crate) fn follows_hash(&self) -> bool {
+        self.hashed.replace(self.hashed.get() + 1) < MOST_HASHED
     }
 
     /// The own address that routing chooses for packets to where one came from, where the one that

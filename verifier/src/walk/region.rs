@@ -39,7 +39,7 @@ pub(crate) struct Region {
     /// Whether the function was restricted.
     pub(crate) touched: bool,
     /// Why other packets of the region may end otherwise than the one, where they may.
-    pub(crate) unfollowed: Option<&'static str>,
+    pub(crate) unfollowed: Option<String>,
 }
 
 impl fmt::Debug for Region {
@@ -78,7 +78,7 @@ impl Witness for Testimony {
     }
 
     fn unfollowed(&mut self, why: &'static str) {
-        self.0.borrow_mut().unfollowed = Some(why);
+        self.0.borrow_mut().unfollowed = Some(why.to_owned());
     }
 
     fn received(&mut self, packet: &Packet) {
@@ -403,9 +403,14 @@ impl Region {
             if mapped.address == own && within(own) && mapped.end == MappedEnd::Source {
                 return;
             }
-            // A hash over both addresses picks.
-            self.pin_address(mapped.before.0);
-            self.pin_address(mapped.before.1);
+            // A hash over both addresses picks: nobody looks at each pair where they are many.
+            if self.ground.follows_hash() {
+                self.pin_address(mapped.before.0);
+                self.pin_address(mapped.before.1);
+            } else {
+                let why = format!("a hash of both addresses picks one of {first} to {last}");
+                self.unfollowed = Some(why);
+            }
         }
         self.introduce(mapped.address);
     }
