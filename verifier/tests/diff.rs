@@ -4,7 +4,7 @@
 //! `NATTRACE_LAW_PACKETS` sets how many packets are asked about, `NATTRACE_LAW_SEED` where the
 //! drawing begins.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nattrace_corpus::lab::draw as draw_host;
@@ -140,6 +140,41 @@ fn swapped(text: &str, one: &str, other: &str) -> String {
     text.replace(one, "\u{1}").replace(other, one).replace('\u{1}', other)
 }
 
+/// The texts with another name for every chain that is not built in; none where there is none.
+fn renamed(texts: &[(String, String)]) -> Option<Vec<(String, String)>> {
+    let mut any = false;
+    let all = texts.iter().map(|(part, text)| {
+        let declared = text.lines().filter_map(|line| line.strip_prefix(':'));
+        let own: Vec<&str> =
+            declared.filter_map(|line| line.split_once(" - ")).map(|(name, _)| name).collect();
+        any |= !own.is_empty();
+        let line = |line: &str| {
+            let mut names = line.starts_with(':');
+            let words = line.split(' ').map(|word| {
+                let bare = word.strip_prefix(':').unwrap_or(word);
+                let other = (names && own.contains(&bare))
+                    .then(|| word.replace(bare, &format!("x-{bare}")));
+                names = ["-A", "-j", "-g"].contains(&word);
+                other.unwrap_or_else(|| word.to_owned())
+            });
+            words.collect::<Vec<_>>().join(" ")
+        };
+        (part.clone(), text.lines().map(|own| line(own) + "\n").collect())
+    });
+    let all = all.collect();
+    any.then_some(all)
+}
+
+/// The lines of a table.
+fn of_table(texts: &[(String, String)], table: &str) -> String {
+    let mut all = String::new();
+    for (_, text) in texts {
+        let begin = format!("*{table}\n");
+        all.extend(text.split(&begin).skip(1).filter_map(|rest| rest.split("COMMIT").next()));
+    }
+    all
+}
+
 /// Where a flow starts, in the terms of a comparison.
 fn entry(system: &System, flow: &Flow) -> Option<Entry> {
     match (&flow.in_interface, flow.any_source) {
@@ -214,6 +249,8 @@ fn what_differs_is_told_and_what_is_told_differs() {
     let mut random = fastrand::Rng::with_seed(seed);
     let (mut asked, mut differing, mut told, mut equal, mut pairs) = (0u64, 0u64, 0u64, 0u64, 0u64);
     let mut drawn = 0;
+    let (mut names, mut bridges, mut sixes) = (0u64, 0u64, 0u64);
+    let mut tables: BTreeMap<&str, u64> = BTreeMap::new();
     while asked < wanted {
         drawn += 1;
         let family = if random.u8(0..3) == 0 { Family::Ipv6 } else { Family::Ipv4 };
@@ -225,13 +262,25 @@ fn what_differs_is_told_and_what_is_told_differs() {
             .collect();
         let Some(before) = system(&texts) else { continue };
         let met = met(&before, &drawing.flows);
-        let Some(after) = system(&edited(&texts, &met, &mut random)) else { continue };
+        let edited = edited(&texts, &met, &mut random);
+        let Some(after) = system(&edited) else { continue };
         let about = format!("seed {seed}, ruleset {drawn}");
         let scope = Scope { families: Families::One(family), depth: Depth::Needed, ways: 100 };
         let found =
             compare(&before, &after, scope).unwrap_or_else(|fault| panic!("{about}: {fault}"));
         assert!(compare(&after, &after, scope).unwrap().changes.is_empty(), "{about}");
+        if let Some(same) = renamed(&texts).and_then(|texts| system(&texts)) {
+            let found = compare(&before, &same, scope).unwrap();
+            assert!(found.changes.is_empty() && found.left.is_empty(), "{about}: names");
+            names += 1;
+        }
         pairs += 1;
+        bridges += u64::from(drawing.texts.iter().any(|(name, _)| name.starts_with("bridge")));
+        sixes += u64::from(family == Family::Ipv6);
+        for table in ["raw", "mangle", "nat", "filter"] {
+            let differs = of_table(&texts, table) != of_table(&edited, table);
+            *tables.entry(table).or_insert(0u64) += u64::from(differs);
+        }
         equal += u64::from(found.changes.is_empty());
         for flow in &drawing.flows {
             for _ in 0..4 {
@@ -268,6 +317,9 @@ fn what_differs_is_told_and_what_is_told_differs() {
             }
         }
     }
+    eprintln!(
+        "{sixes} of IPv6, {bridges} with bridges, edits by table {tables:?}, {names} with other names"
+    );
     eprintln!(
         "{pairs} pairs of rulesets ({equal} equal), {asked} packets, {differing} differ, {told} told"
     );
