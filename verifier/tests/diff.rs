@@ -271,7 +271,13 @@ fn what_differs_is_told_and_what_is_told_differs() {
         assert!(compare(&after, &after, scope).unwrap().changes.is_empty(), "{about}");
         if let Some(same) = renamed(&texts).and_then(|texts| system(&texts)) {
             let found = compare(&before, &same, scope).unwrap();
-            assert!(found.changes.is_empty() && found.left.is_empty(), "{about}: names");
+            let told: Vec<String> = found
+                .changes
+                .iter()
+                .map(|c| format!("{} -> {} {:?} {:?}", c.from, c.to, c.aspect, c.status))
+                .collect();
+            let left = found.left.len();
+            assert!(told.is_empty() && left == 0, "{about}: names: {told:?}, {left} left");
             names += 1;
         }
         pairs += 1;

@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use nattrace_model::System;
 use nattrace_model::condition::Condition;
-use nattrace_model::ruleset::{ChainId, Rule};
+use nattrace_model::ruleset::{ChainId, Rule, Table};
+use nattrace_parser::syntax::{Backend, Family};
 
 use super::identity::{Meaning, Name, name};
 
@@ -68,19 +69,12 @@ impl Pairs<'_> {
             let Some(old_called) = called.get_mut(conditions).and_then(VecDeque::pop_front) else {
                 continue;
             };
-            if self.same_table(old_called, new_called) && self.pair(old_called, new_called) {
+            let same = home(self.before, old_called) == home(self.after, new_called);
+            if same && self.pair(old_called, new_called) {
                 paired.push((old_called, new_called));
             }
         }
         paired
-    }
-
-    fn same_table(&self, old: ChainId, new: ChainId) -> bool {
-        let of = |system: &System, id: ChainId| {
-            let chain = system.rules.chain(id)?;
-            Some((chain.backend, chain.family, chain.table.clone()))
-        };
-        of(self.before, old) == of(self.after, new)
     }
 
     /// Whether both were without a counterpart until now.
@@ -103,11 +97,11 @@ impl Pairs<'_> {
             }
             let numbers: HashMap<ChainId, ChainId> =
                 self.found.iter().map(|(old, new)| (*new, *old)).collect();
-            let mut by_rules: HashMap<Vec<Meaning>, VecDeque<ChainId>> = HashMap::new();
+            let mut by_rules: HashMap<(Home, Vec<Meaning>), VecDeque<ChainId>> = HashMap::new();
             for old in &self.lone_before {
                 let rules = meanings(self.before, *old, &self.lone_before, |id| id);
-                if let Some(rules) = rules {
-                    by_rules.entry(rules).or_default().push_back(*old);
+                if let (Some(home), Some(rules)) = (home(self.before, *old), rules) {
+                    by_rules.entry((home, rules)).or_default().push_back(*old);
                 }
             }
             let known: HashMap<Name, ChainId> =
@@ -119,9 +113,8 @@ impl Pairs<'_> {
             let mut fresh = Vec::new();
             for new in &self.lone_after {
                 let rules = meanings(self.after, *new, &self.lone_after, number);
-                let old = rules
-                    .and_then(|rules| by_rules.get_mut(&rules).and_then(VecDeque::pop_front))
-                    .filter(|old| self.same_table(*old, *new));
+                let key = home(self.after, *new).zip(rules);
+                let old = key.and_then(|key| by_rules.get_mut(&key)?.pop_front());
                 fresh.extend(old.map(|old| (old, *new)));
             }
             let paired = fresh.into_iter().filter(|(old, new)| self.pair(*old, *new)).count();
@@ -132,8 +125,16 @@ impl Pairs<'_> {
     }
 }
 
-/// The rules of a chain as they are told apart; none for a chain without any, or one that calls
-/// chains without a counterpart.
+/// What holds a chain.
+type Home = (Backend, Family, Table);
+
+fn home(system: &System, id: ChainId) -> Option<Home> {
+    let chain = system.rules.chain(id)?;
+    Some((chain.backend, chain.family, chain.table.clone()))
+}
+
+/// The rules of a chain as they are told apart; none for one that calls chains without a
+/// counterpart.
 fn meanings(
     system: &System,
     id: ChainId,
@@ -146,8 +147,7 @@ fn meanings(
         rule.target.calls(&mut |called, _| calls_lone |= lone.contains(&called));
         (!calls_lone).then(|| Meaning::bare(rule, &number))
     };
-    let meanings: Option<Vec<Meaning>> = rules.iter().map(meaning).collect();
-    meanings.filter(|rules| !rules.is_empty())
+    rules.iter().map(meaning).collect()
 }
 
 /// The calls of some chains by another one, in order, with what the calling rules ask.
