@@ -48,6 +48,16 @@ pub(crate) struct TableSet<'a> {
     tables: Vec<State<'a>>,
     /// Whether the text that is being replayed named it.
     touched: bool,
+    counts: Counts,
+}
+
+/// Where the counters of rules and policies come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Counts {
+    /// The kernel has them, and `-Z` clears them.
+    Kernel,
+    /// The load that goes on sets them: iptables-legacy-restore does so behind every `-Z`.
+    Load,
 }
 
 /// One table.
@@ -160,6 +170,7 @@ impl<'a> Replay<'a> {
             backend,
             tables: Vec::new(),
             touched: false,
+            counts: Counts::Kernel,
         })
     }
 

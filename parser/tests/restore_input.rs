@@ -111,3 +111,18 @@ fn a_chain_in_a_list_of_commands_has_a_name_that_chains_have() {
         assert_eq!(refused, !valid, "{text}");
     }
 }
+
+/// iptables-legacy-restore sets the counters of a load behind every `-Z` in it.
+#[test]
+fn what_a_load_counts_is_not_cleared_in_it() {
+    let text =
+        "*filter\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [5:6]\n[3:4] -A INPUT -j DROP\n-Z\nCOMMIT\n";
+    let origin = Origin { family: None, backend: Some(Backend::Legacy) };
+    let (left, _) = nattrace_parser::parse_sequence(&[(text, origin)]);
+    let printed = emit_rules(
+        &left[0].rules,
+        EmitOptions { rule_counters: nattrace_parser::RuleCounters::Shown },
+    );
+    assert!(printed.contains(":OUTPUT ACCEPT [5:6]\n"), "{printed}");
+    assert!(printed.contains("[3:4] -A INPUT -j DROP\n"), "{printed}");
+}

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::change::{doubtful, position};
 use super::command::{Field, Invocation};
-use super::{At, Outcome, State, TableSet, refuse};
+use super::{At, Counts, Outcome, State, TableSet, refuse};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
 use crate::syntax::{Backend, Counters, Policy, TableName, Target};
@@ -182,6 +182,9 @@ impl<'a> TableSet<'a> {
             let message = format!("chain `{}` has no rule {number}", clip(&chain.word.text));
             let says = "iptables: Index of counter too big";
             return refuse(diagnostics, "bad-position", message, value.word.span, says);
+        }
+        if self.counts == Counts::Load {
+            return Outcome::Done;
         }
         let Some(state) = self.find_mut(table) else { return Outcome::Done };
         let zeroed = state

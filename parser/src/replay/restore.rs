@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::batch::{self, Course};
 use super::command;
-use super::{At, Field, Outcome, TableSet};
+use super::{At, Counts, Field, Outcome, TableSet};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::recognize::{Tool, table};
 use crate::save::{Line, declaration, split_counters};
@@ -45,6 +45,9 @@ pub(crate) fn restore<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Outcome {
     set.touch();
+    if set.backend == Backend::Legacy && !options.keeps {
+        set.counts = Counts::Load;
+    }
     let mut restore =
         Restore { before: None, set, options, diagnostics, table: None, outcome: Outcome::Done };
     for line in lines {
@@ -55,6 +58,7 @@ pub(crate) fn restore<'a>(
         let message = "expected COMMIT at the end of the table";
         restore.fail(Diagnostic::error("missing-commit", message, span));
     }
+    restore.set.counts = Counts::Kernel;
     restore.outcome
 }
 
