@@ -373,3 +373,60 @@ fn today(case: &Case, prefix: &str) -> String {
     };
     stdout(&program.output().unwrap())
 }
+
+/// A run on a host of the corpus, with a policy of its own.
+fn asked(policy: &str, more: &[&str]) -> Output {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("policy.toml");
+    fs::write(&path, format!("version = 1\n{policy}")).unwrap();
+    nattrace().arg("fix").arg(path).args(more).output().unwrap()
+}
+
+const CLOSED: &str =
+    "[[deny]]\nname = \"closed\"\nfrom = \"internet\"\nlands = \"172.17.0.2:80\"\n";
+const OPEN: &str =
+    "[[allow]]\nname = \"open\"\nfrom = \"internet\"\nto = \"203.0.113.10:8080/tcp\"\n";
+const HOST: [&str; 2] = ["-s", "corpus/cases/01-default-bridge"];
+
+#[test]
+fn what_cannot_be_mended_is_said_with_what_is_in_the_way() {
+    let both = asked(&format!("{CLOSED}{OPEN}"), &HOST);
+    assert_eq!(both.status.code(), Some(1), "{}", show(&both));
+    let text = stdout(&both);
+    assert!(text.contains("the two may contradict each other"), "{text}");
+    assert!(text.contains("The nearest\n  iptables -w "), "{text}");
+    let unknown = asked(&OPEN.replace("internet", "net:bridg"), &HOST);
+    let text = String::from_utf8(unknown.stderr).unwrap();
+    assert_eq!(unknown.status.code(), Some(2), "{text}");
+    assert!(text.contains("did you mean `net:bridge`?"), "{text}");
+    let none = asked(CLOSED, &["--rules", "corpus/cases/01-default-bridge/iptables-L"]);
+    assert_eq!(none.status.code(), Some(3), "{}", show(&none));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("iptables -nvL"));
+}
+
+#[test]
+fn a_policy_that_holds_leaves_no_plan() {
+    let folder = TempDir::new().unwrap();
+    let plan = folder.path().join("plan.json");
+    let to = [&HOST[..], &["--format", "plan", "-o", plan.to_str().unwrap()]].concat();
+    let holds = asked(OPEN, &to);
+    assert_eq!(holds.status.code(), Some(0), "{}", show(&holds));
+    let text = String::from_utf8(holds.stderr).unwrap();
+    assert_eq!(text, "note: the policy holds: nothing has to change\n");
+    assert!(!plan.exists());
+    let nowhere = asked(CLOSED, &[&HOST[..], &["--format", "plan", "-o", "/no/plan"]].concat());
+    assert_eq!(nowhere.status.code(), Some(2));
+    let text = String::from_utf8(nowhere.stderr).unwrap();
+    assert!(text.starts_with("error: can't write `/no/plan`: "), "{text}");
+}
+
+#[test]
+fn rules_alone_name_no_interface_that_is_not_theirs_without_saying_so() {
+    let rules = ["--rules", "corpus/cases/01-default-bridge/iptables-save"];
+    let text = stdout(&asked(CLOSED, &rules));
+    assert!(text.contains("-i uplink "), "{text}");
+    assert!(text.contains("`uplink` stands for the interface to the outside"), "{text}");
+    // The commands that make the plan ask of the same rules.
+    let again = format!("--rules {} --format plan -o plan.json\n", rules[1]);
+    assert!(text.contains(&again), "{text}");
+}

@@ -254,6 +254,10 @@ fn write(path: Option<&Path>, answer: &Reply) -> Result<()> {
         screen.finish()?;
         return Ok(());
     };
+    if answer.text.is_empty() {
+        // What is applied or loaded is not there where nothing has to change.
+        return Ok(());
+    }
     let plain = anstream::adapter::strip_str(&answer.text).to_string();
     fs::write(path, plain).map_err(|error| input::unwritable(path, &error))
 }

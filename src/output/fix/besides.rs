@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use nattrace_model::System;
+use nattrace_model::host::Subject;
 use nattrace_model::host::inventory::Network;
 use nattrace_model::host::route::RouteTable;
 use nattrace_model::ruleset::Chain;
@@ -16,6 +17,7 @@ use super::commands;
 pub(super) fn of(found: &Fix) -> Vec<String> {
     let mut told: Vec<String> = Vec::new();
     for edit in &found.edits {
+        told.extend(unnamed_interface(edit, &found.today));
         told.extend(missing_address(edit, &found.today));
         told.extend(left_over(edit, found));
     }
@@ -25,6 +27,26 @@ pub(super) fn of(found: &Fix) -> Vec<String> {
     told.extend(dockers_rules(&found.today));
     told.dedup();
     told
+}
+
+/// An interface that must be there, and whose name nothing tells.
+fn unnamed_interface(edit: &Edit, system: &System) -> Option<String> {
+    let supposed = system.host.subjects.iter().filter_map(|(_, subject)| match subject {
+        Subject::Interface(name) => Some(name.as_str()),
+        _ => None,
+    });
+    let names = |text: &str, name: &str| text.split(' ').any(|word| word == name);
+    let rules = &system.rules;
+    let is_told = |name: &str| {
+        let all = rules.chains.iter().flat_map(|chain| &chain.rules);
+        all.into_iter().any(|rule| names(rules.text(rule), name))
+    };
+    let mut unnamed = supposed.filter(|name| names(&edit.rule, name) && !is_told(name));
+    let name = unnamed.next()?;
+    Some(format!(
+        "`{name}` stands for the interface to the outside, whose name nothing here tells: put its \
+         own in (`ip route show default`), or give the part ip-addr.json and look again"
+    ))
 }
 
 /// A source that the host does not have, to which no answer comes back.
