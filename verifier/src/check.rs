@@ -83,8 +83,8 @@ pub(crate) fn check_some(
     referred: &[Entry],
     system: &System,
     given: &Given,
-) -> Result<Vec<Finding>, Disagreement> {
-    sound(check_all(policy, referred, (system, given), Engine::Classes))
+) -> Vec<Finding> {
+    check_all(policy, referred, (system, given), Engine::Classes)
 }
 
 /// The findings, if nattrace contradicts itself in none of them.

@@ -1,7 +1,7 @@
 //! `check --init`: a policy written from what holds on a host today, to be edited.
 //!
 //! Candidates are made of the host's networks, published ports, sockets and addresses; each is
-//! checked, and only those that hold are kept.
+//! checked, and only those that hold are kept. What nobody knows of is listed with the reason.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -15,7 +15,7 @@ use nattrace_model::simulate::why;
 use nattrace_parser::policy::{Given, Kind, parse};
 use nattrace_parser::syntax::Family;
 
-use crate::check::{Disagreement, Status};
+use crate::check::{Reason, Status, check_some};
 
 /// How many networks are asked about pair by pair.
 const MOST_NETWORKS: usize = 12;
@@ -45,17 +45,15 @@ impl Candidate {
 }
 
 /// Writes a policy of what holds.
-///
-/// # Errors
-///
-/// The classes and the simulator disagree about a packet.
-pub fn draft(system: &System) -> Result<String, Disagreement> {
+#[must_use]
+pub fn draft(system: &System) -> String {
     let mut entries = egresses(system);
     entries.extend(published(system));
     entries.extend(listeners(system));
     unite(&mut entries);
     let mut unsaid = unsayable(&mut entries, "");
-    let mut kept = holding(system, entries, "")?;
+    let mut unknown = Vec::new();
+    let mut kept = holding(system, entries, "", &mut unknown);
     // What is closed is closed but for what is open.
     let open: Vec<&str> =
         kept.iter().filter(|entry| entry.kind == Kind::Allow).map(|e| e.name.as_str()).collect();
@@ -77,8 +75,8 @@ pub fn draft(system: &System) -> Result<String, Disagreement> {
     }
     closed.extend(isolations(system));
     unsaid.extend(unsayable(&mut closed, &context));
-    kept.extend(holding(system, closed, &context)?);
-    Ok(page(&kept, &unsaid))
+    kept.extend(holding(system, closed, &context, &mut unknown));
+    page(&kept, &unsaid, &unknown)
 }
 
 /// Takes out the candidates that no policy can say, each beside the entries that it may refer to:
@@ -95,12 +93,14 @@ fn unsayable(candidates: &mut Vec<Candidate>, context: &str) -> Vec<String> {
     lost.into_iter().map(|entry| entry.name).collect()
 }
 
-/// The candidates that hold, each beside the entries that it may refer to.
+/// The candidates that hold, each beside the entries that it may refer to. Those that nobody knows
+/// of join the unknown ones, with the reason.
 fn holding(
     system: &System,
     candidates: Vec<Candidate>,
     context: &str,
-) -> Result<Vec<Candidate>, Disagreement> {
+    unknown: &mut Vec<(String, String)>,
+) -> Vec<Candidate> {
     let texts: String = candidates.iter().map(|entry| entry.text() + "\n").collect();
     let (mut policy, complaints) = parse(&format!("version = 1\n{context}{texts}"));
     debug_assert!(complaints.is_empty(), "{complaints:?} in {context}{texts}");
@@ -113,13 +113,17 @@ fn holding(
     // The others are only referred to.
     let referred: Vec<_> =
         policy.entries.drain(..).filter(|entry| !asked.contains(name(entry).as_str())).collect();
-    let findings = crate::check::check_some(&wanted, &referred, system, &Given::default())?;
-    let broken: BTreeSet<String> = findings
-        .into_iter()
-        .filter(|finding| finding.status != Status::Holds)
-        .map(|finding| finding.name)
-        .collect();
-    Ok(candidates.into_iter().filter(|entry| !broken.contains(&entry.name)).collect())
+    let mut broken: BTreeSet<String> = BTreeSet::new();
+    for finding in check_some(&wanted, &referred, system, &Given::default()) {
+        if let (Status::Unknown, Some(Reason::Undetermined(why))) = (finding.status, finding.reason)
+        {
+            unknown.push((finding.name.clone(), why));
+        }
+        if finding.status != Status::Holds {
+            broken.insert(finding.name);
+        }
+    }
+    candidates.into_iter().filter(|entry| !broken.contains(&entry.name)).collect()
 }
 
 /// Entries of one name are one: published for both families, say.
@@ -292,7 +296,7 @@ fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
 }
 
-fn page(entries: &[Candidate], unsaid: &[String]) -> String {
+fn page(entries: &[Candidate], unsaid: &[String], unknown: &[(String, String)]) -> String {
     let mut text = String::from(
         "# What holds on this host today, as nattrace found it: keep what is meant, and say the rest.\n\
          # `nattrace check` proves it for every packet; docs/policy.md tells what can be said.\n\
@@ -308,6 +312,12 @@ fn page(entries: &[Candidate], unsaid: &[String]) -> String {
     for name in unsaid {
         // Quoted, so that no line break gets out of the comment.
         let _ = writeln!(text, "#   {}", quoted(name));
+    }
+    if !unknown.is_empty() {
+        text.push_str("\n# Not known, and so left out:\n");
+    }
+    for (name, why) in unknown {
+        let _ = writeln!(text, "#   {}: {}", quoted(name), why.replace(char::is_control, " "));
     }
     text
 }

@@ -7,7 +7,6 @@ use std::path::Path;
 use nattrace_verifier::draft::draft;
 use serde::Serialize;
 
-use super::at_odds;
 use crate::args::Global;
 use crate::exit::{Result, Status};
 use crate::input::{self, system};
@@ -18,7 +17,7 @@ use crate::output::document;
 pub(super) fn run(global: &Global, path: Option<&Path>) -> Result<Status> {
     let layout = document::layout(global, "check --init")?;
     let system = system::load(global)?;
-    let text = draft(&system).map_err(at_odds)?;
+    let text = draft(&system);
     let path = path.filter(|path| *path != Path::new("-"));
     if let Some(path) = path {
         write(path, &text)?;
