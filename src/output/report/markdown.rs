@@ -21,12 +21,16 @@ pub(crate) fn render(report: &Report<'_>) -> String {
         let fence = fence(&page);
         let _ = write!(
             text,
-            "\n### {}\n\n[`{}`]({})\n\n{fence}text\n{}\n{fence}\n",
+            "\n### {}\n\n[`{}`]({})\n",
             cell(&item.title),
             item.code,
             page_address(item.code),
-            page.trim_end()
         );
+        let _ = match page.trim_end() {
+            // What is wrong with it stands in the table.
+            "" => Ok(()),
+            page => write!(text, "\n{fence}text\n{page}\n{fence}\n"),
+        };
     }
     text
 }
