@@ -1,7 +1,7 @@
 //! Both engines say the same of every policy: on the cases of the corpus, and on random rules.
 //!
 //! `NATTRACE_ENGINE_PROPERTIES` sets how many random properties are asked about,
-//! `NATTRACE_ENGINE_SEED` which, `NATTRACE_ENGINE_LEAST_RULES` and `NATTRACE_ENGINE_RULES` how many
+//! `NATTRACE_ENGINE_SEED` which (of plain rules `NATTRACE_LAW_SEED` does, as in other laws), `NATTRACE_ENGINE_LEAST_RULES` and `NATTRACE_ENGINE_RULES` how many
 //! rules there may be, and `NATTRACE_ENGINE_SECONDS` how long the solver may take for each.
 //! `NATTRACE_ENGINE_RULESET` asks about this one of the random rulesets alone, and prints its host;
 //! `NATTRACE_ENGINE_ALL` asks about everything in the cases, else it is a part of it.
@@ -199,7 +199,9 @@ enum Source {
 
 /// Asks both engines about random properties of random rules.
 fn compare_random(source: Source, least_rules: u64, most_rules: u64) {
-    let seed = number("SEED").unwrap_or(2);
+    let law = std::env::var("NATTRACE_LAW_SEED").ok().and_then(|seed| seed.parse().ok());
+    let law = law.filter(|_| matches!(source, Source::Plain));
+    let seed: u64 = number("SEED").or(law).unwrap_or(2);
     let wanted = number("PROPERTIES").unwrap_or(8);
     let least_rules = usize::try_from(number("LEAST_RULES").unwrap_or(least_rules)).unwrap();
     let most_rules = usize::try_from(number("RULES").unwrap_or(most_rules)).unwrap();
