@@ -49,9 +49,9 @@ fn parts(case: &Case) -> Vec<(String, String)> {
 /// Hosts whose drafts take long: of hundreds of ports, and of ranges that sources are drawn from.
 const SLOW: [&str; 2] = ["12-scale-30x10x2", "17k-snat-ranges"];
 /// How many hosts or parts of hosts are asked about.
-const MOST_HOSTS: usize = 24;
+const MOST_HOSTS: usize = 12;
 /// How many names are.
-const MOST_NAMES: usize = 5;
+const MOST_NAMES: usize = 3;
 
 fn is_everything_wanted() -> bool {
     std::env::var_os("NATTRACE_DRAFT_ALL").is_some()
