@@ -223,10 +223,8 @@ impl Target {
     /// Whether nothing that can be asked about later comes of it.
     #[must_use]
     pub fn does_nothing(&self) -> bool {
-        matches!(
-            self,
-            Self::None | Self::Log | Self::Continue(_) | Self::ConntrackOptions | Self::Set { .. }
-        )
+        // A template (`ConntrackOptions`) is asked about: behind it, NOTRACK does nothing.
+        matches!(self, Self::None | Self::Log | Self::Continue(_) | Self::Set { .. })
     }
 
     /// The chains that it may lead into, with whether it comes back from there.
