@@ -13,12 +13,15 @@ use crate::simulate::hidden::{Position, is_hidden};
 use crate::simulate::matching::{Ternary, View};
 use crate::simulate::native::effect_of_sequence;
 use crate::simulate::trip::{Leg, Stop, Trip};
-use crate::simulate::witness::Foresight;
+use crate::simulate::witness::{Foresight, Stand};
 use crate::target::Target;
 
 /// How many steps a packet may take. Chains that call chains several times, level by level, would
 /// take it through any number of rules.
 const MOST_STEPS: usize = 50_000;
+
+/// After how many rules a witness is asked again what it knows of those that come.
+const FORESIGHT: usize = 16;
 
 impl Trip<'_, '_, '_> {
     /// Runs a base chain to its end. ACCEPT and the policy ACCEPT end it well.
@@ -27,21 +30,26 @@ impl Trip<'_, '_, '_> {
         let Some(policy) = rules.chain(base).and_then(|chain| chain.base) else { return Ok(()) };
         let mut callers: Vec<(ChainId, u32)> = Vec::new();
         let (mut current, mut index) = (base, 0u32);
-        match self.foresee(base) {
-            Foresight::None => {}
-            Foresight::Ends(by) => {
-                let rule = by.and_then(|id| Some((id, rules.rule(id)?)));
-                return match rule {
-                    Some((id, rule)) => self.target(hook, id, &rule.target).map(|_| ()),
-                    None => self.policy(hook, base, policy.policy),
-                };
-            }
-            Foresight::From(stand) => {
-                callers = stand.callers;
-                (current, index) = (stand.next.chain, stand.next.index);
-            }
-        }
+        let mut foreseen = self.run.oracle.witness.is_some();
+        let mut walked = 0usize;
         loop {
+            if foreseen && walked.is_multiple_of(FORESIGHT) {
+                let next = RuleId { chain: current, index };
+                match self.foresee(base, Stand { callers: callers.clone(), next }) {
+                    Foresight::None => foreseen = false,
+                    Foresight::Ends(by) => {
+                        let rule = by.and_then(|id| Some((id, rules.rule(id)?)));
+                        return match rule {
+                            Some((id, rule)) => self.target(hook, id, &rule.target).map(|_| ()),
+                            None => self.policy(hook, base, policy.policy),
+                        };
+                    }
+                    Foresight::From(stand) => {
+                        callers = stand.callers;
+                        (current, index) = (stand.next.chain, stand.next.index);
+                    }
+                }
+            }
             let Some(rule) = rules.rule(RuleId { chain: current, index }) else {
                 // The end of the chain: back to the caller, or to the policy.
                 match callers.pop() {
@@ -53,6 +61,7 @@ impl Trip<'_, '_, '_> {
                     None => return self.policy(hook, base, policy.policy),
                 }
             };
+            walked += 1;
             let id = RuleId { chain: current, index };
             if self.run.oracle.witness.is_some() {
                 self.testify(id);
@@ -108,9 +117,9 @@ impl Trip<'_, '_, '_> {
     }
 
     /// What the witness knows of a chain, where there is one.
-    fn foresee(&mut self, base: ChainId) -> Foresight {
+    fn foresee(&mut self, base: ChainId, from: Stand) -> Foresight {
         let Some(mut witness) = self.run.oracle.witness.take() else { return Foresight::None };
-        let foresight = witness.foresee(&self.view(), &self.run.system.rules, base);
+        let foresight = witness.foresee(&self.view(), &self.run.system.rules, base, &from);
         self.run.oracle.witness = Some(witness);
         foresight
     }

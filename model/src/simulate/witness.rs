@@ -45,8 +45,15 @@ pub struct Stand {
 
 /// Somebody who watches a packet under way.
 pub trait Witness: Debug {
-    /// A packet is about to walk a base chain.
-    fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight;
+    /// A packet is about to walk a base chain from some place on: its first rule, and where it has
+    /// walked for a while, the rule that comes.
+    fn foresee(
+        &mut self,
+        view: &View<'_>,
+        rules: &Ruleset,
+        base: ChainId,
+        from: &Stand,
+    ) -> Foresight;
 
     /// A rule's conditions were weighed.
     fn weighed(&mut self, view: &View<'_>, conditions: &[Condition]);

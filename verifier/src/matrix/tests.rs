@@ -169,3 +169,45 @@ fn services_are_written_as_in_endpoints() {
     assert_eq!(shown(Service::Ports(132, 8000, 8010)), "8000-8010/sctp");
     assert_eq!(shown(Service::Icmp), "icmp");
 }
+
+/// Behind a template that `-j CT` left, NOTRACK does nothing.
+#[test]
+fn what_ct_leaves_is_tracked_whatever_comes_behind() {
+    let rules = "\
+*raw
+:PREROUTING ACCEPT [0:0]
+-A PREROUTING -j CT --ctevents new,destroy
+-A PREROUTING -j CT --notrack
+COMMIT
+*filter
+:FORWARD DROP [0:0]
+-A FORWARD -m conntrack --ctstate UNTRACKED -j DROP
+-A FORWARD -j ACCEPT
+COMMIT
+";
+    let all = |rules: &str| lines(&matrix(&host(rules), &v4()).unwrap());
+    let line = "lan:eth1 iface:eth2 everything always".to_owned();
+    assert!(all(rules).contains(&line), "{:?}", all(rules));
+    let untracked = rules.replace("-A PREROUTING -j CT --ctevents new,destroy\n", "");
+    assert!(!all(&untracked).contains(&line), "{:?}", all(&untracked));
+}
+
+/// The kernel picks by a hash of both addresses: not every pair is asked about.
+#[test]
+fn a_range_of_addresses_is_no_class_for_each_pair() {
+    let rules = "\
+*nat
+:POSTROUTING ACCEPT [0:0]
+-A POSTROUTING -o eth0 -j SNAT --to-source 192.0.2.10-192.0.2.12
+COMMIT
+";
+    let found = matrix(&host(rules), &v4()).unwrap();
+    assert!(found.asked < 50_000, "{}", found.asked);
+    let all = lines(&found);
+    assert!(all.iter().any(|line| line == "lan:eth1 iface:eth2 everything always"), "{all:?}");
+    let out = all.iter().filter(|line| line.starts_with("lan:eth1 internet "));
+    assert!(
+        out.clone().count() > 0 && out.clone().all(|line| !line.ends_with("always")),
+        "{all:?}"
+    );
+}

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use nattrace_model::condition::{Condition, ConnectionCondition, TupleField};
 use nattrace_model::packet::Transport;
 use nattrace_model::ruleset::{ChainId, Ruleset};
-use nattrace_model::simulate::{Place, View};
+use nattrace_model::simulate::{Place, Stand, View};
 
 use crate::space::Field;
 use crate::walk::region::{Provenance, Region};
@@ -17,6 +17,7 @@ use crate::walk::region::{Provenance, Region};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Context {
     base: ChainId,
+    from: Stand,
     place: Place,
     values: Vec<Value>,
     /// The cells of addresses that were sent, where rules ask what these mean to the host.
@@ -66,6 +67,13 @@ impl Context {
         self.values.iter().any(|value| matches!(value, Value::Address(_)))
     }
 
+    /// Whether it is about a base chain from its first rule on.
+    pub(crate) fn is_from_the_start(&self) -> bool {
+        self.from.callers.is_empty()
+            && self.from.next.chain == self.base
+            && self.from.next.index == 0
+    }
+
     /// The cells of the fields whose meaning rules ask about.
     pub(crate) fn cells(&self) -> &[(Field, usize)] {
         &self.cells
@@ -79,6 +87,7 @@ impl Region {
         view: &View<'_>,
         rules: &Ruleset,
         base: ChainId,
+        from: &Stand,
     ) -> Option<Context> {
         let ground = Rc::clone(&self.ground);
         let traits = *ground
@@ -86,7 +95,7 @@ impl Region {
             .borrow_mut()
             .entry(base)
             .or_insert_with(|| Traits::of(rules, base, ground.macs_in_sets));
-        if traits.mac {
+        if traits.mac && ground.knows_macs {
             return None;
         }
         let packet = view.packet();
@@ -142,7 +151,7 @@ impl Region {
                 }
             }
         }
-        Some(Context { base, place: view.place(), values, cells })
+        Some(Context { base, from: from.clone(), place: view.place(), values, cells })
     }
 
     fn transport_values(&self, transport: Transport, values: &mut Vec<Value>) -> Option<()> {

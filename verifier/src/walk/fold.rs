@@ -55,11 +55,10 @@ pub(crate) struct Fold {
 /// What is known of a context.
 #[derive(Clone)]
 pub(crate) enum Folded {
-    /// It was met once.
-    Once,
     /// It can't be folded for other packets.
     Never,
-    Done(Rc<Fold>),
+    /// It was folded for some packets, and for others.
+    For(Vec<(BDDFunction, Rc<Fold>)>),
 }
 
 /// How a packet leaves a piece of a chain.
@@ -109,23 +108,37 @@ struct Matter<'v, 'p, 'r> {
 }
 
 impl Region {
-    /// What is known of a base chain that the packet is about to walk.
-    pub(crate) fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight {
-        let Some(context) = self.context(view, rules, base) else { return Foresight::None };
+    /// What is known of a base chain that the packet is about to walk from some place on.
+    pub(crate) fn foresee(
+        &mut self,
+        view: &View<'_>,
+        rules: &Ruleset,
+        base: ChainId,
+        from: &Stand,
+    ) -> Foresight {
+        let Some(context) = self.context(view, rules, base, from) else { return Foresight::None };
         let ground = Rc::clone(&self.ground);
-        let known = ground.folds.borrow().get(&context).cloned();
-        let whole = match known {
+        let mut known = match ground.folds.borrow().get(&context) {
             Some(Folded::Never) => return Foresight::None,
-            Some(Folded::Done(fold)) => return self.expect(view, rules, base, &fold),
-            Some(Folded::Once) => true,
-            // Others come with the same fields, but hardly with the address that NAT picked.
-            None => !context.is_picked(),
+            Some(Folded::For(known)) => known.clone(),
+            None => Vec::new(),
         };
-        // A context that comes again is folded for all packets that are asked about.
+        if let Some((_, fold)) = known.iter().find(|(care, _)| self.holds_here(care)) {
+            let fold = Rc::clone(fold);
+            return self.expect(view, rules, from, base, &fold);
+        }
+        let whole = if context.is_from_the_start() {
+            // Others come with the same fields, but hardly with the address that NAT picked. A
+            // context that comes again is folded for all packets that are asked about.
+            !context.is_picked() || !known.is_empty()
+        } else {
+            // Few packets walk on from most of the rules.
+            known.len() >= FEW
+        };
         let care = self.care(&context, whole);
         let before = self.parts();
         self.touched = false;
-        let fold = self.fold(view, rules, base, &care);
+        let fold = self.fold(view, rules, (base, from), &care);
         let sound = !self.touched;
         self.reset(before);
         let Some(fold) = fold.filter(|_| sound) else {
@@ -133,9 +146,9 @@ impl Region {
             return Foresight::None;
         };
         let fold = Rc::new(fold);
-        let known = if whole { Folded::Done(Rc::clone(&fold)) } else { Folded::Once };
-        ground.folds.borrow_mut().insert(context, known);
-        self.expect(view, rules, base, &fold)
+        known.push((care, Rc::clone(&fold)));
+        ground.folds.borrow_mut().insert(context, Folded::For(known));
+        self.expect(view, rules, from, base, &fold)
     }
 
     /// The packets that a chain is folded for, as far as its rules can tell them apart.
@@ -158,11 +171,12 @@ impl Region {
         &mut self,
         view: &View<'_>,
         rules: &Ruleset,
+        from: &Stand,
         base: ChainId,
         fold: &Fold,
     ) -> Foresight {
         let few = fold.parts.len() <= FEW;
-        let sought = if few { None } else { self.locate(view, rules, base, fold) };
+        let sought = if few { None } else { self.locate(view, rules, (base, from), fold) };
         let own = sought.and_then(|at| fold.parts.get(at)).filter(|own| self.holds_here(&own.1));
         let own = own.or_else(|| fold.parts.iter().find(|(_, part)| self.holds_here(part)));
         let Some((fate, part)) = own else { return Foresight::None };
@@ -178,12 +192,12 @@ impl Region {
         &self,
         view: &View<'_>,
         rules: &Ruleset,
-        base: ChainId,
+        (base, stand): (ChainId, &Stand),
         fold: &Fold,
     ) -> Option<usize> {
         let known = Known::all(view);
-        let mut callers: Vec<(ChainId, u32)> = Vec::new();
-        let (mut chain, mut from) = (base, 0u32);
+        let mut callers = stand.callers.clone();
+        let (mut chain, mut from) = (stand.next.chain, stand.next.index);
         loop {
             let all = &rules.chain(chain)?.rules;
             let candidates = self.ground.index(chain, all).candidates(view, &known);
@@ -226,12 +240,12 @@ impl Region {
         }
     }
 
-    /// Folds a base chain.
+    /// Folds a base chain from some place on.
     fn fold(
         &mut self,
         view: &View<'_>,
         rules: &Ruleset,
-        base: ChainId,
+        (base, from): (ChainId, &Stand),
         care: &BDDFunction,
     ) -> Option<Fold> {
         let space = self.ground.space.clone();
@@ -239,17 +253,31 @@ impl Region {
             view,
             rules,
             known: self.known(view),
-            callers: Vec::new(),
+            callers: from.callers.clone(),
             exits: Exits::default(),
         };
-        let piece = self.piece(&mut matter, base, care)?;
+        let (mut gone, mut left) = (Vec::new(), care.clone());
+        let mut at = (from.next.chain, from.next.index);
+        loop {
+            // What returns, and what comes to its end, goes on in the chain that called.
+            let piece = self.piece(&mut matter, at, &left)?;
+            let mut here = piece.exits;
+            let mut on = vec![space.minus(&left, &piece.any)];
+            on.extend(here.extract_if(.., |(exit, _)| *exit == Exit::Return).map(|(_, back)| back));
+            left = space.union(on);
+            gone.extend(here);
+            match matter.callers.pop() {
+                Some(caller) => at = caller,
+                None => break,
+            }
+        }
         let exits = matter.exits;
-        let mut policy = vec![space.minus(care, &piece.any)];
+        let policy = vec![left];
         let mut decided: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.ends.len()];
         let mut open: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.open.len()];
-        for (exit, function) in piece.exits {
+        for (exit, function) in gone {
             match exit {
-                Exit::Return => policy.push(function),
+                Exit::Return => {}
                 Exit::End(at) => decided.get_mut(at)?.push(function),
                 Exit::Open(at) => open.get_mut(at)?.push(function),
             }
@@ -288,17 +316,18 @@ impl Region {
         }
     }
 
-    /// The packets that a chain decides about.
+    /// The packets that a chain decides about, from one of its rules on.
     fn piece(
         &mut self,
         matter: &mut Matter<'_, '_, '_>,
-        chain: ChainId,
+        (chain, from): (ChainId, u32),
         care: &BDDFunction,
     ) -> Option<Piece> {
         let ground = Rc::clone(&self.ground);
         let space = &ground.space;
         let all = &matter.rules.chain(chain)?.rules;
-        let candidates = ground.index(chain, all).candidates(matter.view, &matter.known);
+        let mut candidates = ground.index(chain, all).candidates(matter.view, &matter.known);
+        candidates.retain(|index| *index >= from);
         let filter = Filter::of(space, care, candidates.len());
         let mut pieces = Vec::new();
         for index in candidates {
@@ -351,7 +380,7 @@ impl Region {
         if returns {
             matter.callers.push((id.chain, id.index + 1));
         }
-        let called = self.piece(matter, to, sure);
+        let called = self.piece(matter, (to, 0), sure);
         if returns {
             matter.callers.pop();
         }

@@ -50,6 +50,8 @@ pub(crate) struct Ground {
     pub(crate) macs_in_sets: bool,
     /// How many packets were followed whose address a hash picked.
     hashed: Cell<usize>,
+    /// Whether the hardware address of any sender is known.
+    pub(crate) knows_macs: bool,
     /// The packets that are asked about.
     pub(crate) asked: BDDFunction,
     /// The base chains that were folded.
@@ -91,6 +93,11 @@ impl Ground {
                 IpSet::List(_) => false,
             }),
             hashed: Cell::new(0),
+            knows_macs: {
+                let containers = &system.host.inventory.containers;
+                let endpoints = containers.iter().flat_map(|container| &container.endpoints);
+                endpoints.into_iter().any(|endpoint| endpoint.mac.is_some())
+            },
             asked: question.packets.function().clone(),
             folds: RefCell::default(),
             indices: RefCell::default(),

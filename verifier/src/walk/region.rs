@@ -10,7 +10,7 @@ use nattrace_model::address::Prefix;
 use nattrace_model::condition::Condition;
 use nattrace_model::packet::{Packet, protocol};
 use nattrace_model::ruleset::{ChainId, Ruleset};
-use nattrace_model::simulate::{Foresight, Mapped, MappedEnd, View, Witness};
+use nattrace_model::simulate::{Foresight, Mapped, MappedEnd, Stand, View, Witness};
 use nattrace_model::target::TargetMap;
 use oxidd::bdd::BDDFunction;
 
@@ -53,8 +53,14 @@ impl fmt::Debug for Region {
 pub(crate) struct Testimony(pub(crate) Rc<RefCell<Region>>);
 
 impl Witness for Testimony {
-    fn foresee(&mut self, view: &View<'_>, rules: &Ruleset, base: ChainId) -> Foresight {
-        self.0.borrow_mut().foresee(view, rules, base)
+    fn foresee(
+        &mut self,
+        view: &View<'_>,
+        rules: &Ruleset,
+        base: ChainId,
+        from: &Stand,
+    ) -> Foresight {
+        self.0.borrow_mut().foresee(view, rules, base, from)
     }
 
     fn weighed(&mut self, view: &View<'_>, conditions: &[Condition]) {
