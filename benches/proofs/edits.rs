@@ -1,7 +1,7 @@
 //! What a comparison of two hosts costs that differ in one rule.
 
 use crate::scene::{self, Scene};
-use crate::{fastest, goal, restore, run};
+use crate::{fastest, goal, ratio, restore, run, shown};
 
 /// Measures one rule gone from the middle of a long chain; counts what missed its goal.
 pub(crate) fn measure() -> usize {
@@ -20,8 +20,8 @@ pub(crate) fn measure() -> usize {
         };
         let edited = without_one(&scene, chain);
         let diff = fastest(|| run(&["diff", &scene.folder(), &edited]));
-        println!("{what}: {diff:?}, restore --test {restore:?}");
-        missed += goal(what, diff.as_secs_f64() / restore.as_secs_f64(), most);
+        println!("{what}: {}, restore --test {restore:?}", shown(diff));
+        missed += goal(what, ratio(diff, restore), most);
     }
     missed
 }

@@ -20,6 +20,10 @@ use scene::Scene;
 
 /// How often each thing is measured; the fastest run counts, as the least disturbed one.
 const ROUNDS: usize = 3;
+/// Nothing is measured again after so long.
+const ENOUGH: Duration = Duration::from_secs(20);
+/// How long one run may take.
+const LONGEST: Duration = Duration::from_secs(180);
 /// The sizes of firewalls whose cost is compared.
 const SIZES: [usize; 5] = [1000, 2000, 5000, 10_000, 20_000];
 /// How much memory the audit and the matrix of a large firewall may take, in kilobytes.
@@ -62,8 +66,15 @@ fn firewall(scene: Option<Scene>, what: &str) -> usize {
     let folder = scene.folder();
     let audit = fastest(|| run(&["audit", "-s", &folder]));
     let matrix = fastest(|| run(&["matrix", "-s", &folder]));
-    let restore = restore(&scene).map_or_else(|| "-".to_owned(), |time| format!("{time:.1?}"));
-    println!("{what}: audit {audit:.1?}, matrix {matrix:.1?}, restore --test {restore}");
+    let restore = restore(&scene);
+    let times = [audit, matrix, restore];
+    let [of_audit, of_matrix, of_restore] = times.map(shown);
+    println!("{what}: audit {of_audit}, matrix {of_matrix}, restore --test {of_restore}");
+    if let [Some(audit), Some(matrix), Some(restore)] = times.map(|time| Some(time?.as_secs_f64()))
+    {
+        let (of_audit, of_matrix) = (audit / restore, matrix / restore);
+        println!("        restore --test = 1: audit {of_audit:.1}, matrix {of_matrix:.1}");
+    }
     let memory = [peak(&["audit", "-s", &folder]), peak(&["matrix", "-s", &folder])];
     let [of_audit, of_matrix] = memory.map(in_words);
     println!("        peak memory: audit {of_audit}, matrix {of_matrix}");
@@ -82,8 +93,8 @@ fn measure(scene: Option<Scene>, what: &str, most: f64) -> usize {
     };
     let check = fastest(|| run(&["check", &scene.policy(), "-s", &scene.folder()]));
     let memory = peak(&["check", &scene.policy(), "-s", &scene.folder()]);
-    println!("{what}: check {check:?}, restore --test {restore:?}, {}", in_words(memory));
-    goal(what, check.as_secs_f64() / restore.as_secs_f64(), most)
+    println!("{what}: check {}, restore --test {restore:?}, {}", shown(check), in_words(memory));
+    goal(what, ratio(check, restore), most)
 }
 
 /// Measures firewalls of several sizes: the cost of a rule must stay about the same.
@@ -100,17 +111,17 @@ fn grow(drawn: Option<&str>) -> usize {
         let row = Row {
             rules,
             times: [
-                Some(fastest(|| run(&["check", &scene.policy(), "-s", &folder]))),
-                Some(fastest(|| run(&["audit", "-s", &folder]))),
-                Some(fastest(|| run(&["matrix", "-s", &folder]))),
-                Some(fastest(|| {
+                fastest(|| run(&["check", &scene.policy(), "-s", &folder])),
+                fastest(|| run(&["audit", "-s", &folder])),
+                fastest(|| run(&["matrix", "-s", &folder])),
+                fastest(|| {
                     std::hint::black_box(pairwise::shadowed(&scene.rules));
-                })),
+                    true
+                }),
                 restore(&scene),
             ],
         };
-        let shown = row.times.map(|time| time.map_or("-".to_owned(), |time| format!("{time:.1?}")));
-        println!("{rules:>7} {}", shown.map(|time| format!("{time:>10}")).concat());
+        println!("{rules:>7} {}", row.times.map(|time| format!("{:>10}", shown(time))).concat());
         if rules == SIZES[0] {
             solver(&scene, &row);
         }
@@ -141,10 +152,12 @@ fn solver(scene: &Scene, row: &Row) {
     }
     let start = Instant::now();
     let folder = scene.folder();
-    run(&["check", &scene.policy(), "-s", &folder, "--engine", "z3", "--z3-timeout", "10"]);
+    let alone = ["check", &scene.policy(), "-s", &folder, "--engine", "z3", "--z3-timeout", "10"];
+    let whole = run(&alone);
     let (solver, classes) = (start.elapsed(), row.times[0].unwrap_or_default());
     let ratio = solver.as_secs_f64() / classes.as_secs_f64();
-    println!("        check by the solver alone: {solver:.1?}, {ratio:.0} times as long");
+    let cut = if whole { "" } else { ", and it was not done" };
+    println!("        check by the solver alone: {solver:.1?}, {ratio:.0} times as long{cut}");
 }
 
 /// Prints a ratio beside the most that it may be; counts as missed where it is more.
@@ -155,23 +168,53 @@ fn goal(name: &str, ratio: f64, most: f64) -> usize {
     usize::from(!met)
 }
 
-fn fastest(mut work: impl FnMut()) -> Duration {
-    let times = (0..ROUNDS).map(|_| {
+/// The shortest time that some work takes; `None` where it was cut off.
+fn fastest(mut work: impl FnMut() -> bool) -> Option<Duration> {
+    let begin = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < ROUNDS && (times.is_empty() || begin.elapsed() < ENOUGH) {
         let start = Instant::now();
-        work();
-        start.elapsed()
-    });
-    times.min().unwrap_or_default()
+        if !work() {
+            return None;
+        }
+        times.push(start.elapsed());
+    }
+    times.into_iter().min()
 }
 
-fn run(arguments: &[&str]) {
-    let status = Command::new(env!("CARGO_BIN_EXE_nattrace"))
+fn shown(time: Option<Duration>) -> String {
+    time.map_or_else(|| "-".to_owned(), |time| format!("{time:.1?}"))
+}
+
+/// How many times as long one thing takes; without end, where it was cut off.
+fn ratio(time: Option<Duration>, other: Duration) -> f64 {
+    time.map_or(f64::INFINITY, |time| time.as_secs_f64() / other.as_secs_f64())
+}
+
+/// Runs the program; whether it came to its end in time.
+fn run(arguments: &[&str]) -> bool {
+    let child = Command::new(env!("CARGO_BIN_EXE_nattrace"))
         .args(arguments)
         .args(["--format", "concise", "--exit-zero"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .status();
-    assert!(status.is_ok_and(|status| status.success()), "nattrace {arguments:?}");
+        .spawn();
+    let mut child = child.expect("the program starts");
+    let end = Instant::now() + LONGEST;
+    loop {
+        match child.try_wait().expect("a child can be waited for") {
+            Some(status) => {
+                assert!(status.success(), "nattrace {arguments:?}");
+                return true;
+            }
+            None if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+            None => {
+                child.kill().expect("a child can be ended");
+                child.wait().expect("a child can be waited for");
+                return false;
+            }
+        }
+    }
 }
 
 /// How long iptables takes to read the rules.
@@ -187,15 +230,14 @@ fn restore(scene: &Scene) -> Option<Duration> {
         status.is_ok_and(|status| status.success()).then_some(())
     };
     once()?;
-    Some(fastest(|| {
-        once();
-    }))
+    fastest(|| once().is_some())
 }
 
 /// The peak of memory in kilobytes, as GNU time reports it.
 fn peak(arguments: &[&str]) -> Option<u64> {
-    let output = Command::new("/usr/bin/time")
-        .args(["-f", "%M", env!("CARGO_BIN_EXE_nattrace")])
+    let longest = LONGEST.as_secs().to_string();
+    let output = Command::new("timeout")
+        .args([&longest, "/usr/bin/time", "-f", "%M", env!("CARGO_BIN_EXE_nattrace")])
         .args(arguments)
         .args(["--format", "concise", "--exit-zero"])
         .output()
