@@ -19,6 +19,11 @@ default via 203.0.113.1 dev wan
 10.0.1.0/24 dev lan proto kernel scope link src 10.0.1.1
 203.0.113.0/24 dev wan proto kernel scope link src 203.0.113.2
 ";
+const POLICY_RULES: &str = "\
+0:\tfrom all lookup local
+32766:\tfrom all lookup main
+32767:\tfrom all lookup default
+";
 const SYSCTL: &str = "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 0\n";
 const RULES: &str = "*nat
 :PREROUTING ACCEPT [0:0]
@@ -30,7 +35,12 @@ COMMIT
 ";
 
 fn host(more: &[(&str, &str)]) -> System {
-    let parts = [("ip-addr", ADDRESSES), ("ip-route", ROUTES), ("sysctl", SYSCTL)];
+    let parts = [
+        ("ip-addr", ADDRESSES),
+        ("ip-route", ROUTES),
+        ("ip-rule", POLICY_RULES),
+        ("sysctl", SYSCTL),
+    ];
     let texts: Vec<Text<'_>> =
         parts.iter().chain(more).map(|&(name, text)| Text { name, text }).collect();
     let loaded = load(&texts, &[]);
