@@ -126,3 +126,17 @@ fn what_a_load_counts_is_not_cleared_in_it() {
     assert!(printed.contains(":OUTPUT ACCEPT [5:6]\n"), "{printed}");
     assert!(printed.contains("[3:4] -A INPUT -j DROP\n"), "{printed}");
 }
+
+#[test]
+fn a_list_of_a_chain_that_is_not_there_is_refused_with_its_place() {
+    for backend in [Backend::Nft, Backend::Legacy] {
+        for command in ["-S NOPE", "-L NOPE"] {
+            let text = format!("*filter\n:INPUT ACCEPT [0:0]\n{command}\nCOMMIT\n");
+            let origin = Origin { family: Some(Family::Ipv4), backend: Some(backend) };
+            let (_, diagnostics) = parse_rules_of(&text, origin);
+            let found: Vec<_> =
+                diagnostics.iter().map(|one| (one.code, one.span.slice(&text))).collect();
+            assert_eq!(found, [("unknown-chain", "NOPE")], "{backend:?} {command}");
+        }
+    }
+}

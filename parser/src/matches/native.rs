@@ -9,12 +9,14 @@ const ALL: Value<'static> = Value::Range(0, u16::MAX as u64);
 /// Whether these options become an expression of nftables rather than the match of the kernel:
 /// all but `--tcp-option`, if any of them asks for something.
 pub(crate) fn is_native(extension: &Extension, options: &[OptionUse<'_>]) -> bool {
-    let asks = |option: &OptionUse<'_>| {
-        option.negated || option.option.omitted.is_none_or(|value| *value != option.value)
-    };
     matches!(extension.name, "tcp" | "udp")
         && options.iter().any(asks)
         && !options.iter().any(|option| option.option.name == "tcp-option")
+}
+
+/// Whether an option asks for something, and is not the value that stands for none.
+fn asks(option: &OptionUse<'_>) -> bool {
+    option.negated || option.option.omitted.is_none_or(|value| *value != option.value)
 }
 
 /// iptables-nft turns `! --dport 0:5` into `--dport 6:65535` and forgets `! --dport 0:65535`;
@@ -47,5 +49,6 @@ pub(super) fn complete(completion: &mut Completion<'_, '_>) {
         forgotten |= empty;
         !empty
     });
-    *completion.vanishes |= forgotten && completion.options.is_empty();
+    // Every port, which is no question either, stays with what else is asked only.
+    *completion.vanishes |= forgotten && !completion.options.iter().any(asks);
 }

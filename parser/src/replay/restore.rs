@@ -218,7 +218,15 @@ impl<'a> Restore<'_, 'a> {
         let outcome = match invocation {
             Some(mut one) => {
                 one.table = table;
-                self.carry_out(&one, counters, &at, &mut found)
+                let said = found.len();
+                let outcome = self.carry_out(&one, counters, &at, &mut found);
+                // A list of a chain that is not there: a script may ask so, an input may not.
+                if let Some(chain) = one.chain.as_ref().filter(|_| found.len() == said)
+                    && outcome == Outcome::Refused
+                {
+                    self.set.no_chain(table, chain, &mut found);
+                }
+                outcome
             }
             None => Outcome::Refused,
         };

@@ -147,7 +147,20 @@ impl<'a> Reader<'_, 'a> {
                 self.load_match(start, &name);
             }
             (Some(Basic::Wait), _) => self.wait(start, word),
-            (Some(Basic::Quiet | Basic::Modprobe), _) => {}
+            // `-vj TARGET`: an option without a value lets others follow in its word.
+            (Some(Basic::Quiet), Some(more)) => {
+                self.refuse_negation(&word.text);
+                let more = more.trim_start_matches('v');
+                let next = Word { text: Cow::Owned(format!("-{more}")), ..word.clone() };
+                match *more.as_bytes() {
+                    [short] => self.short_option(start, &next, short),
+                    // Their value is the whole word.
+                    [short @ (b'i' | b'o'), ..] => self.attached(start, word, short),
+                    [short, ..] => self.attached(start, &next, short),
+                    [] => {}
+                }
+            }
+            (Some(Basic::Modprobe), _) => {}
             (Some(basic @ (Basic::In | Basic::Out)), _) => {
                 let bit = if basic == Basic::In { 4 } else { 8 };
                 self.interface_named(start, word, word, bit);
@@ -213,7 +226,7 @@ impl<'a> Reader<'_, 'a> {
             Basic::Modprobe => {
                 let _ = self.arguments(start, 1, true);
             }
-            Basic::Quiet => {}
+            Basic::Quiet => self.refuse_negation(&word.text),
             Basic::Command => self.unknown_option(start, word),
         }
     }
