@@ -77,6 +77,11 @@ fn what_is_unknown_stays_on_one_line() {
         &["shell-variable"],
         &["-A INPUT -m shell \"-s `one two`\" -j DROP"],
     );
+    check(
+        "iptables -A OUTPUT -j log$X\":4,\"in",
+        &["shell-variable"],
+        &[r#"-A OUTPUT -m shell "-j log$X\":4,\"in" -j shell"#],
+    );
 }
 
 #[test]

@@ -227,12 +227,24 @@ pub(crate) fn family_of(fields: &[Field<'_>]) -> Option<Family> {
     for field in fields {
         let is_text = before.is_some_and(takes_text);
         match field.word.text.as_ref() {
-            "-4" | "--ipv4" if !is_text => return Some(Family::Ipv4),
-            "-6" | "--ipv6" if !is_text => return Some(Family::Ipv6),
+            word if !is_text && named_family(word).is_some() => return named_family(word),
             _ => before = Some(field),
         }
     }
     None
+}
+
+/// The family that a word asks for. Other options may follow in `-6x`; none of them is read where
+/// the line is not for this family.
+pub(super) fn named_family(word: &str) -> Option<Family> {
+    let letters = |rest: &str| rest.chars().all(|letter| "46vfxnjgpsdiomcw".contains(letter));
+    match (word, word.get(..2), word.get(2..)) {
+        ("--ipv4", ..) => Some(Family::Ipv4),
+        ("--ipv6", ..) => Some(Family::Ipv6),
+        (_, Some("-4"), Some(rest)) if letters(rest) => Some(Family::Ipv4),
+        (_, Some("-6"), Some(rest)) if letters(rest) => Some(Family::Ipv6),
+        _ => None,
+    }
 }
 
 /// Whether what stands behind an option is its text, however it looks: `--comment -A`.

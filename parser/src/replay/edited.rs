@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rayon::prelude::*;
 
-use super::command::is_command;
+use super::command::{is_command, named_family};
 use super::{Options, Replay, RestoreLine, restore};
 use crate::diagnostic::Diagnostic;
 use crate::save::{Line, Origin, family_of_save, lines, padding};
@@ -70,7 +70,7 @@ fn edits(line: &str) -> bool {
 
 /// Whether a word is the option of a family.
 fn is_family(word: &str) -> bool {
-    let family = |word: &str| matches!(word, "-4" | "-6" | "--ipv4" | "--ipv6");
+    let family = |word: &str| named_family(word).is_some();
     family(word) || word.contains('"') && family(&word.replace('"', ""))
 }
 

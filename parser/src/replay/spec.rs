@@ -131,7 +131,9 @@ fn keep<'a>(rule: &mut Rule<'a>, kept: &[Unsupported<'a>]) {
     for unsupported in kept {
         let target = ["-j ", "-g ", "--jump ", "--goto "];
         let jump = target.iter().find_map(|option| unsupported.raw.strip_prefix(option));
-        if jump.is_some_and(is_chain_name) {
+        // A quotation mark would end the word when it is read again.
+        let is_plain = |name: &str| is_chain_name(name) && !name.contains(['"', '\'', '\\']);
+        if jump.is_some_and(is_plain) {
             rule.target = Target::Unsupported(unsupported.clone());
         } else if jump.is_some() {
             // No chain has such a name, which must be readable all the same.

@@ -148,8 +148,8 @@ impl<'a> Reader<'_, 'a> {
             }
             (Some(Basic::Wait), _) => self.wait(start, word),
             // `-vj TARGET`: an option without a value lets others follow in its word.
-            (Some(Basic::Quiet), Some(more)) => {
-                self.refuse_negation(&word.text);
+            (Some(flag @ (Basic::Quiet | Basic::Ipv4 | Basic::Ipv6)), Some(more)) => {
+                self.basic(start, word, flag);
                 let more = more.trim_start_matches('v');
                 let next = Word { text: Cow::Owned(format!("-{more}")), ..word.clone() };
                 match *more.as_bytes() {
