@@ -79,7 +79,14 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
         out.push_str(" -m ");
         emit_use(used, out);
     }
-    for one in kept {
+    // So does an option of the target.
+    let target_start = match &rule.target {
+        Target::Extension(used) => used.span.start,
+        _ => u32::MAX,
+    };
+    let (of_target, before): (Vec<_>, Vec<_>) =
+        kept.partition(|one| one.span.start > target_start && one.raw.starts_with("--"));
+    for one in before {
         out.push(' ');
         out.push_str(&one.raw);
     }
@@ -104,6 +111,10 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
             out.push(' ');
             out.push_str(&unsupported.raw);
         }
+    }
+    for one in of_target {
+        out.push(' ');
+        out.push_str(&one.raw);
     }
 }
 

@@ -209,3 +209,19 @@ fn an_unknown_match_keeps_its_options() {
         assert_eq!(printed, rule);
     }
 }
+
+/// A name that is not looked up stays behind the target whose option it is of.
+#[test]
+fn an_open_option_of_a_target_stays_behind_it() {
+    for rule in [
+        "-A PREROUTING -d 10.98.0.0/24 -j NETMAP --to some.host/24",
+        "-A PREROUTING -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.0.0.1",
+    ] {
+        let text = format!("*nat\n{rule}\nCOMMIT\n");
+        let (rules, diagnostics) = parse_rules(&text);
+        assert!(diagnostics.iter().all(|one| one.severity != Severity::Error), "{diagnostics:?}");
+        let mut printed = String::new();
+        emit_rule(&rules.tables[0].rules[0], &mut printed);
+        assert_eq!(printed, rule);
+    }
+}
