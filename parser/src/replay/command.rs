@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::extension::EXTENSIONS;
+use crate::extension::{Argument, EXTENSIONS};
 use crate::recognize::{Tool, table};
 use crate::rule::option_names as rule_options;
 use crate::span::Span;
@@ -225,9 +225,13 @@ pub(crate) fn read<'a>(
 pub(crate) fn family_of(fields: &[Field<'_>]) -> Option<Family> {
     let mut before: Option<&Field<'_>> = None;
     for field in fields {
-        let is_text = before.is_some_and(takes_text);
+        // `--set-dscp -6` asks for a value, which is wrong.
+        let is_value = before.is_some_and(|option| {
+            matches!(*option.word.text.as_bytes(), [b'-', letter] if b"sdpiojgmAIDR".contains(&letter))
+                || takes(option, |argument| argument.words() > 0)
+        });
         match field.word.text.as_ref() {
-            word if !is_text && named_family(word).is_some() => return named_family(word),
+            word if !is_value && named_family(word).is_some() => return named_family(word),
             _ => before = Some(field),
         }
     }
@@ -249,11 +253,15 @@ pub(super) fn named_family(word: &str) -> Option<Family> {
 
 /// Whether what stands behind an option is its text, however it looks: `--comment -A`.
 fn takes_text(option: &Field<'_>) -> bool {
+    takes(option, Argument::takes_any_word)
+}
+
+/// Whether an option of some extension takes such an argument.
+fn takes(option: &Field<'_>, such: impl Fn(Argument) -> bool) -> bool {
     let Some(name) = option.word.text.strip_prefix("--") else { return false };
     let mut extensions = EXTENSIONS.iter().copied().flatten();
-    extensions.any(|extension| {
-        extension.option_named(name).is_some_and(|(_, argument)| argument.takes_any_word())
-    })
+    extensions
+        .any(|extension| extension.option_named(name).is_some_and(|(_, argument)| such(argument)))
 }
 
 /// Takes an option that is not one of the rule; `None` where the command can't be used.
