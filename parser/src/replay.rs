@@ -12,6 +12,7 @@ mod loops;
 mod restore;
 mod spec;
 mod ufw;
+mod verb;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -27,11 +28,12 @@ use crate::syntax::{
     TableName, Unsupported,
 };
 
-pub(crate) use command::{Field, changes_rules};
+pub(crate) use command::Field;
 pub(crate) use edited::is_edited;
 pub(crate) use restore::{Options, RestoreLine, UNKNOWN, doubted, restore};
 pub(crate) use spec::as_match;
 pub(crate) use ufw::is_ufw;
+pub(crate) use verb::changes_rules;
 
 /// The tables of every family and backend.
 #[derive(Clone, Debug, Default)]

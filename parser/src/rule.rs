@@ -20,7 +20,7 @@ use crate::syntax::{
 };
 use crate::words::{Word, clip};
 
-pub(crate) use basic::{check_chain_name, is_chain_name, option_names};
+pub(crate) use basic::{basic_takes_value, check_chain_name, is_chain_name, option_names};
 
 /// What surrounds a rule.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,15 @@ pub(crate) struct Scratch<'a> {
     options: Vec<(usize, OptionUse<'a>)>,
     /// What was advised for unknown options, since a mistake is seldom made only once.
     advice: Vec<(String, Option<String>)>,
+    /// The option at which the reading of the last rule stopped: it asks for the other family.
+    stopped: Option<Span>,
+}
+
+impl Scratch<'_> {
+    /// Whether the last rule is for the other family, so that iptables-restore passes over it.
+    pub(crate) fn is_of_other_family(&self) -> bool {
+        self.stopped.is_some()
+    }
 }
 
 /// How many messages one rule may cause; a line can be of any length.
@@ -92,7 +101,8 @@ pub(crate) fn rule_from_words<'a>(
     rules
 }
 
-/// The first rule of one line; the others of a list go to `more`.
+/// The first rule of one line; the others of a list go to `more`. Whether the line is for the other
+/// family, the scratch tells.
 pub(crate) fn read_rule<'a>(
     context: &RuleContext,
     chain: Cow<'a, str>,
@@ -101,36 +111,30 @@ pub(crate) fn read_rule<'a>(
     more: &mut Vec<Rule<'a>>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Rule<'a> {
-    scratch.uses.clear();
-    scratch.options.clear();
-    let mut reader = Reader {
-        context,
-        chain: &chain,
-        words,
-        at: 0,
-        negation: None,
-        source: Addresses::default(),
-        destination: Addresses::default(),
-        in_interface: None,
-        out_interface: None,
-        protocol: None,
-        fragment: None,
-        counters: context.counters,
-        target: Target::None,
-        target_use: None,
-        target_span: Span::default(),
-        given: 0,
-        implied: false,
-        early_ports: None,
-        foreign: false,
-        unsupported: Vec::new(),
-        said: diagnostics.len(),
-        scratch,
-        diagnostics,
-    };
+    let mut reader = Reader::new(context, &chain, words, scratch, diagnostics);
     reader.read();
+    if reader.scratch.is_of_other_family() {
+        let said = reader.diagnostics.len();
+        let rest = reader.finish();
+        // Nobody looks at it as a whole.
+        diagnostics.truncate(said);
+        return rest.rule;
+    }
+    for later in std::mem::take(&mut reader.later) {
+        reader.say(later);
+    }
     let rest = reader.finish();
     expand(context, chain, rest, more)
+}
+
+/// Says what is wrong with the first words of a rule, whose rest nobody reads.
+pub(crate) fn check_words<'a>(
+    context: &RuleContext,
+    chain: &str,
+    words: &[Word<'a>],
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    Reader::new(context, chain, words, &mut Scratch::default(), diagnostics).read();
 }
 
 /// The addresses of `-s` or `-d`: nearly always one.
@@ -210,11 +214,51 @@ struct Reader<'r, 'a> {
     unsupported: Vec<Unsupported<'a>>,
     /// How many messages there were before this rule.
     said: usize,
+    /// What is to be said when the whole rule is read.
+    later: Vec<Diagnostic>,
     scratch: &'r mut Scratch<'a>,
     diagnostics: &'r mut Vec<Diagnostic>,
 }
 
 impl<'r, 'a> Reader<'r, 'a> {
+    fn new(
+        context: &'r RuleContext,
+        chain: &'r str,
+        words: &'r [Word<'a>],
+        scratch: &'r mut Scratch<'a>,
+        diagnostics: &'r mut Vec<Diagnostic>,
+    ) -> Self {
+        scratch.uses.clear();
+        scratch.options.clear();
+        scratch.stopped = None;
+        Self {
+            context,
+            chain,
+            words,
+            at: 0,
+            negation: None,
+            source: Addresses::default(),
+            destination: Addresses::default(),
+            in_interface: None,
+            out_interface: None,
+            protocol: None,
+            fragment: None,
+            counters: context.counters,
+            target: Target::None,
+            target_use: None,
+            target_span: Span::default(),
+            given: 0,
+            implied: false,
+            early_ports: None,
+            foreign: false,
+            unsupported: Vec::new(),
+            said: diagnostics.len(),
+            later: Vec::new(),
+            scratch,
+            diagnostics,
+        }
+    }
+
     fn read(&mut self) {
         while let Some(word) = self.words.get(self.at) {
             let start = self.at;
@@ -235,8 +279,7 @@ impl<'r, 'a> Reader<'r, 'a> {
                     }
                 }
                 [b'-', b'-', _, ..] => self.long_option(start, word),
-                [b'-', short] => self.short_option(start, word, *short),
-                [b'-', short, _, ..] => self.attached(start, word, *short),
+                [b'-', _, ..] => self.short_options(start, word),
                 b"!" => {
                     if self.negation.replace(word.span).is_some() {
                         self.error("double-negation", "`!` is given twice".to_owned(), word.span);
@@ -246,6 +289,9 @@ impl<'r, 'a> Reader<'r, 'a> {
                 _ => self.stray(start),
             }
             self.negation = None;
+            if self.scratch.stopped.is_some() {
+                return;
+            }
         }
         if let Some(span) = self.negation.take() {
             self.error("stray-negation", "`!` has no option behind it".to_owned(), span);

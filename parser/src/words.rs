@@ -5,10 +5,14 @@
 //! What a web page or a word processor did to a pasted rule is undone, with a note: long
 //! dashes for `--`, typographic quotes for `"`.
 
+mod letters;
+
 use std::borrow::Cow;
 
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;
+
+pub(crate) use letters::{Letter, Takes, letters, takes_next};
 
 /// One word of a rule line.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,7 +51,10 @@ fn ours(text: &str, family: Family, backend: Backend) -> (Ours, Vec<&'static str
     for one in &left {
         diagnostics.extend(check_chains(&one.rules, one.backend));
     }
-    let codes: Vec<&'static str> = diagnostics.iter().map(|one| one.code).collect();
+    // What a line for the other family says is said by iptables-restore, too.
+    let other = |message: &str| message.contains("for the other family");
+    let said = diagnostics.iter().filter(|one| !other(&one.message));
+    let codes: Vec<&'static str> = said.map(|one| one.code).collect();
     if let Some(error) = diagnostics.iter().find(|one| one.severity == Severity::Error) {
         return (Ours::Refused(format!("{}: {}", error.code, error.message)), codes);
     }

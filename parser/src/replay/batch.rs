@@ -3,7 +3,8 @@
 //! It looks at the chains as the kernel has them, so that a policy of the same load is lost to
 //! `-X` and `-Z`, `-F` without a chain clears nothing of it, and a new chain can't be renamed.
 
-use super::command::{Invocation, Verb};
+use super::command::Invocation;
+use super::verb::Verb;
 use super::{State, TableSet};
 use crate::diagnostic::Diagnostic;
 use crate::span::Span;

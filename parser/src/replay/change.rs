@@ -2,14 +2,15 @@
 
 use std::borrow::Cow;
 
-use super::command::{self, Field, Invocation, Verb};
+use super::command::{self, Field, Invocation};
 use super::loops::target;
+use super::verb::Verb;
 use super::{At, Outcome, TableSet, refuse, spec};
 use crate::arguments::number;
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::recognize::Tool;
 use crate::span::Span;
-use crate::syntax::{Backend, Counters, Family, Rule, TableName, Unsupported};
+use crate::syntax::{Backend, Counters, Rule, TableName, Unsupported};
 use crate::words::clip;
 
 /// What iptables says where a chain is missing.
@@ -24,9 +25,8 @@ impl<'a> TableSet<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Outcome {
         self.touch();
-        let Some(invocation) = command::read(fields, Tool::Rules, at.span, diagnostics) else {
-            return Outcome::Refused;
-        };
+        let read = command::read(fields, Tool::Rules, self.family, at.span, diagnostics);
+        let Some(invocation) = read else { return Outcome::Refused };
         self.carry_out(&invocation, None, at, diagnostics)
     }
 
@@ -65,14 +65,6 @@ impl<'a> TableSet<'a> {
         diagnostics: &mut Vec<Diagnostic>,
     ) -> Outcome {
         let Invocation { table, verb, option, .. } = *invocation;
-        if let Some(family) = invocation.family.filter(|family| *family != self.family) {
-            let tool = match family {
-                Family::Ipv4 => "iptables",
-                Family::Ipv6 => "ip6tables",
-            };
-            let message = format!("this is a rule for {tool}");
-            return refuse(diagnostics, "wrong-family", message, at.span, "it is refused");
-        }
         let named = [&invocation.chain, &invocation.value];
         if let Some(unknown) = named.into_iter().flatten().find(|field| !field.known) {
             let message = format!("what `{}` stands for can't be known", clip(&unknown.word.text));

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
+use super::verb::Verb;
+use crate::arguments::number;
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::extension::{Argument, EXTENSIONS};
+use crate::extension::{EXTENSIONS, Extension};
 use crate::recognize::{Tool, table};
-use crate::rule::option_names as rule_options;
+use crate::rule::basic_takes_value;
 use crate::span::Span;
 use crate::syntax::{Family, TableName};
-use crate::words::{Word, clip};
+use crate::words::{Word, clip, letters, takes_next};
 
 /// An argument.
 #[derive(Clone, Debug)]
@@ -18,43 +20,6 @@ pub(crate) struct Field<'a> {
     /// Whether its value is known.
     pub(crate) known: bool,
 }
-
-/// What a command does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Append,
-    Insert,
-    Delete,
-    Replace,
-    Check,
-    New,
-    DeleteChain,
-    Rename,
-    Flush,
-    Zero,
-    Policy,
-    /// `-L`, `-S`, `-h`, `-V`: what only prints.
-    Print,
-}
-
-/// The long options of commands.
-const LONG: [(&str, Verb); 15] = [
-    ("append", Verb::Append),
-    ("insert", Verb::Insert),
-    ("delete", Verb::Delete),
-    ("replace", Verb::Replace),
-    ("check", Verb::Check),
-    ("new-chain", Verb::New),
-    ("delete-chain", Verb::DeleteChain),
-    ("rename-chain", Verb::Rename),
-    ("flush", Verb::Flush),
-    ("zero", Verb::Zero),
-    ("policy", Verb::Policy),
-    ("list", Verb::Print),
-    ("list-rules", Verb::Print),
-    ("version", Verb::Print),
-    ("help", Verb::Print),
-];
 
 /// One command of iptables.
 #[derive(Clone, Debug)]
@@ -69,55 +34,8 @@ pub(crate) struct Invocation<'a> {
     pub(crate) value: Option<Field<'a>>,
     /// The rule.
     pub(crate) rule: Vec<Field<'a>>,
-    /// `-4` or `-6`, which the tool of the other family refuses.
-    pub(crate) family: Option<Family>,
-}
-
-/// The verb of a word, and what is attached to it.
-fn verb_of(text: &str) -> Option<(Verb, Option<&str>)> {
-    if let Some(long) = text.strip_prefix("--") {
-        if let Some(verb) = long_verb(long) {
-            return Some((verb, None));
-        }
-        let (name, value) = long.split_once('=')?;
-        return Some((long_verb(name)?, Some(value)));
-    }
-    let letters = text.strip_prefix('-')?;
-    let first = letters.chars().next()?;
-    let attached = letters.get(first.len_utf8()..).filter(|rest| !rest.is_empty());
-    let verb = match first {
-        'A' => Verb::Append,
-        'I' => Verb::Insert,
-        'D' => Verb::Delete,
-        'R' => Verb::Replace,
-        'C' => Verb::Check,
-        'N' => Verb::New,
-        'X' => Verb::DeleteChain,
-        'E' => Verb::Rename,
-        'F' => Verb::Flush,
-        'Z' => Verb::Zero,
-        'P' => Verb::Policy,
-        'L' | 'S' | 'V' | 'h' => Verb::Print,
-        // `-nL`, `-vnL`.
-        'n' | 'v' | 'x' if letters.contains(['L', 'S']) => Verb::Print,
-        _ => return None,
-    };
-    Some((verb, attached))
-}
-
-/// The verb of a long option, which may be abbreviated as long as no other option of iptables
-/// begins alike.
-fn long_verb(name: &str) -> Option<Verb> {
-    if name.is_empty() {
-        return None;
-    }
-    if let Some((_, verb)) = LONG.iter().find(|(long, _)| *long == name) {
-        return Some(*verb);
-    }
-    let mut near = LONG.iter().filter(|(long, _)| long.starts_with(name));
-    let (only, verb) = near.next().filter(|_| near.next().is_none())?;
-    let others = rule_options().filter(|long| long.starts_with(name));
-    others.into_iter().all(|long| long == *only).then_some(*verb)
+    /// The option by which iptables-restore stopped reading: it asks for the other family.
+    pub(crate) stopped: Option<Span>,
 }
 
 /// Whether an extension has an option that is written so: `--pol` of the match of this name is not
@@ -130,25 +48,35 @@ fn is_of_extension(text: &str) -> bool {
     extensions.any(|extension| extension.option_named(name).is_some())
 }
 
-/// Whether a word is a command.
-pub(crate) fn is_command(word: &str) -> bool {
-    verb_of(word).is_some()
-}
-
-/// Whether a word is a command that changes rules.
-pub(crate) fn changes_rules(word: &str) -> bool {
-    let known = word.len() == 2 || word.starts_with("--");
-    known && verb_of(word).is_some_and(|(verb, _)| !matches!(verb, Verb::Print | Verb::Check))
-}
-
 /// The reading of arguments.
 struct Arguments<'f, 'a> {
     fields: std::iter::Peekable<std::slice::Iter<'f, Field<'a>>>,
     tool: Tool,
+    /// The family of the tool.
+    family: Family,
     invocation: Invocation<'a>,
     verb: Option<Verb>,
+    /// Whether the last word of the rule is a `!` that waits for its option.
+    negated: bool,
+    /// Whether the last word of the rule is an option, and no value.
+    last_is_option: bool,
     /// An option that only listings have.
     lists: Option<Word<'a>>,
+    /// Whether `-w` is given.
+    waits: bool,
+    /// The place of a `-W`.
+    interval: Option<Span>,
+}
+
+/// What became of a word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// It is a part of the command.
+    Here,
+    /// It is a part of the rule.
+    Rule,
+    /// Nothing behind it is read.
+    Ends,
 }
 
 impl<'a> Arguments<'_, 'a> {
@@ -164,33 +92,108 @@ impl<'a> Arguments<'_, 'a> {
         let next = self.fields.peek()?;
         if next.known { self.argument() } else { None }
     }
+
+    /// Adds a word to the rule.
+    fn push(&mut self, field: &Field<'a>, is_option: bool) {
+        self.invocation.rule.push(field.clone());
+        self.last_is_option = is_option;
+    }
+
+    /// Whether the next word is a value of the rule, however it looks.
+    fn is_value(&self) -> bool {
+        self.last_is_option && takes_value(&self.invocation.rule)
+    }
+
+    /// Takes away the `!` before an option that makes nothing of it.
+    fn swallow_negation(&mut self) {
+        if std::mem::take(&mut self.negated) {
+            self.invocation.rule.pop();
+        }
+    }
+
+    /// Refuses the `!` before an option; `None` if there is one.
+    fn refuse_negation(&self, word: &Word<'a>, diagnostics: &mut Vec<Diagnostic>) -> Option<()> {
+        if !self.negated {
+            return Some(());
+        }
+        let message = format!("`!` can't stand before `{}`", clip(&word.text));
+        diagnostics.push(Diagnostic::error("not-negatable", message, word.span));
+        None
+    }
 }
 
-/// Reads the arguments of `iptables`; what is no part of a command is its rule.
+/// Reads the arguments of `iptables` for a family, as getopt(3) does; what is no part of a command
+/// is its rule.
 pub(crate) fn read<'a>(
     fields: &[Field<'a>],
     tool: Tool,
+    family: Family,
     program: Span,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Invocation<'a>> {
-    let invocation = Invocation {
-        table: TableName::Filter,
-        verb: Verb::Print,
-        option: program,
-        chain: None,
-        value: None,
-        rule: Vec::new(),
-        family: None,
+    let mut arguments = Arguments {
+        fields: fields.iter().peekable(),
+        tool,
+        family,
+        invocation: Invocation {
+            table: TableName::Filter,
+            verb: Verb::Print,
+            option: program,
+            chain: None,
+            value: None,
+            rule: Vec::new(),
+            stopped: None,
+        },
+        verb: None,
+        negated: false,
+        last_is_option: false,
+        lists: None,
+        waits: false,
+        interval: None,
     };
-    let fields = fields.iter().peekable();
-    let mut arguments = Arguments { fields, tool, invocation, verb: None, lists: None };
     while let Some(field) = arguments.fields.next() {
-        let is_text = arguments.invocation.rule.last().is_some_and(takes_text);
-        if is_text || !option(&mut arguments, field, diagnostics)? {
-            arguments.invocation.rule.push(field.clone());
+        let text = field.word.text.as_ref();
+        let is_option = field.known && text.starts_with('-') && text.len() > 1;
+        if !is_option || arguments.is_value() {
+            arguments.negated = field.known && text == "!" && !arguments.is_value();
+            arguments.push(field, false);
+            continue;
+        }
+        let taken = match text {
+            // Nothing behind it is an option.
+            "--" => {
+                arguments.push(field, false);
+                while let Some(field) = arguments.fields.next() {
+                    arguments.push(field, false);
+                }
+                break;
+            }
+            _ if text.starts_with("--") => long_option(&mut arguments, field, diagnostics)?,
+            _ => short_options(&mut arguments, field, diagnostics)?,
+        };
+        match taken {
+            Taken::Here => {}
+            Taken::Rule => {
+                arguments.push(field, true);
+                arguments.negated = false;
+            }
+            Taken::Ends => break,
         }
     }
-    let Arguments { mut invocation, verb, lists, .. } = arguments;
+    finished(arguments, program, diagnostics)
+}
+
+/// The command, if what was read makes one.
+fn finished<'a>(
+    arguments: Arguments<'_, 'a>,
+    program: Span,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Invocation<'a>> {
+    let Arguments { mut invocation, verb, lists, waits, interval, .. } = arguments;
+    if verb == Some(Verb::Help) || invocation.stopped.is_some() {
+        invocation.verb = verb.unwrap_or(Verb::Help);
+        return Some(invocation);
+    }
     let Some(verb) = verb else {
         let message = "no command is given, such as `-A CHAIN`";
         diagnostics.push(
@@ -203,6 +206,14 @@ pub(crate) fn read<'a>(
     if let Some(word) = lists.filter(|_| !matches!(verb, Verb::Print | Verb::Zero)) {
         let message = format!("`{}` does not belong to this command", clip(&word.text));
         diagnostics.push(Diagnostic::error("unexpected-word", message, word.span));
+        return None;
+    }
+    if let Some(span) = interval.filter(|_| !waits) {
+        let message = "`-W` does nothing without `-w`";
+        diagnostics.push(
+            Diagnostic::error("missing-option", message, span)
+                .label("iptables: --wait-interval requires --wait"),
+        );
         return None;
     }
     let takes_rule = matches!(
@@ -221,117 +232,239 @@ pub(crate) fn read<'a>(
     Some(invocation)
 }
 
-/// The family that a line is for, if it names one.
-pub(crate) fn family_of(fields: &[Field<'_>]) -> Option<Family> {
-    let mut before: Option<&Field<'_>> = None;
-    for field in fields {
-        // `--set-dscp -6` asks for a value, which is wrong.
-        let is_value = before.is_some_and(|option| {
-            matches!(*option.word.text.as_bytes(), [b'-', letter] if b"sdpiojgmAIDR".contains(&letter))
-                || takes(option, |argument| argument.words() > 0)
-        });
-        match field.word.text.as_ref() {
-            word if !is_value && named_family(word).is_some() => return named_family(word),
-            _ => before = Some(field),
-        }
+/// Whether the next word is the value of the last word of a rule, which is an option.
+fn takes_value(rule: &[Field<'_>]) -> bool {
+    let Some(last) = rule.last().filter(|last| last.known) else { return false };
+    let Some(name) = last.word.text.strip_prefix("--") else {
+        return takes_next(&last.word.text);
+    };
+    if let Some(basic) = basic_takes_value(&last.word.text) {
+        return basic;
     }
-    None
+    let named = |extension: &Extension| {
+        let mut words = rule.iter().map(|field| field.word.text.as_ref());
+        words.any(|word| word.strip_prefix("-m").unwrap_or(word) == extension.name)
+    };
+    let takes = |extension: &&Extension| {
+        let (_, argument) = extension.option_named(name)?;
+        Some(argument.words() > 0)
+    };
+    let all = || EXTENSIONS.iter().copied().flatten().copied();
+    let mut loaded = all().filter(|extension| named(extension)).filter_map(|one| takes(&one));
+    loaded.next().unwrap_or_else(|| all().any(|extension| takes(&extension) == Some(true)))
 }
 
-/// The family that a word asks for. Other options may follow in `-6x`; none of them is read where
-/// the line is not for this family.
-pub(super) fn named_family(word: &str) -> Option<Family> {
-    let letters = |rest: &str| rest.chars().all(|letter| "46vfxnjgpsdiomcw".contains(letter));
-    match (word, word.get(..2), word.get(2..)) {
-        ("--ipv4", ..) => Some(Family::Ipv4),
-        ("--ipv6", ..) => Some(Family::Ipv6),
-        (_, Some("-4"), Some(rest)) if letters(rest) => Some(Family::Ipv4),
-        (_, Some("-6"), Some(rest)) if letters(rest) => Some(Family::Ipv6),
-        _ => None,
-    }
-}
-
-/// Whether what stands behind an option is its text, however it looks: `--comment -A`.
-fn takes_text(option: &Field<'_>) -> bool {
-    takes(option, Argument::takes_any_word)
-}
-
-/// Whether an option of some extension takes such an argument.
-fn takes(option: &Field<'_>, such: impl Fn(Argument) -> bool) -> bool {
-    let Some(name) = option.word.text.strip_prefix("--") else { return false };
-    let mut extensions = EXTENSIONS.iter().copied().flatten();
-    extensions
-        .any(|extension| extension.option_named(name).is_some_and(|(_, argument)| such(argument)))
-}
-
-/// Takes an option that is not one of the rule; `None` where the command can't be used.
-fn option<'a>(
+/// Takes a long option that is not one of the rule; `None` where the command can't be used.
+fn long_option<'a>(
     arguments: &mut Arguments<'_, 'a>,
     field: &Field<'a>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<bool> {
-    let (word, text) = (&field.word, field.word.text.as_ref());
-    if !field.known || !text.starts_with('-') {
-        return Some(false);
-    }
-    let waits = text.starts_with("-w") || text.starts_with("-W") || text.starts_with("--wait");
-    if arguments.tool == Tool::Restore
-        && (waits || !word.quoted && (text.starts_with("-t") || text.starts_with("--table")))
-    {
-        let message = format!("`{}` can't stand in the input of iptables-restore", clip(text));
-        diagnostics.push(
-            Diagnostic::error("not-in-restore", message, word.span)
-                .help("leave it out; the line that begins with `*` names the table"),
-        );
-        return None;
-    }
-    if let Some(name) = table_option(arguments, text) {
-        arguments.invocation.table = named_table(name.as_ref(), word.span, diagnostics)?;
-        return Some(true);
-    }
-    match text {
-        "-4" | "--ipv4" => arguments.invocation.family = Some(Family::Ipv4),
-        "-6" | "--ipv6" => arguments.invocation.family = Some(Family::Ipv6),
-        "-w" | "--wait" | "-W" | "--wait-interval" => {
-            arguments.number();
+) -> Option<Taken> {
+    let word = &field.word;
+    let (name, value) = match word.text.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (word.text.as_ref(), None),
+    };
+    match name {
+        "--ipv4" if value.is_none() => return asks(arguments, Family::Ipv4, word, diagnostics),
+        "--ipv6" if value.is_none() => return asks(arguments, Family::Ipv6, word, diagnostics),
+        "--ta" | "--tab" | "--tabl" | "--table" => {
+            table_option(arguments, field, value, diagnostics)?;
         }
-        "-v" | "--verbose" | "-vv" => {}
-        "-n" | "--numeric" | "-x" | "--exact" | "--line-numbers" => {
+        "--wait" => wait(arguments, word, value, diagnostics)?,
+        "--wait-interval" => interval(arguments, word, value, diagnostics)?,
+        "--modprobe" => modprobe(arguments, value),
+        "--verbose" if value.is_none() => arguments.refuse_negation(word, diagnostics)?,
+        "--numeric" | "--exact" | "--line-numbers" if value.is_none() => {
+            arguments.refuse_negation(word, diagnostics)?;
             arguments.lists = Some(word.clone());
         }
-        "-M" | "--modprobe" => {
-            arguments.fields.next();
-        }
-        _ if text.starts_with("--modprobe=") || text.starts_with("--wait=") => {}
-        _ if text.starts_with("-w") && text.bytes().skip(2).all(|byte| byte.is_ascii_digit()) => {}
         _ => {
-            // A short option that is no command belongs to the rule, and so does `-c 1 2`.
-            let Some((verb, attached)) = verb_of(text) else { return Some(false) };
-            if arguments.verb.is_some() && is_of_extension(text) {
-                return Some(false);
+            let Some((verb, attached)) = Verb::of_long(&word.text) else {
+                return Some(Taken::Rule);
+            };
+            if arguments.verb.is_some() && is_of_extension(&word.text) {
+                return Some(Taken::Rule);
             }
-            command(arguments, field, verb, attached, diagnostics)?;
+            return command(arguments, field, verb, attached, diagnostics);
         }
     }
-    Some(true)
+    Some(Taken::Here)
 }
 
-/// The name behind `-t`, however it is attached.
-fn table_option<'a>(arguments: &mut Arguments<'_, 'a>, text: &str) -> Option<Option<Field<'a>>> {
-    let attached = |name: &str| {
-        let word = Word { text: Cow::Owned(name.to_owned()), span: Span::default(), quoted: false };
-        Some(Some(Field { word, known: true }))
-    };
-    match text {
-        "-t" | "--table" => Some(arguments.fields.next().cloned()),
-        _ => {
-            if let Some(name) = text.strip_prefix("--table=") {
-                return attached(name);
+/// Takes the options of a word such as `-vt` that are not those of the rule.
+fn short_options<'a>(
+    arguments: &mut Arguments<'_, 'a>,
+    field: &Field<'a>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Taken> {
+    let word = &field.word;
+    // Whether the word holds options of the rule, and what only the command understands.
+    let (mut of_rule, mut of_command) = (false, false);
+    for one in letters(&word.text) {
+        let value = Some(one.value).filter(|value| !value.is_empty());
+        let mut taken = Taken::Here;
+        match one.letter {
+            '4' => taken = asks(arguments, Family::Ipv4, word, diagnostics)?,
+            '6' => taken = asks(arguments, Family::Ipv6, word, diagnostics)?,
+            'v' => arguments.refuse_negation(word, diagnostics)?,
+            'n' | 'x' => {
+                arguments.refuse_negation(word, diagnostics)?;
+                arguments.lists = Some(word.clone());
+                of_command = true;
             }
-            let name = text.strip_prefix("-t").filter(|name| table(name).is_some())?;
-            attached(name)
+            'w' => wait(arguments, word, value, diagnostics)?,
+            'W' => interval(arguments, word, value, diagnostics)?,
+            't' => table_option(arguments, field, value, diagnostics)?,
+            'M' => modprobe(arguments, value),
+            letter => match Verb::of_letter(letter) {
+                Some(verb) => taken = command(arguments, field, verb, value, diagnostics)?,
+                None => {
+                    of_rule = true;
+                    // `! -f4`: it belongs to the first.
+                    arguments.negated = false;
+                    continue;
+                }
+            },
         }
+        if taken == Taken::Ends {
+            return Some(taken);
+        }
+        of_command |= !matches!(one.letter, '4' | '6' | 'v');
     }
+    if of_rule && of_command {
+        // What takes nothing can only be `-f`, and what else it was is read.
+        let text = Cow::Borrowed("-f");
+        arguments.push(&Field { word: Word { text, ..word.clone() }, known: true }, true);
+        return Some(Taken::Here);
+    }
+    Some(if of_rule { Taken::Rule } else { Taken::Here })
+}
+
+/// Takes the option of a family. iptables-restore passes over a line that is for the other one,
+/// and reads no further (kernel-facts I6).
+fn asks(
+    arguments: &mut Arguments<'_, '_>,
+    family: Family,
+    word: &Word<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<Taken> {
+    arguments.swallow_negation();
+    if family == arguments.family {
+        return Some(Taken::Here);
+    }
+    if arguments.tool == Tool::Restore {
+        arguments.invocation.stopped = Some(word.span);
+        return Some(Taken::Ends);
+    }
+    let tool = match family {
+        Family::Ipv4 => "iptables",
+        Family::Ipv6 => "ip6tables",
+    };
+    let message = format!("this is a rule for {tool}");
+    diagnostics.push(Diagnostic::error("wrong-family", message, word.span));
+    None
+}
+
+/// Refuses an option that the input of iptables-restore may not have.
+fn not_in_restore(
+    arguments: &Arguments<'_, '_>,
+    word: &Word<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<()> {
+    if arguments.tool != Tool::Restore {
+        return Some(());
+    }
+    let message = format!("`{}` can't stand in the input of iptables-restore", clip(&word.text));
+    diagnostics.push(
+        Diagnostic::error("not-in-restore", message, word.span)
+            .help("leave it out; the line that begins with `*` names the table"),
+    );
+    None
+}
+
+/// `-w [SECONDS]`.
+fn wait<'a>(
+    arguments: &mut Arguments<'_, 'a>,
+    word: &Word<'a>,
+    value: Option<&str>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<()> {
+    not_in_restore(arguments, word, diagnostics)?;
+    arguments.swallow_negation();
+    arguments.waits = true;
+    seconds(arguments, word, value, diagnostics)
+}
+
+/// `-W MICROSECONDS`, which iptables 1.8.9 reads and does not use.
+fn interval<'a>(
+    arguments: &mut Arguments<'_, 'a>,
+    word: &Word<'a>,
+    value: Option<&str>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<()> {
+    not_in_restore(arguments, word, diagnostics)?;
+    arguments.swallow_negation();
+    arguments.interval = Some(word.span);
+    let lacks = arguments.fields.peek().is_none_or(|next| next.word.text.starts_with(['-', '!']));
+    if value.is_none() && lacks {
+        let message = format!("`{}` needs an argument", clip(&word.text));
+        diagnostics.push(Diagnostic::error("missing-argument", message, word.span));
+        return None;
+    }
+    seconds(arguments, word, value, diagnostics)
+}
+
+/// The time behind `-w` or `-W`, which only has to begin with a number.
+fn seconds<'a>(
+    arguments: &mut Arguments<'_, 'a>,
+    word: &Word<'a>,
+    value: Option<&str>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<()> {
+    let next = if value.is_none() { arguments.number() } else { None };
+    let (text, span) = match (value, &next) {
+        (Some(value), _) => (value, word.span),
+        (None, Some(next)) => (next.word.text.as_ref(), next.word.span),
+        (None, None) => return Some(()),
+    };
+    if number::scanned(text).is_none() {
+        let message = format!("expected a number, found `{}`", clip(text));
+        diagnostics.push(Diagnostic::error("invalid-number", message, span));
+        return None;
+    }
+    Some(())
+}
+
+/// `-M PROGRAM`, which is of no concern to the rules.
+fn modprobe(arguments: &mut Arguments<'_, '_>, value: Option<&str>) {
+    arguments.swallow_negation();
+    if value.is_none() {
+        arguments.fields.next();
+    }
+}
+
+/// `-t TABLE`.
+fn table_option<'a>(
+    arguments: &mut Arguments<'_, 'a>,
+    field: &Field<'a>,
+    value: Option<&str>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<()> {
+    let word = &field.word;
+    if !word.quoted {
+        not_in_restore(arguments, word, diagnostics)?;
+    }
+    arguments.refuse_negation(word, diagnostics)?;
+    let name = match value {
+        Some(name) => {
+            let text = Cow::Owned(name.to_owned());
+            Some(Field { word: Word { text, ..word.clone() }, known: true })
+        }
+        None => arguments.fields.next().cloned(),
+    };
+    arguments.invocation.table = named_table(name.as_ref(), word.span, diagnostics)?;
+    Some(())
 }
 
 fn named_table(
@@ -344,7 +477,7 @@ fn named_table(
         diagnostics.push(Diagnostic::error("missing-argument", message, option));
         return None;
     };
-    let span = if name.word.span == Span::default() { option } else { name.word.span };
+    let span = name.word.span;
     if !name.known {
         let message = format!("which table `{}` names can't be known", clip(&name.word.text));
         diagnostics.push(Diagnostic::error("undetermined-command", message, span));
@@ -362,22 +495,29 @@ fn named_table(
     found
 }
 
+/// Takes the option that says what the command does.
 fn command<'a>(
     arguments: &mut Arguments<'_, 'a>,
     field: &Field<'a>,
     verb: Verb,
     attached: Option<&str>,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Option<()> {
+) -> Option<Taken> {
     let option = &field.word;
-    let negated = match arguments.invocation.rule.as_slice() {
-        [.., before, last] => last.word.text == "!" && !takes_text(before),
-        [last] => last.word.text == "!",
-        [] => false,
-    };
-    if negated {
-        let message = format!("`!` can't stand before `{}`", clip(&option.text));
-        diagnostics.push(Diagnostic::error("not-negatable", message, option.span));
+    if verb == Verb::Help {
+        // It prints and ends, whatever else stands there.
+        arguments.verb = Some(verb);
+        return Some(Taken::Ends);
+    }
+    arguments.refuse_negation(option, diagnostics)?;
+    let pair =
+        |before| matches!((before, verb), (Verb::Print, Verb::Zero) | (Verb::Zero, Verb::Print));
+    if arguments.verb.is_some_and(|before| !pair(before)) {
+        let message = format!("`{}` is a second command", clip(&option.text));
+        diagnostics.push(
+            Diagnostic::error("two-commands", message, option.span)
+                .label("iptables takes one command at a time"),
+        );
         return None;
     }
     if verb == Verb::Print {
@@ -390,18 +530,7 @@ fn command<'a>(
             };
         }
         while arguments.argument().is_some() {}
-        return Some(());
-    }
-    if let Some(before) = arguments.verb
-        && (before == verb || before != Verb::Print && before != Verb::Zero && verb != Verb::Zero)
-        && before != Verb::Print
-    {
-        let message = format!("`{}` is a second command", clip(&option.text));
-        diagnostics.push(
-            Diagnostic::error("two-commands", message, option.span)
-                .label("iptables takes one command at a time"),
-        );
-        return None;
+        return Some(Taken::Here);
     }
     arguments.verb = Some(verb);
     arguments.invocation.option = option.span;
@@ -435,5 +564,5 @@ fn command<'a>(
         diagnostics.push(Diagnostic::error("missing-argument", message, option.span));
         return None;
     }
-    Some(())
+    Some(Taken::Here)
 }

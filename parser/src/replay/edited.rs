@@ -2,28 +2,19 @@
 
 use std::borrow::Cow;
 
-use rayon::prelude::*;
-
-use super::command::{is_command, named_family};
+use super::verb::is_command;
 use super::{Options, Replay, RestoreLine, restore};
 use crate::diagnostic::Diagnostic;
 use crate::save::{Line, Origin, family_of_save, lines, padding};
 use crate::syntax::{Backend, Family};
-use crate::words::split_words;
+use crate::words::{letters, split_words};
 
 /// Whether a text begins with a table and holds commands that depend on those before them, or are
-/// for one family only, or are written as iptables-save never writes them. A dump holds neither.
+/// written as iptables-save never writes them. A dump holds neither.
 pub(crate) fn is_edited(text: &str) -> bool {
     let first = lines(text).find(|line| !line.text.starts_with('#'));
     if !first.is_some_and(|line| line.text.starts_with('*')) {
         return false;
-    }
-    let families = [" -4", " -6", " --ipv", "\"-4", "\"-6", "\"--ipv", "-\"4", "-\"6"];
-    let of_family = |needle: &str| memchr::memmem::find(text.as_bytes(), needle.as_bytes());
-    if families.into_par_iter().any(|needle| of_family(needle).is_some())
-        && lines(text).any(|line| line.text.split_ascii_whitespace().any(is_family))
-    {
-        return true;
     }
     // `-A CHAIN` begins nearly every line.
     let mut starts = memchr::memchr_iter(b'\n', text.as_bytes());
@@ -58,20 +49,17 @@ fn edits(line: &str) -> bool {
             position.is_some_and(|word| !word.starts_with(['-', '!', '"']))
         }
         _ if option.starts_with(['-', '"', '!']) => {
-            is_family(option) || {
-                let mut words = Vec::new();
-                split_words(line, 0, &mut words, &mut Vec::new());
-                words.iter().any(|word| is_command(&word.text))
-            }
+            let mut words = Vec::new();
+            split_words(line, 0, &mut words, &mut Vec::new());
+            words.iter().any(|word| is_command(&word.text) || asks_for_family(&word.text))
         }
         _ => false,
     }
 }
 
-/// Whether a word is the option of a family.
-fn is_family(word: &str) -> bool {
-    let family = |word: &str| named_family(word).is_some();
-    family(word) || word.contains('"') && family(&word.replace('"', ""))
+/// Whether a word holds the option of a family.
+fn asks_for_family(word: &str) -> bool {
+    matches!(word, "--ipv4" | "--ipv6") || letters(word).any(|one| matches!(one.letter, '4' | '6'))
 }
 
 /// Carries out the commands, from empty tables.

@@ -3,8 +3,10 @@
 use std::borrow::Cow;
 
 use super::batch::{self, Course};
-use super::command;
+use super::change::position;
+use super::verb::Verb;
 use super::{At, Counts, Field, Outcome, TableSet};
+use super::{command, spec};
 use crate::diagnostic::{Diagnostic, Severity};
 use crate::recognize::{Tool, table};
 use crate::save::{Line, declaration, split_counters};
@@ -206,16 +208,14 @@ impl<'a> Restore<'_, 'a> {
         let fields = fields(line, &mut found);
         let counters = fields.1;
         let at = At { span: line.span, line: line.line, doubt: None };
-        if command::family_of(&fields.0).is_some_and(|family| family != self.set.family) {
-            // Lines of the other family are skipped (kernel-facts I6).
-            let message = "this line is for the other family, and left out";
-            found.push(Diagnostic::note("ignored-text", message, line.span));
-            self.diagnostics.append(&mut found);
-            return;
-        }
-        let invocation = command::read(&fields.0, Tool::Restore, line.span, &mut found);
+        let family = self.set.family;
+        let invocation = command::read(&fields.0, Tool::Restore, family, line.span, &mut found);
         let counters = counters.filter(|_| self.options.counters);
         let outcome = match invocation {
+            Some(mut one) if one.stopped.is_some() => {
+                one.table = table;
+                self.stopped(&one, &at, &mut found)
+            }
             Some(mut one) => {
                 one.table = table;
                 let said = found.len();
@@ -238,6 +238,47 @@ impl<'a> Restore<'_, 'a> {
 }
 
 impl<'a> Restore<'_, 'a> {
+    /// A command whose reading ended at the option of the other family: its rule is passed over,
+    /// and any other command is carried out all the same.
+    fn stopped(
+        &mut self,
+        one: &command::Invocation<'a>,
+        at: &At<'a>,
+        found: &mut Vec<Diagnostic>,
+    ) -> Outcome {
+        let span = one.stopped.unwrap_or(at.span);
+        let numbered = one.verb == Verb::Delete && one.value.is_some();
+        let of_rule = [Verb::Append, Verb::Insert, Verb::Delete, Verb::Check];
+        if one.verb == Verb::Replace {
+            let message = "iptables-restore crashes where `-R` is for the other family";
+            found.push(Diagnostic::error("wrong-family", message, span));
+            return Outcome::Refused;
+        }
+        if one.verb == Verb::Help {
+            let message = "this line is for the other family, and left out";
+            found.push(Diagnostic::note("ignored-text", message, at.span));
+            return Outcome::Done;
+        }
+        if numbered || !of_rule.contains(&one.verb) {
+            let message = "this command is carried out, whichever family it asks for";
+            found.push(Diagnostic::note("ignored-text", message, span));
+            return self.carry_out(one, None, at, found);
+        }
+        let chain = one.chain.as_ref().map(|chain| chain.word.text.clone()).unwrap_or_default();
+        let said = found.len();
+        if let Some(number) = &one.value {
+            position(number, found);
+        }
+        spec::check(self.set, one, &chain, at, found);
+        let refused = |one: &Diagnostic| one.severity == Severity::Error;
+        if found.get(said..).unwrap_or_default().iter().any(refused) {
+            return Outcome::Refused;
+        }
+        let message = "this line is for the other family, and left out";
+        found.push(Diagnostic::note("ignored-text", message, at.span));
+        Outcome::Done
+    }
+
     fn carry_out(
         &mut self,
         one: &command::Invocation<'a>,

@@ -8,9 +8,9 @@ use crate::arguments::text::print_quoted;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::emit::emit_rule;
 use crate::recognize::Tool;
-use crate::rule::{RuleContext, Scratch, is_chain_name, read_rule};
+use crate::rule::{RuleContext, Scratch, check_words, is_chain_name, read_rule};
 use crate::span::Span;
-use crate::syntax::{Counters, Interfaces, Placement, Rule, Target, Unsupported};
+use crate::syntax::{Backend, Counters, Interfaces, Placement, Rule, Target, Unsupported};
 use crate::words::{Word, clip};
 
 /// The rules of a command: several where it has lists of addresses. `None` where iptables refuses
@@ -23,18 +23,7 @@ pub(super) fn read<'a>(
     at: &At<'a>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<Vec<Rule<'a>>> {
-    let context = RuleContext {
-        table: invocation.table,
-        family: Some(set.family),
-        backend: Some(set.backend),
-        placement: Placement::Append,
-        span: at.span,
-        line: at.line,
-        counters,
-        tool: Tool::Rules,
-        interfaces: Interfaces::Given,
-        verbatim: false,
-    };
+    let context = context(set, invocation, counters, at);
     let unknown = invocation.rule.iter().any(|field| !field.known);
     let (words, kept) = if unknown { without_unknown(&invocation.rule) } else { known(invocation) };
     let mut found = Vec::new();
@@ -74,6 +63,47 @@ pub(super) fn read<'a>(
         }
     }
     Some(rules)
+}
+
+/// Says what is wrong with the words of a command that were read before it turned out to be for the
+/// other family. Where the chain of a jump is looked up at once, it has to be there.
+pub(super) fn check<'a>(
+    set: &TableSet<'a>,
+    invocation: &Invocation<'a>,
+    chain: &str,
+    at: &At<'a>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let context = context(set, invocation, None, at);
+    let (words, _) = known(invocation);
+    check_words(&context, chain, &words, diagnostics);
+    if set.backend == Backend::Legacy {
+        let mut found = Vec::new();
+        let rules = rules(&context, chain, &words, &mut found);
+        found.clear();
+        check_target(set, invocation, rules.first(), &mut found);
+        diagnostics.append(&mut found);
+    }
+}
+
+fn context<'a>(
+    set: &TableSet<'a>,
+    invocation: &Invocation<'a>,
+    counters: Option<Counters>,
+    at: &At<'a>,
+) -> RuleContext {
+    RuleContext {
+        table: invocation.table,
+        family: Some(set.family),
+        backend: Some(set.backend),
+        placement: Placement::Append,
+        span: at.span,
+        line: at.line,
+        counters,
+        tool: Tool::Rules,
+        interfaces: Interfaces::Given,
+        verbatim: false,
+    }
 }
 
 fn rules<'a>(

@@ -10,7 +10,7 @@ use crate::protocols;
 use crate::recognize::Tool;
 use crate::span::Span;
 use crate::syntax::{AddressMask, Backend, Counters, Family, Negatable, Target};
-use crate::words::{Word, clip};
+use crate::words::{Letter, Word, clip, letters};
 
 /// The longest name of an interface (if.h, `IFNAMSIZ` without its NUL).
 const LONGEST_INTERFACE: usize = 15;
@@ -57,6 +57,8 @@ pub(super) enum Basic {
     Wait,
     Modprobe,
     Quiet,
+    /// An option that only listings have.
+    Listing,
     /// A command, or an option of another command.
     Command,
 }
@@ -95,11 +97,11 @@ pub(super) const LONG: &[(&str, Basic)] = &[
     ("--rename-chain", Basic::Command),
     ("--policy", Basic::Command),
     ("--table", Basic::Command),
-    ("--numeric", Basic::Command),
-    ("--exact", Basic::Command),
+    ("--numeric", Basic::Listing),
+    ("--exact", Basic::Listing),
     ("--version", Basic::Command),
     ("--help", Basic::Command),
-    ("--line-numbers", Basic::Command),
+    ("--line-numbers", Basic::Listing),
 ];
 
 /// The long names of all options that iptables has without extensions.
@@ -107,91 +109,110 @@ pub(crate) fn option_names() -> impl Iterator<Item = &'static str> {
     LONG.iter().map(|(name, _)| name.trim_start_matches('-'))
 }
 
+/// Whether the next word is the value of a long option that every rule has; `None` if it is none.
+pub(crate) fn basic_takes_value(text: &str) -> Option<bool> {
+    let (_, basic) = LONG.iter().find(|(long, _)| *long == text)?;
+    Some(match basic {
+        Basic::Source
+        | Basic::Destination
+        | Basic::Protocol
+        | Basic::In
+        | Basic::Out
+        | Basic::Jump
+        | Basic::Goto
+        | Basic::Match
+        | Basic::Counters
+        | Basic::Modprobe => true,
+        Basic::Fragment
+        | Basic::Ipv4
+        | Basic::Ipv6
+        | Basic::Wait
+        | Basic::Quiet
+        | Basic::Listing
+        | Basic::Command => false,
+    })
+}
+
 impl Basic {
-    fn of_short(short: u8) -> Option<Self> {
-        Some(match short {
-            b's' => Self::Source,
-            b'd' => Self::Destination,
-            b'p' => Self::Protocol,
-            b'i' => Self::In,
-            b'o' => Self::Out,
-            b'j' => Self::Jump,
-            b'g' => Self::Goto,
-            b'm' => Self::Match,
-            b'f' => Self::Fragment,
-            b'c' => Self::Counters,
-            b'4' => Self::Ipv4,
-            b'6' => Self::Ipv6,
-            b'w' => Self::Wait,
-            b'v' => Self::Quiet,
-            b'M' => Self::Modprobe,
+    fn of_letter(letter: char) -> Option<Self> {
+        Some(match letter {
+            's' => Self::Source,
+            'd' => Self::Destination,
+            'p' => Self::Protocol,
+            'i' => Self::In,
+            'o' => Self::Out,
+            'j' => Self::Jump,
+            'g' => Self::Goto,
+            'm' => Self::Match,
+            'f' => Self::Fragment,
+            'c' => Self::Counters,
+            '4' => Self::Ipv4,
+            '6' => Self::Ipv6,
+            'w' => Self::Wait,
+            'v' => Self::Quiet,
+            'n' | 'x' => Self::Listing,
+            'M' => Self::Modprobe,
             _ => return None,
         })
     }
 }
 
 impl<'a> Reader<'_, 'a> {
-    /// `-x`.
-    pub(super) fn short_option(&mut self, start: usize, word: &Word<'a>, short: u8) {
-        match Basic::of_short(short) {
-            Some(basic) => self.basic(start, word, basic),
-            None => self.unknown_option(start, word),
+    /// `-x`, or several in one word such as `-vj`.
+    pub(super) fn short_options(&mut self, start: usize, word: &Word<'a>) {
+        let mut given = letters(&word.text).peekable();
+        let mut first = true;
+        while let Some(one) = given.next() {
+            let Some(basic) = Basic::of_letter(one.letter) else {
+                return self.unknown_option(start, word);
+            };
+            if !one.value.is_empty() {
+                self.attached(start, word, basic, one);
+            } else if first && given.peek().is_none() {
+                self.basic(start, word, basic);
+            } else {
+                let text = Cow::Owned(format!("-{}", one.letter));
+                self.basic(start, &Word { text, ..word.clone() }, basic);
+            }
+            first = false;
+            // Each takes the `!` before it for its own.
+            self.negation = None;
+            if self.scratch.stopped.is_some() {
+                return;
+            }
         }
     }
 
-    /// `-xVALUE`, which iptables 1.8.9 takes from `-m` only (kernel-facts H12).
-    pub(super) fn attached(&mut self, start: usize, word: &Word<'a>, short: u8) {
-        match (Basic::of_short(short), word.text.get(2..)) {
-            (Some(Basic::Match), Some(name)) => {
-                let name = Word { text: Cow::Owned(name.to_owned()), ..word.clone() };
-                self.load_match(start, &name);
-            }
-            (Some(Basic::Wait), _) => self.wait(start, word),
-            // `-vj TARGET`: an option without a value lets others follow in its word.
-            (Some(flag @ (Basic::Quiet | Basic::Ipv4 | Basic::Ipv6)), Some(more)) => {
-                self.basic(start, word, flag);
-                let more = more.trim_start_matches('v');
-                let next = Word { text: Cow::Owned(format!("-{more}")), ..word.clone() };
-                match *more.as_bytes() {
-                    [short] => self.short_option(start, &next, short),
-                    // Their value is the whole word.
-                    [short @ (b'i' | b'o'), ..] => self.attached(start, word, short),
-                    [short, ..] => self.attached(start, &next, short),
-                    [] => {}
-                }
-            }
-            (Some(Basic::Modprobe), _) => {}
-            (Some(basic @ (Basic::In | Basic::Out)), _) => {
-                let bit = if basic == Basic::In { 4 } else { 8 };
-                self.interface_named(start, word, word, bit);
-            }
+    /// `-xVALUE`, which iptables 1.8.9 takes from `-m`, `-g` and `-c` only; others take the whole
+    /// word for their value (kernel-facts H12).
+    fn attached(&mut self, start: usize, word: &Word<'a>, basic: Basic, one: Letter<'_>) {
+        let value = || Word { text: Cow::Owned(one.value.to_owned()), ..word.clone() };
+        match basic {
+            Basic::Match => self.load_match(start, &value()),
+            Basic::Wait => self.wait(start, word),
+            Basic::Modprobe => {}
+            Basic::In => self.interface_named(start, word, word, 4),
+            Basic::Out => self.interface_named(start, word, word, 8),
             // iptables takes the whole word for the address, which does not count if the mask is none.
-            (Some(basic @ (Basic::Source | Basic::Destination)), _)
+            Basic::Source | Basic::Destination
                 if address::network(&word.text, self.context.family).is_ok() =>
             {
                 self.once(if basic == Basic::Source { 1 } else { 2 }, word);
             }
-            (Some(Basic::Goto), Some(name)) => {
-                let name = Word { text: Cow::Owned(name.to_owned()), ..word.clone() };
-                self.goto(start, word, &name);
-            }
-            (Some(Basic::Counters), Some(first)) => {
-                let first = Word { text: Cow::Owned(first.to_owned()), ..word.clone() };
-                self.counters(start, Some(&first));
-            }
-            (Some(_), Some(value)) => {
-                let option = word.text.get(..2).unwrap_or_default();
+            Basic::Goto => self.goto(start, word, &value()),
+            Basic::Counters => self.counters(start, Some(&value())),
+            _ => {
+                let letter = one.letter;
                 self.say(
                     Diagnostic::error(
                         "attached-value",
-                        format!("`{option}` needs its argument as a word of its own"),
+                        format!("`-{letter}` needs its argument as a word of its own"),
                         word.span,
                     )
-                    .help(format!("write `{option} {}`", clip(value))),
+                    .help(format!("write `-{letter} {}`", clip(one.value))),
                 );
                 self.keep(start);
             }
-            _ => self.unknown_option(start, word),
         }
     }
 
@@ -227,18 +248,25 @@ impl<'a> Reader<'_, 'a> {
                 let _ = self.arguments(start, 1, true);
             }
             Basic::Quiet => self.refuse_negation(&word.text),
+            Basic::Listing => {
+                self.refuse_negation(&word.text);
+                let message = format!("`{}` does not belong to this command", clip(&word.text));
+                let fault = Fault::new("unexpected-word", message);
+                self.fault_of_rule(start, word.span, fault);
+            }
             Basic::Command => self.unknown_option(start, word),
         }
     }
 
     /// Reports a fault at a word and keeps the option's words.
     pub(super) fn fault(&mut self, start: usize, span: Span, fault: Fault) {
-        self.say(Diagnostic {
-            severity: fault.severity,
-            help: fault.help,
-            // A value from a script may hold ends of lines.
-            ..Diagnostic::error(fault.code, fault.message, span)
-        });
+        self.say(said(fault, span));
+        self.keep(start);
+    }
+
+    /// The same for what iptables looks at when it has read the whole rule.
+    fn fault_of_rule(&mut self, start: usize, span: Span, fault: Fault) {
+        self.later.push(said(fault, span));
         self.keep(start);
     }
 
@@ -257,9 +285,7 @@ impl<'a> Reader<'_, 'a> {
         if argument.text.as_bytes().contains(&b',') {
             if let Some(span) = negation {
                 let message = "`!` can't stand before a list of addresses";
-                self.error("not-negatable", message.to_owned(), span);
-                self.keep(start);
-                return;
+                return self.fault_of_rule(start, span, Fault::new("not-negatable", message));
             }
             for (index, item) in argument.text.split(',').enumerate() {
                 match address::network(item.trim(), family) {
@@ -269,13 +295,13 @@ impl<'a> Reader<'_, 'a> {
                     Ok(address) => {
                         found.more.push(significant(address, false).map(|found| found.value));
                     }
-                    Err(fault) => return self.fault(start, argument.span, fault),
+                    Err(fault) => return self.fault_of_rule(start, argument.span, fault),
                 }
             }
         } else {
             match address::network(&argument.text, family) {
                 Ok(address) => found.first = significant(address, negation.is_some()),
-                Err(fault) => return self.fault(start, argument.span, fault),
+                Err(fault) => return self.fault_of_rule(start, argument.span, fault),
             }
             if negation.is_some()
                 && matches!(
@@ -287,7 +313,7 @@ impl<'a> Reader<'_, 'a> {
                 // kernel-facts H1: iptables-nft refuses what can never match.
                 let message = format!("`! {}` matches no address at all", clip(&argument.text));
                 let fault = Fault::new("never-matches", message);
-                return self.fault(start, argument.span, fault);
+                return self.fault_of_rule(start, argument.span, fault);
             }
         }
         match bit {
@@ -377,7 +403,8 @@ impl<'a> Reader<'_, 'a> {
                 "`{option}` can't be used in {}, where no {which} interface is known",
                 self.chain
             );
-            return self.fault(start, word.span, Fault::new("interface-in-chain", message));
+            let fault = Fault::new("interface-in-chain", message);
+            return self.fault_of_rule(start, word.span, fault);
         }
         if let Some(fault) = bad_interface(&argument.text) {
             return self.fault(start, argument.span, fault);
@@ -433,6 +460,13 @@ impl<'a> Reader<'_, 'a> {
                 (packets, bytes.get(1..).unwrap_or_default(), first.span)
             }
             None => {
+                // Unlike a value of getopt(3), it may be no option, however short.
+                let option = |word: &Word<'_>| word.text.starts_with(['-', '!']);
+                if self.words.get(self.at).is_some_and(option) {
+                    let message = "`-c` needs packets and bytes".to_owned();
+                    self.error("missing-argument", message, first.span);
+                    return self.keep(start);
+                }
                 let Some([bytes]) = self.arguments(start, 1, false) else { return };
                 (first.text.as_ref(), bytes.text.as_ref(), first.span.cover(bytes.span))
             }
@@ -449,12 +483,16 @@ impl<'a> Reader<'_, 'a> {
         }
     }
 
+    /// `-4` or `-6`, which makes nothing of a `!`. iptables-restore passes over a rule that is for
+    /// the other family, and reads no further (kernel-facts I6).
     fn family(&mut self, start: usize, word: &Word<'a>, basic: Basic) {
         let wrong = match self.context.family {
             Some(Family::Ipv4) | None => basic == Basic::Ipv6,
             Some(Family::Ipv6) => basic == Basic::Ipv4,
         };
-        if wrong {
+        if wrong && self.context.tool == Tool::Restore {
+            self.scratch.stopped = Some(word.span);
+        } else if wrong {
             let message = format!("`{}` makes this a rule of the other family", word.text);
             self.fault(start, word.span, Fault::new("wrong-family", message));
         }
@@ -517,6 +555,15 @@ impl<'a> Reader<'_, 'a> {
         self.foreign = true;
         let words = self.words.get(start..self.at).unwrap_or_default();
         super::raw(words, None).map_or(Target::None, Target::Unsupported)
+    }
+}
+
+fn said(fault: Fault, span: Span) -> Diagnostic {
+    Diagnostic {
+        severity: fault.severity,
+        help: fault.help,
+        // A value from a script may hold ends of lines.
+        ..Diagnostic::error(fault.code, fault.message, span)
     }
 }
 

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 use super::chains::Declared;
 use super::{Block, Line, LineForm, Origin, RuleLine, commands, tables};
 use crate::arguments::number;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::recognize::Tool;
 use crate::rule::{RuleContext, Scratch, is_chain_name, read_rule};
 use crate::span::Span;
-use crate::syntax::{Counters, Interfaces, Placement, Rule, Table, TableName};
+use crate::syntax::{Backend, Counters, Interfaces, Placement, Rule, Table, TableName};
 use crate::words::{Word, clip, split_typed_words, split_words};
 
 /// How many lines a thread should have at least.
@@ -177,6 +177,17 @@ impl<R> Reading<'_, R> {
         let rest = words.get(used..).unwrap_or_default();
         let rest = if placement.is_some() { rest } else { &[] };
         let mut rule = read_rule(&context, chain, rest, scratch, more, diagnostics);
+        if placement.is_some() && scratch.is_of_other_family() {
+            let failed = diagnostics.iter().any(|one| one.severity == Severity::Error);
+            if self.origin.backend == Some(Backend::Legacy) {
+                self.declared.check_target(&mut rule, diagnostics);
+            }
+            if !failed {
+                let message = "this line is for the other family, and left out";
+                diagnostics.push(Diagnostic::note("ignored-text", message, line.span()));
+            }
+            return (rule, false);
+        }
         if placement.is_none() {
             return (rule, false);
         }

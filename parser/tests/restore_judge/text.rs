@@ -266,7 +266,7 @@ fn rule(builtin: &[&str], family: Family, rng: &mut Rng) -> String {
             let _ = write!(line, " -A {chain}");
             return line.trim_start().to_owned();
         }
-        9 => line.push_str("-v -A "),
+        9 => line.push_str(pick(&["-v -A ", "-vA ", "-4A ", "-v6A ", "! -4 -A "], rng)),
         10 => line.push_str("-t filter -A "),
         11 => {
             let _ = write!(line, "-R {chain} 1");
