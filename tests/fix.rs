@@ -404,6 +404,29 @@ fn what_cannot_be_mended_is_said_with_what_is_in_the_way() {
     assert!(String::from_utf8_lossy(&none.stderr).contains("iptables -nvL"));
 }
 
+/// What leaves by an uplink whose provider drops it is told, although the policy holds then.
+#[test]
+fn a_fix_that_loses_packets_on_their_way_says_so() {
+    let policy = "[[egress]]\nfrom = \"net:vpnnet\"\nto = \"internet\"\nsource = \"192.0.2.10\"\n";
+    let host = ["-s", "corpus/cases/07a-two-uplinks-main-only"];
+    for format in ["concise", "commands", "plan", "json"] {
+        let output = asked(policy, &[&host[..], &["--format", format]].concat());
+        let text = stdout(&output);
+        assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+        assert!(text.contains("providers drop such packets (BCP 38)"), "{format}: {text}");
+        assert!(text.contains("`ip rule add priority 32765 from 172.18.0.0/16 lookup 100`"));
+    }
+}
+
+#[test]
+fn more_edits_are_offered_where_their_number_is_in_the_way() {
+    let policy = "[[isolate]]\nzones = [\"172.17.0.0/16\", \"172.18.0.0/16\"]\n";
+    let host = ["-s", "corpus/cases/04-networks", "--format", "concise", "--max-edits"];
+    let text = stdout(&asked(policy, &[&host[..], &["1"]].concat()));
+    assert!(text.starts_with("no fix within 1 edit ("), "{text}");
+    assert!(text.contains(" tried, and `--max-edits 2` allows more); "), "{text}");
+}
+
 #[test]
 fn a_policy_that_holds_leaves_no_plan() {
     let folder = TempDir::new().unwrap();
@@ -426,6 +449,13 @@ fn rules_alone_name_no_interface_that_is_not_theirs_without_saying_so() {
     let text = stdout(&asked(CLOSED, &rules));
     assert!(text.contains("-i uplink "), "{text}");
     assert!(text.contains("`uplink` stands for the interface to the outside"), "{text}");
+    for format in ["concise", "commands", "restore", "file", "diff", "plan", "ansible", "json"] {
+        let text = stdout(&asked(CLOSED, &[&rules[..], &["--format", format]].concat()));
+        assert!(text.contains("`uplink` stands for the interface"), "{format}: {text}");
+        if let Ok(json) = serde_json::from_str::<Value>(&text) {
+            assert_eq!(json["notes"].as_array().map(Vec::len), Some(1), "{json}");
+        }
+    }
     // The commands that make the plan ask of the same rules.
     let again = format!("--rules {} --format plan -o plan.json\n", rules[1]);
     assert!(text.contains(&again), "{text}");

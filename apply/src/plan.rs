@@ -44,6 +44,9 @@ pub struct Plan {
     pub edits: Vec<Edit>,
     /// Packets whose fate must be the one named here once the edits are made.
     pub must_hold: Vec<MustHold>,
+    /// What is to be known before the plan is applied, a line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Plan {
@@ -60,6 +63,7 @@ impl Plan {
             analysed,
             edits,
             must_hold: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

@@ -46,6 +46,7 @@ pub use expectation::{Expected, expected, kernel_source};
 pub use flood::MOST_COPIES;
 pub use matching::View;
 use oracle::Oracle;
+pub use outside::lost_on_the_way;
 pub use witness::{Foresight, Mapped, MappedEnd, Place, Stand, Witness};
 
 /// How many combinations of decisions are looked at before the answer is undetermined.

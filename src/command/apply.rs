@@ -1,6 +1,7 @@
 //! `nattrace apply`: puts a plan into the kernel, safely.
 
 mod flows;
+mod interfaces;
 pub(super) mod preflight;
 
 use std::path::Path;
@@ -134,7 +135,9 @@ impl Transaction<'_> {
         let now = View::new(self.global, preparation.parts_now(&capture))?;
         let then = View::new(self.global, preparation.parts_then(&capture))?;
         let session = self.session(report, &forced).map_err(Stop::Refused)?;
-        let verdict = self.judge.judge(&now, &then, session.as_ref());
+        let mut verdict = self.judge.judge(&now, &then, session.as_ref());
+        verdict.refusals.extend(interfaces::missing(self.plan, &now.system));
+        report.notes.extend(self.plan.notes.iter().cloned());
         report.notes.extend(verdict.notes);
         let (overridden, refusals): (Vec<Refusal>, Vec<Refusal>) = verdict
             .refusals

@@ -189,6 +189,11 @@ fn fixed(question: &Question<'_>, found: &Found, format: Format) -> Result<Reply
         Format::Concise => shown.concise(),
         _ => shown.pretty(screen::width_of(&std::io::stdout())),
     };
+    let text = match format {
+        Format::Plan => text,
+        _ if format.is_change() => shown.comments() + &text,
+        _ => text,
+    };
     if format.is_change() {
         told_beside(found, format);
     }

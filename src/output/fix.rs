@@ -5,6 +5,8 @@ mod besides;
 pub(crate) mod commands;
 mod lasting;
 
+pub(crate) use besides::warnings;
+
 use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
@@ -12,7 +14,7 @@ use nattrace_apply::Plan;
 use nattrace_model::System;
 use nattrace_verifier::check::{Finding, Status};
 use nattrace_verifier::diff::Comparison;
-use nattrace_verifier::repair::{Edit, Fix, Holder, Miss, Op, Setting};
+use nattrace_verifier::repair::{Edit, End, Fix, Holder, Miss, Op, Setting};
 use serde::ser::{Serialize, Serializer};
 
 use super::check::{reason_words, status_name};
@@ -29,6 +31,9 @@ const SCHEMA: &str = "nattrace/fix/1";
 
 /// How many lines a person is told of what else changes.
 const MOST_EFFECTS: usize = 20;
+
+/// How many edits may be allowed at most.
+pub(crate) const MOST_ALLOWED: usize = 64;
 
 /// Whether JSON is laid out for a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,18 +83,28 @@ impl Shown<'_> {
 
     /// A line for each edit.
     pub(crate) fn concise(&self) -> String {
+        let found = self.found;
         let mut text = String::new();
-        for edit in &self.found.edits {
+        for edit in &found.edits {
             let _ = writeln!(text, "{} [{}]", words::visible(&edit.rule), doing(edit));
         }
-        for setting in &self.found.settings {
+        for setting in &found.settings {
             let _ = writeln!(text, "{}", setting.command());
         }
         for line in self.effect_lines(usize::MAX) {
             let _ = writeln!(text, "side effect: {line}");
         }
+        for line in warnings(found) {
+            let _ = writeln!(text, "note: {}", words::visible(&line));
+        }
         let _ = writeln!(text, "{}", self.summary());
         text
+    }
+
+    /// What nobody may miss, as comments of a shell, of iptables-restore, and of YAML.
+    pub(crate) fn comments(&self) -> String {
+        let lines = warnings(self.found);
+        lines.iter().map(|line| format!("# {}\n", words::visible(line))).collect()
     }
 
     fn compared(&self) -> Compared<'_> {
@@ -344,10 +359,18 @@ fn left(miss: &Miss) -> impl Iterator<Item = &Finding> {
 pub(crate) fn miss_line(miss: &Miss) -> String {
     let names: Vec<String> =
         left(miss).map(|finding| format!("`{}`", words::visible(&finding.name))).collect();
-    let tried = miss.tried;
+    let (tried, most) = (miss.tried, miss.most_edits);
     let still = names.join(", ");
+    let further = match miss.end {
+        End::MostEdits if most < MOST_ALLOWED => {
+            format!(", and `--max-edits {}` allows more", (most * 2).min(MOST_ALLOWED))
+        }
+        End::MostTried => ", as many as ever are".to_owned(),
+        End::Exhausted | End::MostEdits => String::new(),
+    };
     format!(
-        "no fix within the edits allowed ({tried} sets of them tried); what still fails with the nearest: {still}\n"
+        "no fix within {most} edit{} ({tried} sets of them tried{further}); what still fails with the nearest: {still}\n",
+        plural(most)
     )
 }
 

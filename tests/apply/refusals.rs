@@ -26,6 +26,27 @@ fn rules_that_nobody_analysed_are_not_touched() {
 }
 
 #[test]
+fn an_interface_that_the_host_does_not_have_is_noticed() {
+    let Some(host) = Host::new(Backend::Nft) else { return };
+    let edit = host.edit(INPUT, Op::Append, 0, "-i uplink -p tcp -m tcp --dport 8080 -j DROP");
+    let mut plan = Plan::new(vec![edit], host.analysed());
+    plan.notes = vec!["`uplink` stands for another one".to_owned()];
+    let apply = format!("apply {}", host.write(&plan).display());
+    let words = "this host has no interface `uplink`, which an edit asks for";
+    host.refuses(&apply, words);
+    host.refuses(&apply, "`uplink` stands for another one");
+    host.run(&format!("{apply} --force drift --dry-run"), 0);
+    // Names that begin so, and names that rules of this host have, may come to be.
+    let edit = host.edit(INPUT, Op::Append, 0, "-i eth+ -p tcp -m tcp --dport 8080 -j DROP");
+    let plan = Plan::new(vec![edit], host.analysed());
+    host.run(&format!("apply {} --dry-run", host.write(&plan).display()), 0);
+    host.sh("iptables -A FORWARD -i uplink -j DROP");
+    let edit = host.edit(INPUT, Op::Append, 0, "-i uplink -p tcp -m tcp --dport 8080 -j DROP");
+    let plan = Plan::new(vec![edit], host.analysed());
+    host.run(&format!("apply {} --dry-run", host.write(&plan).display()), 0);
+}
+
+#[test]
 fn the_other_backend_is_noticed() {
     let Some(host) = Host::new(Backend::Legacy) else { return };
     let mut plan = host.plan();

@@ -19,6 +19,7 @@ mod owner;
 mod probes;
 mod scope;
 mod search;
+mod uplink;
 pub(crate) mod wording;
 
 use std::sync::Arc;
@@ -89,8 +90,21 @@ pub struct Fix {
     pub today: Arc<System>,
     /// The same with the change.
     pub system: Arc<System>,
+    /// What is known to go wrong with the change all the same, which no entry speaks of.
+    pub warnings: Vec<String>,
     /// How many sets of edits were looked at.
     pub tried: usize,
+}
+
+/// What ended a search that found nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// There was nothing else to be tried.
+    Exhausted,
+    /// More edits would have been needed than are allowed.
+    MostEdits,
+    /// As many sets of edits were tried as ever are.
+    MostTried,
 }
 
 /// The nearest that could be had.
@@ -106,6 +120,10 @@ pub struct Miss {
     pub after: Vec<Finding>,
     /// What stands in the way of more, where it is known.
     pub obstacles: Vec<String>,
+    /// How many edits were allowed.
+    pub most_edits: usize,
+    /// Why the search went no further.
+    pub end: End,
     /// How many sets of edits were looked at.
     pub tried: usize,
 }

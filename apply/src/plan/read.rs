@@ -9,8 +9,8 @@ use super::{
     Analysed, Edit, Holder, MustHold, OWN_CHAIN, OWN_TABLE, Op, PLAN_SCHEMA, Plan, PolicyText,
 };
 
-const PLAN_KEYS: [&str; 7] =
-    ["schema", "id", "policy", "repairs", "analysed", "edits", "must_hold"];
+const PLAN_KEYS: [&str; 8] =
+    ["schema", "id", "policy", "repairs", "analysed", "edits", "must_hold", "notes"];
 const EDIT_KEYS: [&str; 9] =
     ["family", "backend", "table", "chain", "op", "position", "rule", "replaces", "because"];
 
@@ -66,6 +66,7 @@ impl Reader {
         let edits = edits.map(|edits| self.list(&edits, Self::edit));
         let must_hold = self.entries(object, "must_hold", Self::must_hold);
         let repairs = self.entries(object, "repairs", |reader, value| reader.string(&value));
+        let notes = self.entries(object, "notes", |reader, value| reader.string(&value));
         let policy = object.get("policy").map(|policy| self.policy(&policy));
         let edits = edits?;
         if edits.is_empty() && self.faults.is_empty() {
@@ -73,7 +74,8 @@ impl Reader {
             self.fault(Diagnostic::error("missing-field", fault, object.span));
         }
         let (schema, id) = (PLAN_SCHEMA, id?);
-        Some(Plan { schema, id, policy: policy.flatten(), repairs, analysed, edits, must_hold })
+        let policy = policy.flatten();
+        Some(Plan { schema, id, policy, repairs, analysed, edits, must_hold, notes })
     }
 
     fn id(&mut self, value: &Json<'_>) -> Wanted<String> {

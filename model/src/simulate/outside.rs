@@ -204,10 +204,11 @@ fn is_public_uplink(host: &Host, interface: &str, packet: &Packet) -> bool {
         })
 }
 
-/// Why a provider drops a packet on its way out of an interface, if it does: a provider takes
+/// Tells why a provider drops a packet on its way out of an interface, if it does: a provider takes
 /// only packets with sources of its own customers (BCP 38). It matters where the source belongs to
 /// another uplink of this host.
-pub(crate) fn lost_on_the_way(system: &System, packet: &Packet, interface: &str) -> Option<String> {
+#[must_use]
+pub fn lost_on_the_way(system: &System, packet: &Packet, interface: &str) -> Option<String> {
     let owner = foreign_owner(&system.host, packet, interface)?;
     let uplinks = is_uplink(system, &owner.name, packet.family())
         && is_uplink(system, interface, packet.family());

@@ -8,6 +8,7 @@ use nattrace_verifier::repair;
 
 use super::Question;
 use super::written::Written;
+use crate::output::fix::warnings;
 use crate::output::json;
 use crate::output::names;
 
@@ -23,6 +24,7 @@ pub(super) fn of(question: &Question<'_>, found: &repair::Fix, written: &[Writte
     plan.policy = Some(PolicyText { name: question.name.clone(), text: question.text.clone() });
     plan.repairs = found.repairs.clone();
     plan.must_hold = must_hold(question, found);
+    plan.notes = warnings(found);
     plan
 }
 

@@ -15,9 +15,8 @@ use super::commands;
 
 /// What is to be known, a line each.
 pub(super) fn of(found: &Fix) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
+    let mut told = warnings(found);
     for edit in &found.edits {
-        told.extend(unnamed_interface(edit, &found.today));
         told.extend(missing_address(edit, &found.today));
         told.extend(left_over(edit, found));
     }
@@ -25,6 +24,14 @@ pub(super) fn of(found: &Fix) -> Vec<String> {
         told.extend(needed_by(setting, &found.today));
     }
     told.extend(dockers_rules(&found.today));
+    told.dedup();
+    told
+}
+
+/// What nobody may miss who makes the change, in whatever form he gets it: a line each.
+pub(crate) fn warnings(found: &Fix) -> Vec<String> {
+    let mut told = found.warnings.clone();
+    told.extend(found.edits.iter().filter_map(|edit| unnamed_interface(edit, &found.today)));
     told.dedup();
     told
 }

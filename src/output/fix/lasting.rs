@@ -297,7 +297,9 @@ fn beside_docker(edits: &[Edit]) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if edits.iter().any(|edit| edit.rule.contains(" --ctorigdstport ")) {
+    let closes =
+        |edit: &Edit| edit.rule.contains(" --ctorigdstport ") && !edit.rule.ends_with(" -j ACCEPT");
+    if edits.iter().any(closes) {
         told.push(
             "what needs no rule is not to publish the port for everybody: `docker run -p \
              127.0.0.1:PORT:PORT`, or for a whole network the option \

@@ -107,6 +107,9 @@ pub(super) fn obstacle(evidence: &Evidence<'_>) -> Option<String> {
     if let Some(route) = led_astray(evidence) {
         return Some(route);
     }
+    if let Some(uplink) = evidence.wrong_uplink().or_else(|| evidence.other_uplink()) {
+        return Some(uplink);
+    }
     if let Some(because) = &answer.because {
         return Some(because.clone());
     }

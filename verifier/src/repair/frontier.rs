@@ -18,8 +18,8 @@ const MOST_CHANGED: usize = 60;
 pub(super) struct State {
     pub(super) changes: Vec<Change>,
     pub(super) dislike: u32,
-    /// How many usual packets fare differently.
-    pub(super) changed: usize,
+    /// How many usual packets fare differently, once that was looked at.
+    pub(super) changed: Option<usize>,
     /// The known packets that still break the policy.
     pub(super) broken: Vec<usize>,
     /// How many packets were known when it was tried.
@@ -27,11 +27,13 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Few, mending much, little disliked, and changing little else is light.
+    /// Few, mending much, little disliked, and changing little else is light. What was not looked
+    /// at yet may be lighter than it turns out to be.
     fn weight(&self) -> u32 {
         let count = self.changes.len() + self.broken.len();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        let changed = u32::try_from(self.changed.min(MOST_CHANGED)).unwrap_or(u32::MAX);
+        let changed =
+            u32::try_from(self.changed.unwrap_or(0).min(MOST_CHANGED)).unwrap_or(u32::MAX);
         let edits = count.saturating_mul(EDIT);
         edits.saturating_add(self.dislike).saturating_add(changed.saturating_mul(CHANGED))
     }
@@ -50,14 +52,22 @@ pub(super) struct Frontier {
 }
 
 impl Frontier {
-    /// The lightest one.
-    pub(super) fn next(&mut self) -> Option<State> {
+    /// The lightest one, with its number.
+    pub(super) fn next(&mut self) -> Option<(usize, State)> {
         while let Some(Reverse((_, number))) = self.queue.pop() {
             if let Some(state) = self.states.get_mut(number).and_then(Option::take) {
-                return Some(state);
+                return Some((number, state));
             }
         }
         None
+    }
+
+    /// Puts one back that may weigh more than it did, at its place among equally light ones.
+    pub(super) fn put_back(&mut self, number: usize, state: State) {
+        if let Some(place) = self.states.get_mut(number) {
+            self.queue.push(Reverse((state.weight(), number)));
+            *place = Some(state);
+        }
     }
 
     /// Takes one in, where there is one.

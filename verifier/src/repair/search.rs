@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Reply, Step};
+use nattrace_model::simulate::why;
 use nattrace_parser::policy::{Entry, Policy, Suppressed};
 use nattrace_parser::span::Span;
 
@@ -15,7 +16,7 @@ use super::edited::{Edited, edits};
 use super::evidence::Evidence;
 use super::frontier::{Frontier, State};
 use super::probes::Probes;
-use super::{Fix, Miss, Repair, Request, minimal};
+use super::{End, Fix, Miss, Repair, Request, minimal};
 use crate::check::{Disagreement, Finding, Judgement, Reason, Status, check, judge};
 use crate::given;
 use crate::policy;
@@ -75,6 +76,7 @@ pub(super) struct Search<'a> {
     nearest: Option<((usize, usize), Vec<Change>)>,
     tried: usize,
     proved: usize,
+    end: End,
 }
 
 impl<'a> Search<'a> {
@@ -95,6 +97,7 @@ impl<'a> Search<'a> {
             nearest: None,
             tried: 0,
             proved: 0,
+            end: End::Exhausted,
         };
         for finding in before {
             let Some(entry) = index_of(policy, finding.span) else { continue };
@@ -160,8 +163,7 @@ impl<'a> Search<'a> {
         let edited = Edited::new(&self.base, &changes)?;
         let broken = (0..self.cases.len()).filter(|case| self.fate(*case, &edited).is_some());
         let broken = broken.collect();
-        let changed = self.probes.changed(&edited.system);
-        Some(State { changes, dislike, changed, broken, known: self.cases.len() })
+        Some(State { changes, dislike, changed: None, broken, known: self.cases.len() })
     }
 
     /// How a known packet breaks the policy, where it does.
@@ -178,11 +180,20 @@ impl<'a> Search<'a> {
     fn find(&mut self) -> Result<Option<Proved>, Disagreement> {
         let mut frontier = Frontier::default();
         frontier.extend(self.tried(Vec::new(), 0));
-        while let Some(state) = frontier.next() {
+        while let Some((number, mut state)) = frontier.next() {
             if state.known < self.cases.len() {
                 // Other packets have become known since: it may weigh more than it did.
-                let State { changes, dislike, .. } = state;
-                frontier.extend(self.tried(changes, dislike));
+                let State { changes, dislike, changed, .. } = state;
+                let again = self.tried(changes, dislike);
+                frontier.extend(again.map(|again| State { changed, ..again }));
+                continue;
+            }
+            if state.changed.is_none() {
+                // Many are never looked at again: only what comes first is tried on usual packets.
+                let edited = Edited::new(&self.base, &state.changes);
+                let changed = edited.map_or(0, |edited| self.probes.changed(&edited.system));
+                state.changed = Some(changed);
+                frontier.put_back(number, state);
                 continue;
             }
             self.note(&state);
@@ -200,6 +211,8 @@ impl<'a> Search<'a> {
                         frontier.extend(Some(child));
                     }
                 }
+            } else if self.end == End::Exhausted {
+                self.end = End::MostEdits;
             }
         }
         Ok(None)
@@ -267,6 +280,7 @@ impl<'a> Search<'a> {
         let mut children = Vec::new();
         for candidate in candidates {
             if self.tried >= MOST_TRIED {
+                self.end = End::MostTried;
                 break;
             }
             let taken = state.changes.iter().any(|known| collide(known, &candidate.change));
@@ -313,8 +327,30 @@ impl<'a> Search<'a> {
         self.goals.iter().filter_map(|goal| self.entry(*goal)).map(policy::title).collect()
     }
 
+    /// What becomes of packets that keep to the policy with the changes, and are lost all the same.
+    fn warnings(&self, edited: &Edited) -> Vec<String> {
+        let mut told: Vec<String> = Vec::new();
+        for case in &self.cases {
+            let system = self.with_given(case.entry, &edited.system);
+            let answer = why(&system, &case.flow);
+            let evidence = Evidence {
+                case,
+                edited,
+                system: &system,
+                answer: one_way(case, &system, &answer),
+                reason: None,
+                placement: self.request.placement,
+            };
+            let warning = evidence.wrong_uplink();
+            told.extend(warning.filter(|warning| !told.contains(warning)));
+        }
+        told
+    }
+
     fn fix(&self, changes: &[Change], before: Vec<Finding>, after: Vec<Finding>) -> Fix {
-        let system = Edited::new(&self.base, changes);
+        let edited = Edited::new(&self.base, changes);
+        let warnings = edited.as_ref().map_or_else(Vec::new, |edited| self.warnings(edited));
+        let system = edited.map_or_else(|| Arc::clone(&self.base), |edited| edited.system);
         Fix {
             edits: edits(&self.base, changes),
             settings: settings(changes),
@@ -322,7 +358,8 @@ impl<'a> Search<'a> {
             before,
             after,
             today: Arc::clone(&self.base),
-            system: system.map_or_else(|| Arc::clone(&self.base), |edited| edited.system),
+            system,
+            warnings,
             tried: self.tried,
         }
     }
@@ -334,6 +371,8 @@ impl<'a> Search<'a> {
             before,
             after,
             obstacles: self.obstacles.clone(),
+            most_edits: self.request.most_edits,
+            end: self.end,
             tried: self.tried,
         }))
     }

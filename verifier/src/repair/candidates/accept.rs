@@ -3,8 +3,9 @@
 use nattrace_model::answer::{Answer, ReplyKind, Verdict};
 use nattrace_model::hook::Hook;
 
+use super::super::anchor::Anchor;
 use super::super::change::Candidate;
-use super::super::evidence::{Decider, Evidence, decider};
+use super::super::evidence::{Decider, Evidence, Seen, decider};
 use super::super::owner::is_by_hand;
 use super::super::wording::{Wording, is};
 use super::{deletion, new_rule};
@@ -52,6 +53,11 @@ fn forth(evidence: &Evidence<'_>) -> Vec<Candidate> {
             found.extend(new_rule(evidence, &anchor, &accept, &because, 10 + breadth));
         }
     }
+    if hook == Hook::Forward
+        && let Some(anchor) = evidence.filtering(evidence.steps(), index, decider)
+    {
+        found.extend(as_asked(evidence, &seen, &anchor, &because));
+    }
     if let Decider::Rule(_, rule) = decider
         && is_by_hand(evidence, rule)
         && let Some(anchor) = evidence.instead(rule)
@@ -61,6 +67,31 @@ fn forth(evidence: &Evidence<'_>) -> Vec<Candidate> {
         found.extend(deletion(&anchor, &because, dislike));
     }
     found
+}
+
+/// What lets packets pass that were led there, by the address and port that they asked for: who
+/// asks the same socket by its own address still meets what stops it.
+fn as_asked(
+    evidence: &Evidence<'_>,
+    seen: &Seen,
+    anchor: &Anchor,
+    because: &str,
+) -> Option<Candidate> {
+    let flow = &evidence.answer.flow;
+    let port = flow.destination_port.filter(|_| seen.redirected)?;
+    let asked = format!(
+        "conntrack --ctorigdst {} --ctorigdstport {port} --ctdir ORIGINAL",
+        flow.destination
+    );
+    let accept = Wording {
+        in_interface: seen.in_interface.clone().and_then(is),
+        protocol: Some(flow.protocol),
+        matches: vec![asked],
+        ..Wording::default()
+    };
+    // What an edit stops was meant to be stopped, but for those who ask by the right door.
+    let dislike = if evidence.is_stopped_by_an_edit() { 11 } else { 24 };
+    new_rule(evidence, anchor, &accept.to("ACCEPT"), because, dislike)
 }
 
 /// What lets the answer pass.
