@@ -60,8 +60,7 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
     // A protocol that no packet has.
     let protocol = |raw: &str| raw.starts_with("-p ") || raw.starts_with("! -p ");
     for unsupported in rule.unsupported.iter().filter(|one| protocol(&one.raw)) {
-        out.push(' ');
-        out.push_str(&unsupported.raw);
+        emit_raw(unsupported, out);
     }
     if let Some(Negatable { negated, .. }) = rule.fragment {
         out.push_str(if negated { " ! -f" } else { " -f" });
@@ -73,8 +72,7 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
     let mut kept = kept.into_iter().peekable();
     for used in &rule.matches {
         while let Some(one) = kept.next_if(|one| one.span.start < used.span.start) {
-            out.push(' ');
-            out.push_str(&one.raw);
+            emit_raw(one, out);
         }
         out.push_str(" -m ");
         emit_use(used, out);
@@ -86,10 +84,7 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
     };
     let (of_target, before): (Vec<_>, Vec<_>) =
         kept.partition(|one| one.span.start > target_start && one.raw.starts_with("--"));
-    for one in before {
-        out.push(' ');
-        out.push_str(&one.raw);
-    }
+    before.into_iter().for_each(|one| emit_raw(one, out));
     match &rule.target {
         Target::None => {}
         Target::Accept => out.push_str(" -j ACCEPT"),
@@ -107,15 +102,15 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
             out.push_str(" -j ");
             emit_use(used, out);
         }
-        Target::Unsupported(unsupported) => {
-            out.push(' ');
-            out.push_str(&unsupported.raw);
-        }
+        Target::Unsupported(unsupported) => emit_raw(unsupported, out),
     }
-    for one in of_target {
-        out.push(' ');
-        out.push_str(&one.raw);
-    }
+    of_target.into_iter().for_each(|one| emit_raw(one, out));
+}
+
+/// Prints what is not understood as it was written.
+fn emit_raw(one: &Unsupported<'_>, out: &mut String) {
+    out.push(' ');
+    out.push_str(&one.raw);
 }
 
 /// Prints all tables as iptables-save does, without its comments, which hold the time.

@@ -10,6 +10,9 @@ pub fn recognize(text: &str) -> RulesFormat {
     let mut script = is_shell(text);
     let mut listed = false;
     let mut joined = false;
+    // A command of which several lines are one, and the families of such commands.
+    let mut command = String::new();
+    let mut families = (false, false);
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         if script && feeds_restore(line) {
@@ -21,7 +24,22 @@ pub fn recognize(text: &str) -> RulesFormat {
         }
         let front = line.trim_start();
         listed |= !joined && ["-A ", "-I ", "-P ", "-N "].iter().any(|one| front.starts_with(one));
-        joined = line.trim_end().ends_with('\\');
+        let whole = line.trim_end();
+        let goes_on = whole.ends_with('\\');
+        if goes_on || joined {
+            command.push_str(whole.trim_end_matches('\\'));
+            command.push(' ');
+        }
+        if joined && !goes_on {
+            if let Some(found) = invocation(&command).filter(|_| changes(&command)) {
+                match found.family {
+                    Family::Ipv4 => families.0 = true,
+                    Family::Ipv6 => families.1 = true,
+                }
+            }
+            command.clear();
+        }
+        joined = goes_on;
         // Lists are read in quotations as well.
         let unquoted = line.trim_start_matches(['>', ' ', '\t']).trim_end();
         let line = line.trim();
@@ -35,6 +53,8 @@ pub fn recognize(text: &str) -> RulesFormat {
             return RulesFormat::Listing { verbose };
         }
     }
+    // A list of commands is of one family.
+    script |= families == (true, true);
     if script && !listed { RulesFormat::Script } else { RulesFormat::Commands }
 }
 
@@ -237,6 +257,9 @@ mod tests {
             "> > Chain INPUT (policy ACCEPT)\n> > target prot opt source destination\n",
             RulesFormat::Listing { verbose: false },
         );
+        let joined = "iptables \\\n-w \\\n--insert INPUT \\\n--jump ACCEPT\n";
+        check(joined, RulesFormat::Commands);
+        check(&format!("{joined}{}", joined.replace("ip", "ip6")), RulesFormat::Script);
         check("", RulesFormat::Commands);
     }
 

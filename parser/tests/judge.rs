@@ -16,6 +16,8 @@ mod chains;
 mod generate;
 #[path = "judge/iptables.rs"]
 mod iptables;
+#[path = "iptables/tool.rs"]
+mod tool;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -198,38 +200,19 @@ fn differ(ours: &Ours, theirs: &Answer) -> bool {
     }
 }
 
-fn number_from(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 #[test]
 fn generated_rules_print_as_iptables_saves_them() {
-    if let Err(reason) = iptables::available() {
-        nattrace_skips::skip("what iptables says", &format!("no namespace with it: {reason}"));
+    if !tool::available() {
         return;
     }
-    let seed = number_from("NATTRACE_JUDGE_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let count = number_from("NATTRACE_JUDGE_RULES").map_or(RULES, |count| count as usize);
+    let seed = tool::seed();
+    let count = tool::number_from("NATTRACE_JUDGE_RULES").map_or(RULES, |count| count as usize);
     let about = std::env::var("NATTRACE_JUDGE_ABOUT").ok();
-    println!("NATTRACE_JUDGE_SEED={seed}");
-    let combinations = [
-        (Family::Ipv4, Backend::Nft),
-        (Family::Ipv6, Backend::Nft),
-        (Family::Ipv4, Backend::Legacy),
-        (Family::Ipv6, Backend::Legacy),
-    ];
-    let tallies = std::thread::scope(|scope| {
-        let threads: Vec<_> = combinations
-            .into_iter()
-            .map(|(family, backend)| {
-                let about = about.as_deref();
-                scope.spawn(move || run(&cases(seed, count, about, family), family, backend))
-            })
-            .collect();
-        threads.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
+    let tallies = tool::for_each(|family, backend| {
+        run(&cases(seed, count, about.as_deref(), family), family, backend)
     });
     let mut differences = 0;
-    for ((family, backend), tally) in combinations.iter().zip(&tallies) {
+    for ((family, backend), tally) in &tallies {
         println!(
             "{family:?} {backend:?}: {} accepted alike, {} refused alike, {} unsure, \
              not in this kernel: {:?}, {} differences",
@@ -250,19 +233,12 @@ fn generated_rules_print_as_iptables_saves_them() {
 /// Chains that call each other, with rules that are allowed in some of them.
 #[test]
 fn generated_chains_are_loaded_as_the_kernel_loads_them() {
-    if let Err(reason) = iptables::available() {
-        nattrace_skips::skip("what iptables says", &format!("no namespace with it: {reason}"));
+    if !tool::available() {
         return;
     }
-    let seed = number_from("NATTRACE_JUDGE_SEED").unwrap_or_else(|| fastrand::u64(..));
-    println!("NATTRACE_JUDGE_SEED={seed}");
-    let mut differences = 0;
-    for (family, backend) in [
-        (Family::Ipv4, Backend::Nft),
-        (Family::Ipv6, Backend::Nft),
-        (Family::Ipv4, Backend::Legacy),
-        (Family::Ipv6, Backend::Legacy),
-    ] {
+    let seed = tool::seed();
+    let differences = tool::for_each(|family, backend| {
+        let mut differences = 0;
         let mut rng = Rng::with_seed(seed);
         let texts: Vec<String> = (0..CHAINS).map(|_| chains::text(family, &mut rng)).collect();
         let answers = iptables::judge(family, backend, &texts);
@@ -284,7 +260,9 @@ fn generated_chains_are_loaded_as_the_kernel_loads_them() {
             }
         }
         println!("{family:?} {backend:?}: {loaded} loaded alike, {refused} refused alike");
-    }
+        differences
+    });
+    let differences: usize = differences.iter().map(|(_, found)| found).sum();
     assert_eq!(differences, 0, "NATTRACE_JUDGE_SEED={seed} repeats this");
 }
 

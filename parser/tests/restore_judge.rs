@@ -16,6 +16,8 @@ mod iptables;
 mod piece;
 #[path = "restore_judge/text.rs"]
 mod text;
+#[path = "iptables/tool.rs"]
+mod tool;
 
 use std::collections::BTreeMap;
 
@@ -157,10 +159,6 @@ impl Tally {
     }
 }
 
-fn number_from(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
 fn run(seed: u64, count: usize, family: Family, backend: Backend) -> Tally {
     let mut rng = Rng::with_seed(seed);
     let texts: Vec<String> = (0..count).map(|_| text::text(family, &mut rng)).collect();
@@ -174,35 +172,20 @@ fn run(seed: u64, count: usize, family: Family, backend: Backend) -> Tally {
 
 #[test]
 fn texts_are_read_as_iptables_restore_reads_them() {
-    if let Err(reason) = iptables::available() {
-        assert!(std::env::var_os("CI").is_none(), "CI must be able to ask iptables: {reason}");
-        println!("skipped: no namespace with iptables: {reason}");
+    if !tool::available() {
         return;
     }
-    let seed = number_from("NATTRACE_JUDGE_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let count = number_from("NATTRACE_JUDGE_TEXTS").map_or(TEXTS, |count| count as usize);
-    println!("NATTRACE_JUDGE_SEED={seed}");
-    let combinations = [
-        (Family::Ipv4, Backend::Nft),
-        (Family::Ipv6, Backend::Nft),
-        (Family::Ipv4, Backend::Legacy),
-        (Family::Ipv6, Backend::Legacy),
-    ];
-    let tallies = std::thread::scope(|scope| {
-        let threads: Vec<_> = combinations
-            .into_iter()
-            .map(|(family, backend)| scope.spawn(move || run(seed, count, family, backend)))
-            .collect();
-        threads.into_iter().map(|one| one.join().expect("no panic")).collect::<Vec<_>>()
-    });
+    let seed = tool::seed();
+    let count = tool::number_from("NATTRACE_JUDGE_TEXTS").map_or(TEXTS, |count| count as usize);
+    let tallies = tool::for_each(|family, backend| run(seed, count, family, backend));
     let mut differences = 0;
-    for ((family, backend), tally) in combinations.iter().zip(&tallies) {
+    for ((family, backend), tally) in &tallies {
         for difference in &tally.differences {
             println!("=== {family:?} {backend:?}\n{difference}");
         }
         differences += tally.differences.len();
     }
-    for ((family, backend), tally) in combinations.iter().zip(&tallies) {
+    for ((family, backend), tally) in &tallies {
         println!(
             "{family:?} {backend:?}: {} accepted alike, {} refused alike, {} unsure, {} skipped, \
              tolerated {:?}, {} differences",

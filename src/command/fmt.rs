@@ -1,8 +1,10 @@
 //! `nattrace fmt`: rules as iptables-save prints them.
 
+mod dumps;
 mod printed;
 mod stats;
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::mem::ManuallyDrop;
 
@@ -62,7 +64,9 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
         return Ok(status);
     }
     // Parts of a snapshot are told apart, so that what is printed can be read again.
-    let named = arguments.files.is_empty() && global.rules.is_empty();
+    let names: BTreeSet<&str> = texts.iter().map(|(text, _)| text.name.as_str()).collect();
+    let snapshot = arguments.files.is_empty() && global.rules.is_empty();
+    let named = snapshot || names.len() < texts.len();
     let filled = |(number, _): &(usize, _)| {
         left.iter().any(|one| one.text == *number && !one.rules.tables.is_empty())
     };
@@ -74,7 +78,7 @@ pub(crate) fn run(global: &Global, arguments: &Fmt) -> Result<Status> {
         .iter()
         .enumerate()
         .map(|(number, (text, origin))| {
-            let rules = print(&left, number, *origin, heading);
+            let rules = print(&left, (number, &text.text), *origin, heading);
             let differs = arguments.check.then(|| first_difference(&text.text, &rules)).flatten();
             Printed { text: &text.name, rules, differs }
         })
@@ -109,12 +113,17 @@ fn texts(global: &Global, arguments: &Fmt) -> Result<Vec<(Text, Origin)>> {
         if arguments.files.iter().filter(|path| path.as_os_str() == "-").count() > 1 {
             return Err(Failure::input("standard input can be read only once"));
         }
-        let read = |path| Ok((input::read_rules(path)?, given));
-        return arguments.files.iter().map(|path| read(path)).collect();
+        let mut texts = Vec::new();
+        for path in &arguments.files {
+            let read = dumps::apart(input::read_rules(path)?);
+            texts.extend(read.into_iter().map(|text| (text, given)));
+        }
+        return Ok(texts);
     }
     let input = input::read(global)?;
     if !input.rules.is_empty() {
-        return Ok(input.rules.into_iter().map(|text| (text, given)).collect());
+        let texts = input.rules.into_iter().flat_map(dumps::apart);
+        return Ok(texts.map(|text| (text, given)).collect());
     }
     // A snapshot may hold a part in several forms, of which the best counts.
     let rank = |text: &Text| part_of(&text.name);
@@ -180,8 +189,14 @@ enum Heading {
     WhereSeveral,
 }
 
-fn print(left: &[Left<'_>], text: usize, known: Origin, heading: Heading) -> String {
-    let own = own(left, text, known.family);
+/// Prints what a text of this number leaves.
+fn print(
+    left: &[Left<'_>],
+    (number, text): (usize, &str),
+    known: Origin,
+    heading: Heading,
+) -> String {
+    let own = own(left, number, known.family);
     let several = own.len() > 1;
     let mut printed = String::new();
     for one in own {
@@ -196,11 +211,13 @@ fn print(left: &[Left<'_>], text: usize, known: Origin, heading: Heading) -> Str
             };
             printed.push_str(heading);
         }
-        // What iptables-save printed, as its first line tells, is in order as it is.
-        let saved = one.rules.backend.is_some() && known.backend.is_none();
-        match in_order(&one.rules).filter(|_| one.backend == Backend::Nft && !saved) {
+        // What iptables-save printed is in order as it is.
+        let as_is = print_rules(&one.rules);
+        let told = one.rules.backend.is_some() && known.backend.is_none();
+        let saved = || told || known.backend.is_none() && first_difference(text, &as_is).is_none();
+        match in_order(&one.rules).filter(|_| one.backend == Backend::Nft && !saved()) {
             Some(ordered) => printed.push_str(&print_rules(&ordered)),
-            None => printed.push_str(&print_rules(&one.rules)),
+            None => printed.push_str(&as_is),
         }
     }
     printed
@@ -255,6 +272,8 @@ fn first_difference(written: &str, printed: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     #[test]
@@ -272,5 +291,69 @@ mod tests {
             first_difference("*filter\n:INPUT ACCEPT [0:0]\n", printed).unwrap(),
             "`COMMIT` is missing at the end",
         );
+    }
+
+    /// What `fmt` prints of a text; `None` where it refuses it.
+    fn formatted(text: &str) -> Option<String> {
+        let whole = Text { name: String::new(), text: Arc::new(text.to_owned()) };
+        let texts = dumps::apart(whole);
+        let views: Vec<_> =
+            texts.iter().map(|one| (one.text.as_str(), Origin::default())).collect();
+        let (left, found) = parse_sequence(&views);
+        let refused = |one: &nattrace_parser::Diagnostic| one.severity == Severity::Error;
+        let checked = left
+            .iter()
+            .flat_map(|one| check_chains(&one.rules, one.backend))
+            .any(|one| refused(&one));
+        let refused = checked || found.iter().any(|(_, one)| refused(one));
+        let heading = if views.len() > 1 { Heading::Always } else { Heading::WhereSeveral };
+        let print = |(number, text): (usize, &Text)| {
+            print(&left, (number, &text.text), Origin::default(), heading)
+        };
+        (!refused).then(|| texts.iter().enumerate().map(print).collect())
+    }
+
+    #[test]
+    fn the_order_of_tables_that_iptables_saved_stays() {
+        let (nat, filter) = (
+            "*nat\n:PREROUTING ACCEPT [0:0]\n:INPUT ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
+             :POSTROUTING ACCEPT [0:0]\nCOMMIT\n",
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n",
+        );
+        let (backwards, forwards) = (format!("{nat}{filter}"), format!("{filter}{nat}"));
+        let header = "# Generated by iptables-save v1.8.9 on Sat\n";
+        assert_eq!(formatted(&format!("{header}{backwards}")).unwrap(), backwards);
+        assert_eq!(formatted(&backwards).unwrap(), backwards);
+        // Nobody saved this.
+        let written = backwards.replace(" [0:0]", "");
+        assert_eq!(formatted(&written).unwrap(), forwards);
+        let nft = Origin { family: None, backend: Some(Backend::Nft) };
+        let (left, _) = parse_sequence(&[(backwards.as_str(), nft)]);
+        assert_eq!(print(&left, (0, &backwards), nft, Heading::WhereSeveral), forwards);
+    }
+
+    #[test]
+    fn what_is_printed_prints_the_same() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let public = root.join("../shared/data/public");
+        if !public.exists() {
+            nattrace_skips::skip("rules from the wild", "they are not here");
+        }
+        let mut folders = vec![public, root.join("parser/tests/data"), root.join("corpus/cases")];
+        let mut printed = 0;
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = std::fs::read_dir(folder) else { continue };
+            for path in entries.map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let Ok(text) = std::fs::read_to_string(&path) else { continue };
+                let Some(once) = formatted(&text).filter(|once| !once.is_empty()) else { continue };
+                printed += 1;
+                assert_eq!(formatted(&once).as_deref(), Some(&*once), "{}", path.display());
+            }
+        }
+        assert!(printed > 100, "{printed}");
     }
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use nattrace_model::build::part_of;
+use nattrace_model::host::Part;
 use nattrace_parser::host::{snapshot, transcript};
 
 use super::Text;
@@ -47,9 +49,8 @@ pub(crate) fn transcribed(path: &Path, text: &str) -> Result<Option<Vec<Text>>> 
 
 /// Whether parts tell more of a host than its rules.
 pub(crate) fn is_host(parts: &[Text]) -> bool {
-    parts
-        .iter()
-        .any(|part| !part.name.ends_with("tables-save") && !part.name.ends_with("legacy-save"))
+    let of_rules = [Part::Rules4, Part::Rules6, Part::LegacyRules4, Part::LegacyRules6].map(Some);
+    parts.iter().any(|text| !of_rules.contains(&part_of(&text.name).map(|(part, _)| part)))
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ pub(crate) fn not_read(text: &str) -> Vec<Diagnostic> {
     let first =
         |kind: Listing| lines(text).find(|line| kind.is(line.text)).map(|line| (kind, line));
     let found: Vec<_> = kinds.filter_map(first).collect();
-    let prompted = !found.is_empty() && super::transcript::read(text).is_some();
+    let prompted = !found.is_empty() && super::transcript::is_transcript(text);
     found.into_iter().map(|(kind, line)| note(kind, line, prompted)).collect()
 }
 

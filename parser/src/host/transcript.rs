@@ -3,6 +3,7 @@
 mod command;
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use self::command::{Printed, Table, printed};
 use super::Read;
@@ -35,7 +36,7 @@ pub fn read(text: &str) -> Option<Read<Vec<TranscriptPart>>> {
         return None;
     }
     let mut diagnostics = Vec::new();
-    let mut parts: Vec<TranscriptPart> = Vec::new();
+    let mut parts: Vec<(&'static str, Vec<Range<usize>>)> = Vec::new();
     let mut seen: HashSet<(&str, Table)> = HashSet::new();
     let mut host: Option<&str> = None;
     let saved: HashSet<&str> = sections.iter().filter_map(Section::saved).collect();
@@ -70,19 +71,38 @@ pub fn read(text: &str) -> Option<Read<Vec<TranscriptPart>>> {
             );
             continue;
         }
-        let index = parts.iter().position(|part| part.name == name).unwrap_or_else(|| {
-            parts.push(TranscriptPart { name, text: text.chars().filter(is_line_end).collect() });
-            parts.len() - 1
-        });
-        if let Some(part) = parts.get_mut(index) {
-            part.text = merged(&part.text, text, section);
+        match parts.iter_mut().find(|(part, _)| *part == name) {
+            Some((_, lines)) => lines.push(section.lines.clone()),
+            None => parts.push((name, vec![section.lines.clone()])),
         }
     }
-    Some((parts, diagnostics))
+    let part = |(name, kept): (_, Vec<_>)| TranscriptPart { name, text: only(text, &kept) };
+    Some((parts.into_iter().map(part).collect(), diagnostics))
 }
 
-fn is_line_end(char: &char) -> bool {
-    *char == '\n'
+/// Whether a text is a transcript: whether a prompt in it runs a command that prints a part of a
+/// snapshot.
+#[must_use]
+pub fn is_transcript(text: &str) -> bool {
+    text.lines().any(|line| {
+        let section = section(line.trim_end(), Span::default(), 0);
+        section.is_some_and(|section| matches!(section.printed, Printed::Part { .. }))
+    })
+}
+
+/// The lines of the ranges, which follow one another; the others are empty.
+fn only(text: &str, kept: &[Range<usize>]) -> String {
+    let mut kept = kept.iter().peekable();
+    let mut all = String::new();
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        while kept.next_if(|range| range.end <= number).is_some() {}
+        if kept.peek().is_some_and(|range| range.contains(&number)) {
+            all.push_str(line);
+        } else if line.ends_with('\n') {
+            all.push('\n');
+        }
+    }
+    all
 }
 
 /// What stands between one prompt and the next.
@@ -97,7 +117,7 @@ struct Section<'a> {
     span: Span,
     /// The numbers of the lines below, from 0, and of the prompt's own where it says which table
     /// a listing is of.
-    lines: std::ops::Range<usize>,
+    lines: Range<usize>,
     /// Whether something stands below the prompt.
     filled: bool,
 }
@@ -174,19 +194,6 @@ fn section(line: &str, span: Span, number: usize) -> Option<Section<'_>> {
 fn host(prompt: &str) -> Option<&str> {
     let (_, behind) = prompt.split_once('@')?;
     behind.split([':', ' ', ']', '#', '$', '%', '~']).next().filter(|host| !host.is_empty())
-}
-
-/// The part with the lines of a section put in.
-fn merged(part: &str, text: &str, section: &Section<'_>) -> String {
-    let (mut kept, mut given) = (part.split_inclusive('\n'), text.split_inclusive('\n'));
-    let mut merged = String::with_capacity(part.len());
-    for number in 0.. {
-        let (before, line) = (kept.next(), given.next());
-        let Some(line) = line else { break };
-        let taken = section.lines.contains(&number);
-        merged.push_str(if taken { line } else { before.unwrap_or_default() });
-    }
-    merged
 }
 
 #[cfg(test)]

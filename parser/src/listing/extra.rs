@@ -19,6 +19,7 @@ use super::names;
 use super::piece::{Cursor, Piece};
 use crate::diagnostic::Diagnostic;
 use crate::extension::{ExtensionKind, find};
+use crate::replay::as_match;
 use crate::span::Span;
 use crate::syntax::{Family, Unsupported};
 use crate::words::Word;
@@ -167,9 +168,10 @@ impl<'a> Extra<'a> {
         self.keep(piece);
     }
 
-    /// Keeps a piece as not understood.
+    /// Keeps a piece as not understood, so that it can be read again.
     fn keep(&mut self, piece: Piece<'a>) {
-        self.unsupported.push(Unsupported { raw: Cow::Borrowed(piece.text), span: piece.span() });
+        let raw = Cow::Owned(as_match("listing", piece.text));
+        self.unsupported.push(Unsupported { raw, span: piece.span() });
     }
 
     fn mark(&self) -> Mark {

@@ -254,25 +254,22 @@ impl<'a> Restore<'_, 'a> {
             found.push(Diagnostic::error("wrong-family", message, span));
             return Outcome::Refused;
         }
-        if one.verb == Verb::Help {
-            let message = "this line is for the other family, and left out";
-            found.push(Diagnostic::note("ignored-text", message, at.span));
-            return Outcome::Done;
-        }
-        if numbered || !of_rule.contains(&one.verb) {
-            let message = "this command is carried out, whichever family it asks for";
-            found.push(Diagnostic::note("ignored-text", message, span));
-            return self.carry_out(one, None, at, found);
-        }
         let chain = one.chain.as_ref().map(|chain| chain.word.text.clone()).unwrap_or_default();
         let said = found.len();
-        if let Some(number) = &one.value {
+        if of_rule.contains(&one.verb)
+            && let Some(number) = &one.value
+        {
             position(number, found);
         }
         spec::check(self.set, one, &chain, at, found);
         let refused = |one: &Diagnostic| one.severity == Severity::Error;
         if found.get(said..).unwrap_or_default().iter().any(refused) {
             return Outcome::Refused;
+        }
+        if one.verb != Verb::Help && (numbered || !of_rule.contains(&one.verb)) {
+            let message = "this command is carried out, whichever family it asks for";
+            found.push(Diagnostic::note("ignored-text", message, span));
+            return self.carry_out(one, None, at, found);
         }
         let message = "this line is for the other family, and left out";
         found.push(Diagnostic::note("ignored-text", message, at.span));

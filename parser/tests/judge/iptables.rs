@@ -1,10 +1,8 @@
-//! The real iptables in a network namespace of its own.
-
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+//! What the real iptables makes of rules.
 
 use nattrace_parser::syntax::{Backend, Family};
+
+use super::tool::{self, Loaded};
 
 /// What iptables-restore and iptables-save said of one text.
 #[derive(Clone, Debug)]
@@ -19,7 +17,7 @@ pub(crate) enum Answer {
 
 /// The sets that rules may name, and the loop over all texts.
 ///
-/// Everything happens in one namespace, which is gone with its last process.
+/// Everything happens in one namespace.
 const SCRIPT: &str = r#"
 cd "$1" || exit 9
 ip link set lo up
@@ -36,45 +34,15 @@ for file in *.rules; do
 done
 "#;
 
-/// Whether this process may make a namespace and has iptables.
-pub(crate) fn available() -> Result<(), String> {
-    let tried = Command::new("unshare").args(["-n", "iptables-nft", "-S"]).output();
-    match tried {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// Loads each text on its own, and saves its table.
 pub(crate) fn judge(family: Family, backend: Backend, texts: &[String]) -> Vec<Answer> {
-    let program = match (family, backend) {
-        (Family::Ipv4, Backend::Nft) => "iptables-nft",
-        (Family::Ipv6, Backend::Nft) => "ip6tables-nft",
-        (Family::Ipv4, Backend::Legacy) => "iptables-legacy",
-        (Family::Ipv6, Backend::Legacy) => "ip6tables-legacy",
-    };
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    for (index, text) in texts.iter().enumerate() {
-        fs::write(folder.path().join(format!("{index:06}.rules")), text).expect("a scratch file");
-    }
-    let status = Command::new("unshare")
-        .args(["-n", "sh", "-c", SCRIPT, "judge"])
-        .arg(folder.path())
-        .arg(program)
-        .status()
-        .expect("unshare runs");
-    assert!(status.success(), "{program}: {status}");
-    (0..texts.len()).map(|index| answer(folder.path(), index)).collect()
+    let loaded = tool::load(SCRIPT, (family, backend), texts, &[]);
+    (0..texts.len()).map(|number| answer(&loaded, number)).collect()
 }
 
-fn answer(folder: &Path, index: usize) -> Answer {
-    let read = |ending: &str| {
-        fs::read(folder.join(format!("{index:06}.{ending}")))
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    let said = read("err").unwrap_or_default();
-    match read("out") {
+fn answer(loaded: &Loaded, number: usize) -> Answer {
+    let said = loaded.of(number, "err").unwrap_or_default();
+    match loaded.of(number, "out") {
         Ok(saved) => Answer::Saved(
             saved.lines().filter(|line| line.starts_with("-A ")).map(str::to_owned).collect(),
         ),

@@ -1,10 +1,8 @@
-//! The real iptables-restore in a network namespace of its own.
-
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+//! What the real iptables-restore makes of texts.
 
 use nattrace_parser::syntax::{Backend, Family};
+
+use super::tool::{self, Loaded};
 
 /// What iptables-restore and iptables-save said of one text.
 #[derive(Clone, Debug)]
@@ -39,49 +37,18 @@ const RESET: &str = "\
 *raw\n:PREROUTING ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n\
 *security\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n";
 
-/// Whether this process may make a namespace and has iptables.
-pub(crate) fn available() -> Result<(), String> {
-    let tried = Command::new("unshare").args(["-n", "iptables-nft", "-S"]).output();
-    match tried {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// Loads each text on its own, and saves what it leaves.
 pub(crate) fn judge(family: Family, backend: Backend, texts: &[String]) -> Vec<Answer> {
-    let program = match (family, backend) {
-        (Family::Ipv4, Backend::Nft) => "iptables-nft",
-        (Family::Ipv6, Backend::Nft) => "ip6tables-nft",
-        (Family::Ipv4, Backend::Legacy) => "iptables-legacy",
-        (Family::Ipv6, Backend::Legacy) => "ip6tables-legacy",
-    };
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    fs::write(folder.path().join("reset"), RESET).expect("a scratch file");
-    for (index, text) in texts.iter().enumerate() {
-        fs::write(folder.path().join(format!("{index:06}.rules")), text).expect("a scratch file");
-    }
-    let status = Command::new("unshare")
-        .args(["-n", "sh", "-c", SCRIPT, "judge"])
-        .arg(folder.path())
-        .arg(program)
-        .status()
-        .expect("unshare runs");
-    assert!(status.success(), "{program}: {status}");
-    (0..texts.len()).map(|index| answer(folder.path(), index)).collect()
+    let loaded = tool::load(SCRIPT, (family, backend), texts, &[("reset", RESET)]);
+    (0..texts.len()).map(|number| answer(&loaded, number)).collect()
 }
 
-fn answer(folder: &Path, index: usize) -> Answer {
-    let read = |ending: &str| {
-        fs::read(folder.join(format!("{index:06}.{ending}")))
-            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-    };
-    if read("list").is_ok_and(|listed| !listed.is_empty()) {
+fn answer(loaded: &Loaded, number: usize) -> Answer {
+    if loaded.of(number, "list").is_ok_and(|listed| !listed.is_empty()) {
         return Answer::Other;
     }
-    match read("out") {
+    match loaded.of(number, "out") {
         Ok(saved) => Answer::Saved(saved),
-        Err(_) => Answer::Refused(read("err").unwrap_or_default()),
+        Err(_) => Answer::Refused(loaded.of(number, "err").unwrap_or_default()),
     }
 }
