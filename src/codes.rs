@@ -217,6 +217,7 @@ pages![
     "snat-address-not-local",
     "snat-shadowed-by-masquerade",
     "source-assumed",
+    "source-behind-interface",
     "stale-container-rule",
     "stray-negation",
     "subnet-overlap",

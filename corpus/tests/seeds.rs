@@ -223,7 +223,7 @@ fn every_question_is_answered_as_it_has_to_be() {
                 let asked = format!("{}/{variant}: {}", seed.name, question.ask);
                 let resolved = resolve(&system, &request(&question.ask));
                 let resolved = resolved.unwrap_or_else(|error| panic!("{asked}: {error}"));
-                let answer = why(&system, &resolved.flow);
+                let answer = why(&resolved.system(&system), &resolved.flow);
                 let mut assumptions = resolved.assumptions;
                 assumptions.extend(answer.assumptions.iter().cloned());
                 let found = question_differences(&system, question, &answer, &assumptions);

@@ -221,19 +221,13 @@ fn add_routing(
     let tables = routes::Tables::new(&listed, &listed_rules);
     let mut routing = Routing::default();
     routes::add_routes(&mut routing, &listed, &tables, assumptions);
-    let has_routes = |family| match family {
-        Family::Ipv4 => host.has(Part::Routes4),
-        Family::Ipv6 => host.has(Part::Routes6),
-    };
+    let has_routes = |family| host.has(Part::routes(family));
     let rules = policy::add_rules(&mut routing, parts, &tables, has_routes);
     for family in [Family::Ipv4, Family::Ipv6] {
         if !routing.tables(family).contains_key(&LOCAL) {
             connected::add_local(&mut routing, family, &host.interfaces, &host.sysctls);
         }
-        let part = match family {
-            Family::Ipv4 => Part::Routes4,
-            Family::Ipv6 => Part::Routes6,
-        };
+        let part = Part::routes(family);
         if !host.has(part) && host.has(Part::Addresses) {
             connected::add_connected(&mut routing, family, &host.interfaces);
             let added = routing.tables(family).contains_key(&MAIN);

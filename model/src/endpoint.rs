@@ -4,6 +4,7 @@
 //! by a guess comes back as an assumption.
 
 mod address;
+mod behind;
 mod error;
 mod ingress;
 mod name;
@@ -84,17 +85,24 @@ pub struct Question {
     /// An address that has to be the host's own for the question to make sense, and its
     /// interface; only where no part lists the addresses.
     pub own: Option<(String, IpAddr)>,
+    /// The interface that the sender is behind although no route says so, and its address; only
+    /// where no part lists the routes.
+    pub behind: Option<(String, IpAddr)>,
 }
 
 impl Question {
-    /// The host that the question is about: the given one, with the address that the question
-    /// itself shows to be its own.
+    /// The host that the question is about: the given one, with what the question itself shows
+    /// of its addresses and routes.
     #[must_use]
     pub fn system<'s>(&self, system: &'s System) -> Cow<'s, System> {
-        let Some((interface, address)) = &self.own else { return Cow::Borrowed(system) };
-        let mut system = system.clone();
-        crate::infer::take_for_own(&mut system.host, interface, *address);
-        Cow::Owned(system)
+        let mut system = Cow::Borrowed(system);
+        if let Some((interface, address)) = &self.own {
+            crate::infer::take_for_own(&mut system.to_mut().host, interface, *address);
+        }
+        if let Some((interface, address)) = &self.behind {
+            crate::infer::take_behind(&mut system.to_mut().host, interface, *address);
+        }
+        system
     }
 }
 
@@ -129,8 +137,12 @@ pub fn resolve(system: &System, request: &FlowRequest) -> Result<Question, Endpo
         }
         None => None,
     };
+    let behind = in_interface
+        .as_deref()
+        .and_then(|interface| behind::sender(&system.host, &ends.source, interface));
+    assumptions.extend(own.iter().map(|(interface, address)| own::assumption(interface, *address)));
     assumptions
-        .extend(own.clone().map(|(interface, address)| own::assumption(&interface, address)));
+        .extend(behind.iter().map(|(interface, address)| behind::assumption(interface, *address)));
     let state = options::state(request)?;
     let flow = Flow {
         source: ends.source.address,
@@ -146,7 +158,7 @@ pub fn resolve(system: &System, request: &FlowRequest) -> Result<Question, Endpo
         ttl: options::ttl(request)?,
         any_source: ends.source.any,
     };
-    Ok(Question { flow, assumptions, own })
+    Ok(Question { flow, assumptions, own, behind })
 }
 
 /// The source of a packet.

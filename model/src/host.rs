@@ -65,6 +65,15 @@ impl Part {
         Self::Zones,
     ];
 
+    /// The routes of an IP version.
+    #[must_use]
+    pub const fn routes(family: Family) -> Self {
+        match family {
+            Family::Ipv4 => Self::Routes4,
+            Family::Ipv6 => Self::Routes6,
+        }
+    }
+
     /// The name of the part's file in a snapshot.
     #[must_use]
     pub fn file_name(self) -> &'static str {
@@ -358,6 +367,21 @@ impl Host {
         self.interfaces.iter().find(|interface| {
             interface.addresses.iter().any(|candidate| candidate.local == address)
         })
+    }
+
+    /// An own address that stands for the one of an interface where no part lists addresses: one
+    /// that rules show for it, or any other of the host's.
+    #[must_use]
+    pub fn stand_in(&self, interface: &str, family: Family) -> Option<IpAddr> {
+        if self.has(Part::Addresses) {
+            return None;
+        }
+        let of = |interface: &Interface| {
+            let mut own = interface.addresses.iter().map(|own| own.local);
+            own.find(|own| Family::of(*own) == family && !own.is_loopback())
+        };
+        let named = self.interface(interface).and_then(of);
+        named.or_else(|| self.interfaces.iter().find_map(of))
     }
 
     /// Whether an interface is a bridge whose ports are containers or guests, not a network card.

@@ -80,6 +80,13 @@ pub(crate) fn take_for_own(host: &mut Host, interface: &str, address: IpAddr) {
     connected::add_local(&mut host.routing, family, &host.interfaces, &host.sysctls);
 }
 
+/// Takes an address to be behind an interface, because a question says that it sends from there.
+pub(crate) fn take_behind(host: &mut Host, interface: &str, address: IpAddr) {
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    let route = connected::device_route(Prefix::new(address, width), None, interface);
+    connected::insert(&mut host.routing, Family::of(address), MAIN, route);
+}
+
 /// Table `local` and the connected prefixes, from the addresses that are known by now.
 fn rebuild_kernel_routes(host: &mut Host, family: Family) {
     let Host { routing, interfaces, sysctls, .. } = host;

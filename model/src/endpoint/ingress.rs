@@ -73,10 +73,7 @@ pub(super) fn expected(
         protocol: 0,
         ports: None,
     };
-    let routes_known = host.has(match Family::of(address) {
-        Family::Ipv4 => Part::Routes4,
-        Family::Ipv6 => Part::Routes6,
-    });
+    let routes_known = host.has(Part::routes(Family::of(address)));
     let found = match lookup(host, &key) {
         LookupResult::Found(found) => found,
         LookupResult::None if !routes_known => return Err(ask(host, address)),
@@ -156,7 +153,7 @@ fn inner(
             "{address} is taken to come in by {chosen}: no known subnet covers it ({}, {} or \
              `--in` settles it)",
             Part::Addresses.file_name(),
-            Part::Routes4.file_name()
+            Part::routes(Family::of(address)).file_name()
         ),
     });
     Ok(chosen.to_owned())

@@ -27,10 +27,7 @@ pub(super) fn destination(
     destination: IpAddr,
     in_interface: &str,
 ) -> Result<Option<(String, IpAddr)>, Advised> {
-    let routes = match Family::of(destination) {
-        Family::Ipv4 => Part::Routes4,
-        Family::Ipv6 => Part::Routes6,
-    };
+    let routes = Part::routes(Family::of(destination));
     let listed = host.has(Part::Addresses) || host.has(routes);
     let inner = host.interface(in_interface).is_none_or(|i| i.kind == InterfaceKind::Bridge);
     let broadcast = matches!(destination, IpAddr::V4(v4) if v4.is_broadcast());

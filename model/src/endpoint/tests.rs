@@ -278,7 +278,7 @@ fn without_routes_a_private_source_is_asked_for_or_assumed() {
     assert_eq!(question.flow.in_interface.as_deref(), Some("wg0"));
     assert_eq!(
         question.assumptions.iter().map(|a| a.code).collect::<Vec<_>>(),
-        ["ingress-assumed"]
+        ["ingress-assumed", "source-behind-interface"]
     );
     // Two interfaces that it may come in by: nobody can tell.
     let two = format!("{rules}-A FORWARD -i wg1 -j ACCEPT\n");

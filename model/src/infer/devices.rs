@@ -264,10 +264,7 @@ impl Devices {
 
     /// Adds routes to what is behind an interface without an address in it.
     pub(super) fn add_routes(&self, host: &mut Host, family: Family) {
-        let settled = match family {
-            Family::Ipv4 => Part::Routes4.file_name(),
-            Family::Ipv6 => Part::Routes6.file_name(),
-        };
+        let settled = Part::routes(family).file_name();
         let networks =
             self.subnets.iter().map(|((name, _), (subnet, place))| (name, subnet.clone(), place));
         let neighbours = self

@@ -337,7 +337,7 @@ impl<'s> Trip<'_, 's, '_> {
     fn no_route_input(&mut self, found: Option<Found<'s>>) -> Result<InputRoute<'s>, Stop> {
         let family = self.packet.family();
         if !routes_known(&self.run.system.host, family) {
-            let why = "no part says the routes (ip-route.json)".to_owned();
+            let why = no_part_says_routes(family);
             self.steps.push(decision(RouteDecision::Unknown, Some(why)));
             return self.stop_unknown();
         }
@@ -435,8 +435,9 @@ impl<'s> Trip<'_, 's, '_> {
         found: Option<Found<'s>>,
         because: Option<String>,
     ) -> Result<T, Stop> {
-        if !routes_known(&self.run.system.host, self.packet.family()) {
-            let why = "no part says the routes (ip-route.json)".to_owned();
+        let family = self.packet.family();
+        if !routes_known(&self.run.system.host, family) {
+            let why = no_part_says_routes(family);
             self.steps.push(decision(RouteDecision::Unknown, Some(why)));
             return self.stop_unknown();
         }
@@ -523,8 +524,9 @@ fn kind_decision(kind: RouteKind) -> RouteDecision {
 
 /// Whether the routes of a family are known well enough to say that there is none.
 fn routes_known(host: &Host, family: Family) -> bool {
-    match family {
-        Family::Ipv4 => host.has(Part::Routes4),
-        Family::Ipv6 => host.has(Part::Routes6),
-    }
+    host.has(Part::routes(family))
+}
+
+fn no_part_says_routes(family: Family) -> String {
+    format!("no part says the routes ({})", Part::routes(family).file_name())
 }

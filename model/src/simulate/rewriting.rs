@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use nattrace_parser::syntax::Family;
+
 use crate::hook::Hook;
 use crate::host::{Part, SocketProtocol};
 use crate::packet::protocol;
@@ -251,14 +253,15 @@ impl Trip<'_, '_, '_> {
     fn redirect_destination(&mut self, hook: Hook) -> Result<Option<IpAddr>, Stop> {
         let host = &self.run.system.host;
         let came = self.in_interface;
-        let address = nat::redirect_address(host, hook, came, self.packet.destination);
+        let asked = self.packet.destination;
+        let address = nat::redirect_address(host, hook, came, asked);
         if address.is_none() {
-            if !host.has(Part::Addresses) {
+            if let Some(stand_in) = host.stand_in(came, Family::of(asked)) {
                 self.run.assume(
                     "redirect-address-unknown",
-                    format!("the addresses of `{came}` are not known (no ip-addr.json): REDIRECT is taken to lead to a local process"),
+                    format!("the addresses of `{came}` are not known (no ip-addr.json): {stand_in} stands for the one that REDIRECT picks"),
                 );
-                return Ok(Some(self.packet.destination));
+                return Ok(Some(stand_in));
             }
             self.unusable(format!("`{came}` has no address to redirect to"))?;
         }

@@ -175,6 +175,39 @@ fn compare(what: &str, most: usize, policy_of: impl Fn(&Case, &System) -> Option
     tally.into_inner().unwrap().tell(what);
 }
 
+/// Rules without the host around them: what REDIRECT picks has a stand-in.
+#[test]
+fn both_engines_say_the_same_of_rules_alone() {
+    let tally = Mutex::new(Tally::default());
+    let rules = "*nat\n-A PREROUTING -i eth1 -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 3128\n\
+                 -A POSTROUTING -o eth0 -j MASQUERADE\nCOMMIT\n";
+    let policy = |family: &str, net: &str| {
+        read(&format!(
+            "version = 1\n[zones.inside]\nvia = [\"eth1\"]\nnets = [\"{net}\"]\n\
+             [[deny]]\nname = \"proxy\"\nfamily = \"{family}\"\nfrom = \"inside\"\n\
+             lands = \"host:3128/tcp\"\n\
+             [[deny]]\nname = \"web\"\nfamily = \"{family}\"\nfrom = \"inside\"\n\
+             lands = \"internet:80/tcp\"\n\
+             [[deny]]\nname = \"other\"\nfamily = \"{family}\"\nfrom = \"inside\"\n\
+             lands = \"internet:443/tcp\"\n"
+        ))
+    };
+    let hosts = [
+        ("iptables-save", "ipv4", "192.168.1.0/24"),
+        ("ip6tables-save", "ipv6", "2001:db8:1::/64"),
+    ];
+    for (part, family, net) in hosts {
+        let system = load(&[Text { name: part, text: rules }], &[]).system;
+        for one in single(&policy(family, net)) {
+            ask(&tally, part, &one, &system);
+        }
+    }
+    let tally = tally.into_inner().unwrap();
+    tally.tell("rules alone");
+    assert_eq!(tally.agreed[Status::Holds as usize], 2, "nothing gets to the internet's port 80");
+    assert_eq!(tally.agreed[Status::Fails as usize], 4, "the proxy gets it, and other ports pass");
+}
+
 #[test]
 fn both_engines_say_the_same_of_what_holds_today() {
     compare("drafts", 1, |_, system| Some(read(&draft::draft(system))));

@@ -272,10 +272,7 @@ impl<'s> Encoder<'s> {
 
     /// Whether the routes of the family are known well enough to say that there is none.
     pub(super) fn routes_known(&self) -> bool {
-        match self.family() {
-            Family::Ipv4 => self.host.has(Part::Routes4),
-            Family::Ipv6 => self.host.has(Part::Routes6),
-        }
+        self.host.has(Part::routes(self.family()))
     }
 
     /// Whether there are policy rules beyond those of every host.

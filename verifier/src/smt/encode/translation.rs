@@ -300,15 +300,15 @@ impl Encoder<'_> {
             return Maybe { is: yes, value: t.number(self.width(), here) };
         }
         let asked = trip.packet.tuple.destination;
-        let mut found = if self.host.has(Part::Addresses) {
-            self.nothing(self.width())
-        } else {
-            Maybe { is: yes, value: asked }
-        };
-        for interface in self.host.interfaces.iter().filter(|own| !own.addresses.is_empty()) {
+        let mut found = self.nothing(self.width());
+        for interface in &self.host.interfaces {
             let here = self.interface_named(trip.in_interface, &interface.name);
             if here == t.no {
                 continue;
+            }
+            if let Some(stand_in) = self.host.stand_in(&interface.name, self.family()) {
+                let stand_in = Maybe { is: yes, value: self.address(stand_in) };
+                found = Maybe::merge(t, here, &stand_in, &found);
             }
             // The first that fits: so they are tried from the last one on.
             for own in interface.addresses.iter().rev() {
