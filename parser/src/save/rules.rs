@@ -217,7 +217,8 @@ pub(crate) fn split_counters<'a>(
     let closed = inner.len() + 1 < line.text.len();
     let counters = inner.split_once(':').filter(|_| closed).and_then(|(packets, bytes)| {
         let (packets, _) = number::scanned(packets)?;
-        let (bytes, _) = number::scanned(bytes)?;
+        // strtok(3) goes on behind the bracket where nothing stands before it: `[1:] -4A INPUT`.
+        let (bytes, _) = number::scanned(if bytes.is_empty() { rest } else { bytes })?;
         Some(Counters { packets, bytes })
     });
     if counters.is_none() {

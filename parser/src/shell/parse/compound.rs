@@ -87,6 +87,10 @@ impl<'a> Parser<'a> {
     pub(super) fn loop_over(&mut self) -> Parse<Kind<'a>> {
         self.at += 3;
         self.skip_blanks();
+        if self.rest().starts_with("((") {
+            let message = "`for ((…))` is not read: write `for n in $(seq FROM TO)`";
+            return Err(Fault { message: message.to_owned(), at: self.at });
+        }
         let length = name_length(self.rest());
         if length == 0 {
             return Err(self.unexpected());
