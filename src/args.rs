@@ -257,6 +257,7 @@ pub(crate) struct Packet {
 #[command(after_help = "\
 Each finding has a packet that shows it, what to do, and where that lasts. `nattrace explain CODE` \
 tells more. Rules that Docker, kube-proxy, ufw and others keep are not looked at on their own.
+What is known and meant does not count where the rule's own comment says `nattrace:allow(CODE) reason`.
 
   nattrace audit -s host.snapshot
   nattrace audit --only snat-shadowed-by-masquerade,masquerade-missing
@@ -274,6 +275,16 @@ pub(crate) struct Audit {
     /// The rules that programs keep too.
     #[arg(long)]
     pub(crate) all_owners: bool,
+    /// The policy whose `[[suppress]]` entries with a `code` say what does not count [default:
+    /// nattrace.toml, if it is there].
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+    /// Findings that were there before and do not count.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Writes what is found now as a baseline.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) write_baseline: Option<PathBuf>,
 }
 
 /// The least severity that counts.

@@ -111,3 +111,150 @@ fn a_pasted_dump_is_enough() {
         assert!(text.contains(code), "{code} not in\n{text}");
     }
 }
+
+/// A rule that hangs on a container's address, with what its comment says.
+fn volatile(comment: &str) -> String {
+    let rules = std::fs::read_to_string(
+        program::root().join("corpus/cases/01-default-bridge/iptables-save"),
+    )
+    .unwrap();
+    let rule = format!("-A FORWARD -d 172.17.0.2/32 -p tcp -m tcp --dport 9 {comment} -j DROP\n");
+    rules.replacen("COMMIT\n", &format!("{rule}COMMIT\n"), 1)
+}
+
+/// The audit of that rule alone, in a folder.
+fn audit_in(folder: &tempfile::TempDir, comment: &str, arguments: &str) -> std::process::Output {
+    std::fs::write(folder.path().join("rules.v4"), volatile(comment)).unwrap();
+    let mut command = program::nattrace();
+    command.current_dir(folder.path()).args(["audit", "--rules", "rules.v4", "--fail-on", "info"]);
+    command.args(["--only", "volatile-match", "-s"]);
+    command.arg(program::root().join("corpus/cases/01-default-bridge"));
+    command.args(arguments.split_whitespace()).output().unwrap()
+}
+
+#[test]
+fn what_is_meant_does_not_count() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let status = |comment: &str, arguments: &str| {
+        let output = audit_in(&folder, comment, arguments);
+        (output.status.code(), show(&output))
+    };
+    let open = status("", "");
+    assert_eq!(open.0, Some(1), "{}", open.1);
+    let allow = |what: &str| format!("-m comment --comment \"nattrace:allow({what}\"");
+    for (comment, expected) in [
+        (allow("volatile-match) compose fixes the address"), 0),
+        (allow("duplicate-rule,volatile-match) compose fixes the address"), 0),
+        (allow("duplicate-rule) another lint"), 1),
+        (allow("volatile-match)"), 1),
+        (allow("volatil-match) misspelt"), 1),
+    ] {
+        let (code, shown) = status(&comment, "");
+        assert_eq!(code, Some(expected), "{comment}\n{shown}");
+    }
+    let (_, shown) = status(&allow("volatile-match) so"), "");
+    assert!(shown.contains("does not count: allowed: so"), "{shown}");
+    assert!(shown.contains("0 info; 1 more that do not count"), "{shown}");
+    let (_, shown) = status(&allow("volatile-match)"), "");
+    assert!(shown.contains("allows nothing: expected a reason"), "{shown}");
+    let (_, shown) = status(&allow("volatil-match) so"), "");
+    assert!(shown.contains("did you mean `volatile-match`?"), "{shown}");
+
+    let policy = folder.path().join("nattrace.toml");
+    let suppress = |code: &str, rest: &str| {
+        let text = format!("version = 1\n[[suppress]]\ncode = \"{code}\"\n{rest}");
+        std::fs::write(&policy, text).unwrap();
+    };
+    for (code, rest, expected) in [
+        ("volatile-match", "reason = \"fixed\"\n", 0),
+        ("volatile-match", "reason = \"fixed\"\nuntil = 2999-01-01\n", 0),
+        ("volatile-match", "reason = \"fixed\"\nuntil = 2001-01-01\n", 1),
+        ("duplicate-rule", "reason = \"fixed\"\n", 1),
+        ("volatile-match", "", 2),
+        ("volatil-match", "reason = \"fixed\"\n", 2),
+    ] {
+        suppress(code, rest);
+        let (found, shown) = status("", "");
+        assert_eq!(found, Some(expected), "{code} {rest}\n{shown}");
+    }
+    suppress("volatile-match", "reason = \"fixed\"\n");
+    let (code, shown) = status("", "--json");
+    assert_eq!(code, Some(0), "{shown}");
+    let document = audit_in(&folder, "", "--json").stdout;
+    let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
+    assert_eq!(document["findings"][0]["suppressed"], "suppressed: fixed");
+    std::fs::rename(&policy, folder.path().join("other.toml")).unwrap();
+    assert_eq!(status("", "").0, Some(1));
+    assert_eq!(status("", "--policy other.toml").0, Some(0));
+    assert_eq!(status("", "--policy missing.toml").0, Some(2));
+}
+
+#[test]
+fn a_baseline_leaves_what_is_new() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let code = |arguments: &str| audit_in(&folder, "", arguments).status.code();
+    assert_eq!(code("--write-baseline known.json"), Some(1));
+    assert_eq!(code("--baseline known.json"), Some(0));
+    std::fs::write(
+        folder.path().join("known.json"),
+        r#"{"schema": "nattrace/audit-baseline/1", "findings": []}"#,
+    )
+    .unwrap();
+    assert_eq!(code("--baseline known.json"), Some(1));
+    for text in ["{}", r#"{"schema": "nattrace/baseline/1", "results": []}"#, "no"] {
+        std::fs::write(folder.path().join("known.json"), text).unwrap();
+        assert_eq!(code("--baseline known.json"), Some(2), "{text}");
+    }
+}
+
+/// What stands beside the files of a pull request needs their names as they lie there.
+#[test]
+fn places_in_reports_are_files() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let host = folder.path().join("hosts/web");
+    std::fs::create_dir_all(&host).unwrap();
+    let case = program::root().join("corpus/cases/03-snat-hand-edit");
+    let mut whole = String::new();
+    let networks = ["docker-network-inspect.json", "docker-inspect.json", "bridge-link.json"];
+    let others = ["ip-addr.json", "ip-route.json", "sysctl", "iptables-save"];
+    for part in networks.into_iter().chain(others) {
+        let text = std::fs::read_to_string(case.join(part)).unwrap();
+        whole.push_str(&format!("#@ nattrace {part}\n{text}"));
+        std::fs::write(host.join(part), text).unwrap();
+    }
+    std::fs::write(folder.path().join("host.snapshot"), &whole).unwrap();
+    let first = |snapshot: &str| {
+        let mut command = program::nattrace();
+        command.current_dir(folder.path()).args(["audit", "--format", "sarif"]);
+        let output = command.args(["--only", "masquerade-too-broad", "-s", snapshot]).output();
+        let log: serde_json::Value = serde_json::from_slice(&output.unwrap().stdout).unwrap();
+        let place = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"];
+        let line = place["region"]["startLine"].as_u64().unwrap();
+        (place["artifactLocation"]["uri"].as_str().unwrap().to_owned(), line as usize)
+    };
+    let rule = "-A POSTROUTING -s 172.18.0.0/16 -j SNAT --to-source 173.208.194.205";
+    for (snapshot, file) in [
+        ("hosts/web", "hosts/web/iptables-save"),
+        (host.to_str().unwrap(), "hosts/web/iptables-save"),
+        ("host.snapshot", "host.snapshot"),
+    ] {
+        let (uri, line) = first(snapshot);
+        assert_eq!(uri, file);
+        let text = std::fs::read_to_string(folder.path().join(file)).unwrap();
+        assert!(text.lines().nth(line - 1).unwrap().ends_with(rule), "{file}:{line}");
+    }
+}
+
+#[test]
+fn junit_tells_of_every_lint_and_fails_with_the_command() {
+    let host = "-s corpus/cases/03-snat-hand-edit --format junit";
+    let count = |text: &str, what: &str| text.matches(what).count();
+    let passing = String::from_utf8(run(&format!("audit {host}")).stdout).unwrap();
+    assert_eq!(count(&passing, "<failure") + count(&passing, "<error"), 0, "{passing}");
+    assert!(count(&passing, "<testcase") > 30);
+    let failing = run(&format!("audit {host} --fail-on warning"));
+    let failing = String::from_utf8(failing.stdout).unwrap();
+    assert_eq!(count(&failing, "<failure"), 1, "{failing}");
+    let one = run("audit -s corpus/cases/01-default-bridge --format junit --only duplicate-rule");
+    assert_eq!(count(&String::from_utf8(one.stdout).unwrap(), "<testcase"), 1);
+}

@@ -132,8 +132,13 @@ pub fn resolve(system: &System, request: &FlowRequest) -> Result<Question, Endpo
     };
     let own = match &in_interface {
         Some(interface) => {
-            own::destination(&system.host, &places, &ends.source, ends.destination, interface)
-                .map_err(|problem| error::at(Argument::Source, &request.source, problem))?
+            match own::destination(&system.host, &places, &ends.source, ends.destination, interface)
+            {
+                // Who names the interface has said all that could be asked.
+                Err(_) if request.in_interface.is_some() => None,
+                found => found
+                    .map_err(|problem| error::at(Argument::Source, &request.source, problem))?,
+            }
         }
         None => None,
     };

@@ -237,6 +237,10 @@ fn by_words(text: &str) -> Option<Owner> {
             return Some(*owner);
         }
     }
+    // Programs that name such interfaces without a chain of their own comment nothing, or as above.
+    if comment.is_some() {
+        return None;
+    }
     [behind("-i"), behind("-o")].into_iter().flatten().find_map(of_interface)
 }
 

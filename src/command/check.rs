@@ -22,6 +22,7 @@ use crate::output::diagnostic::{Source, print_diagnostics, print_note};
 use crate::output::document;
 use crate::output::json::Layout;
 use crate::output::report;
+use crate::output::report::files::Files;
 use crate::output::screen::Screen;
 use baseline::Baseline;
 
@@ -78,7 +79,9 @@ pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
         Baseline::write(path, &findings)?;
     }
     let excuses = excuses(&policy, &findings, baseline.as_ref());
-    let checked = Checked { policy: &name, text: &text, findings: &findings, excuses: &excuses };
+    let files = Files::of(global);
+    let checked =
+        Checked { policy: &name, text: &text, findings: &findings, excuses: &excuses, files };
     print(&checked, format)?;
     Ok(status(&findings, &excuses, arguments.fail_on))
 }

@@ -13,6 +13,7 @@ use serde::ser::{SerializeMap, SerializeSeq, Serializer};
 
 use super::context::Context;
 use super::json::{self, Layout};
+use super::report::files::Files;
 use super::report::{Item, Level, Place, Report};
 use super::{names, pretty as page, words};
 
@@ -37,6 +38,8 @@ pub(crate) struct Checked<'a> {
     pub(crate) findings: &'a [Finding],
     /// Why some do not count, by their index.
     pub(crate) excuses: &'a BTreeMap<usize, String>,
+    /// Where the parts of the host lie.
+    pub(crate) files: Files,
 }
 
 /// The word for a status.
@@ -160,7 +163,7 @@ impl Checked<'_> {
                 },
                 message: format!("{reason}{}", packet.unwrap_or_default()),
                 place: Some(Place::of(self.policy, self.text, finding.span)),
-                decided_at: example.and_then(decided_at),
+                decided_at: example.and_then(|example| decided_at(&self.files, example)),
                 page: pages(finding, PAGE_WIDTH),
                 excuse: self.excuse(index).map(str::to_owned),
                 fingerprint: format!("{}/{}/{family}", finding.kind.as_str(), finding.name),
@@ -168,18 +171,19 @@ impl Checked<'_> {
         };
         let items = self.findings.iter().enumerate().map(item).collect();
         let summary = summary(self).trim_end().to_owned();
-        Report { command: "check", subject: self.policy, summary, items }
+        let fails_from = Some(Level::Warning);
+        Report { command: "check", subject: self.policy, summary, items, fails_from }
     }
 }
 
 /// The rule that decided about a counterexample.
-fn decided_at(example: &Counterexample) -> Option<Place> {
+fn decided_at(files: &Files, example: &Counterexample) -> Option<Place> {
     use nattrace_model::answer::Step;
     let answer = &example.answer;
     match answer.steps.get(answer.decided_by?)? {
         Step::Rule { rule, .. } => {
             let context = Context::new(&example.system);
-            Place::of_rule(&words::rule_place(&context, *rule))
+            files.place(&words::rule_place(&context, *rule))
         }
         Step::Return { .. }
         | Step::Policy { .. }

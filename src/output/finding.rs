@@ -1,18 +1,21 @@
 //! Findings of the audit.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 
 use anstyle::{AnsiColor, Style};
 use nattrace_model::answer::Answer;
 use nattrace_model::owner::Owner;
+use nattrace_parser::syntax::Family;
 use nattrace_verifier::audit::{Finding, Severity};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::concise;
 use super::context::Context;
 use super::json::{Layout, answer_value};
-use super::report::{Item, Level, Place, Report};
+use super::report::files::Files;
+use super::report::{Item, Level, Report};
 use super::words;
 
 const BOLD: Style = Style::new().bold();
@@ -26,8 +29,55 @@ fn style(severity: Severity) -> Style {
     }
 }
 
+/// What the audit found.
+pub(crate) struct Audited<'a> {
+    /// The host.
+    pub(crate) context: &'a Context<'a>,
+    /// What was found.
+    pub(crate) findings: &'a [Finding],
+    /// Why some do not count, by their index.
+    pub(crate) excuses: &'a BTreeMap<usize, String>,
+}
+
+impl Audited<'_> {
+    /// Each finding, with why it does not count.
+    fn each(&self) -> impl Iterator<Item = (&Finding, Option<&str>)> {
+        let excuse = |index| self.excuses.get(&index).map(String::as_str);
+        self.findings.iter().enumerate().map(move |(index, finding)| (finding, excuse(index)))
+    }
+
+    /// All of it for a person.
+    pub(crate) fn pretty(&self) -> String {
+        let each = self.each().map(|(finding, excuse)| pretty(self.context, finding, excuse));
+        each.collect::<String>() + &self.summary()
+    }
+
+    /// A line for each.
+    pub(crate) fn concise(&self) -> String {
+        self.each().map(|(finding, excuse)| line(self.context, finding, excuse)).collect()
+    }
+
+    /// How many there are of each severity.
+    fn summary(&self) -> String {
+        let count = |severity| {
+            let counted = self.each().filter(|(_, excuse)| excuse.is_none());
+            counted.filter(|(finding, _)| finding.severity == severity).count()
+        };
+        let told =
+            [(Severity::Error, "error"), (Severity::Warning, "warning")].map(|(severity, name)| {
+                let count = count(severity);
+                format!("{count} {name}{}", if count == 1 { "" } else { "s" })
+            });
+        let mut text = format!("{}, {}, {} info", told[0], told[1], count(Severity::Info));
+        if !self.excuses.is_empty() {
+            let _ = write!(text, "; {} more that do not count", self.excuses.len());
+        }
+        text + "\n"
+    }
+}
+
 /// The finding for a person, with an empty line behind it.
-pub(crate) fn pretty(context: &Context<'_>, finding: &Finding) -> String {
+fn pretty(context: &Context<'_>, finding: &Finding, excuse: Option<&str>) -> String {
     let mut text = String::new();
     let (severity, code) = (finding.severity.as_str(), finding.code);
     let color = style(finding.severity);
@@ -46,6 +96,9 @@ pub(crate) fn pretty(context: &Context<'_>, finding: &Finding) -> String {
     let mut row = |name: &str, words: &str| {
         let _ = writeln!(text, "   {DIM}={DIM:#} {BOLD}{name}{BOLD:#}: {words}");
     };
+    if let Some(excuse) = excuse {
+        row("does not count", &words::visible(excuse));
+    }
     row("effect", &words::visible(&finding.effect));
     if let Some(witness) = &finding.witness {
         row("witness", &concise::render(context, witness));
@@ -59,26 +112,33 @@ pub(crate) fn pretty(context: &Context<'_>, finding: &Finding) -> String {
 }
 
 /// The finding in one line.
-pub(crate) fn line(context: &Context<'_>, finding: &Finding) -> String {
+fn line(context: &Context<'_>, finding: &Finding, excuse: Option<&str>) -> String {
     let place = rule(context, finding).map(|(place, _)| format!("{}:", words::visible(&place)));
+    let excuse = excuse.map(|excuse| format!(" [does not count: {}]", words::visible(excuse)));
     format!(
-        "{}{}[{}]: {}\n",
+        "{}{}[{}]: {}{}\n",
         place.unwrap_or_default(),
         finding.severity.as_str(),
         finding.code,
-        words::visible(&finding.message)
+        words::visible(&finding.message),
+        excuse.unwrap_or_default(),
     )
 }
 
-/// How many there are of each severity.
-pub(crate) fn summary(findings: &[Finding]) -> String {
-    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    let told =
-        [(Severity::Error, "error"), (Severity::Warning, "warning")].map(|(severity, name)| {
-            let count = count(severity);
-            format!("{count} {name}{}", if count == 1 { "" } else { "s" })
-        });
-    format!("{}, {}, {} info\n", told[0], told[1], count(Severity::Info))
+/// What stays the same of a finding from run to run: neither line numbers nor counters.
+pub(crate) fn fingerprint(context: &Context<'_>, finding: &Finding) -> String {
+    let rules = &context.system.rules;
+    let own = finding.rule.and_then(|id| Some((rules.chain(id.chain)?, rules.rule(id)?)));
+    match own {
+        Some((chain, rule)) => {
+            let family = match chain.family {
+                Family::Ipv4 => "ipv4",
+                Family::Ipv6 => "ipv6",
+            };
+            format!("{}/{family}/{}/{}", finding.code, chain.table.as_str(), rules.text(rule))
+        }
+        None => format!("{}/{}", finding.code, finding.message),
+    }
 }
 
 /// Where the rule stands, and its text.
@@ -89,31 +149,55 @@ fn rule<'a>(context: &Context<'a>, finding: &Finding) -> Option<(String, &'a str
 }
 
 /// The findings in the shape that the formats for other programs take.
-pub(crate) fn report(context: &Context<'_>, findings: &[Finding]) -> Report<'static> {
-    let item = |finding: &Finding| {
+pub(crate) fn report(
+    audited: &Audited<'_>,
+    files: &Files,
+    fails_from: Option<Severity>,
+) -> Report<'static> {
+    let context = audited.context;
+    let item = |(finding, excuse): (&Finding, Option<&str>)| {
         let at = rule(context, finding);
-        let text = at.as_ref().map_or("", |(_, text)| *text);
         Item {
             code: finding.code,
             title: words::visible(&finding.message),
-            level: match finding.severity {
-                Severity::Error => Level::Error,
-                Severity::Warning => Level::Warning,
-                Severity::Info => Level::Info,
-            },
+            level: level(finding.severity),
             message: words::visible(&finding.effect),
-            place: at.as_ref().and_then(|(place, _)| Place::of_rule(place)),
+            place: at.as_ref().and_then(|(place, _)| files.place(place)),
             decided_at: None,
-            page: pretty(context, finding),
-            excuse: None,
-            fingerprint: format!("{}/{text}", finding.code),
+            page: pretty(context, finding, None),
+            excuse: excuse.map(words::visible),
+            fingerprint: fingerprint(context, finding),
         }
     };
     Report {
         command: "audit",
         subject: "this host",
-        summary: summary(findings).trim_end().to_owned(),
-        items: findings.iter().map(item).collect(),
+        summary: audited.summary().trim_end().to_owned(),
+        items: audited.each().map(item).collect(),
+        fails_from: fails_from.map(level),
+    }
+}
+
+fn level(severity: Severity) -> Level {
+    match severity {
+        Severity::Error => Level::Error,
+        Severity::Warning => Level::Warning,
+        Severity::Info => Level::Info,
+    }
+}
+
+/// A lint that found nothing, for formats that tell of what is in order too.
+pub(crate) fn clean(code: &'static str) -> Item {
+    Item {
+        code,
+        title: code.to_owned(),
+        level: Level::Pass,
+        message: String::new(),
+        place: None,
+        decided_at: None,
+        page: String::new(),
+        excuse: None,
+        fingerprint: code.to_owned(),
     }
 }
 
@@ -125,31 +209,29 @@ pub(crate) fn replay(answer: &Answer) -> String {
 /// Writes all findings as one document, or each on a line.
 pub(crate) fn write_json(
     out: &mut impl io::Write,
-    context: &Context<'_>,
-    findings: &[Finding],
+    audited: &Audited<'_>,
     layout: Layout,
 ) -> io::Result<()> {
     match layout {
         Layout::Indented => {
-            serde_json::to_writer_pretty(&mut *out, &Document { context, findings })?;
+            serde_json::to_writer_pretty(&mut *out, &Document(audited))?;
             out.write_all(b"\n")
         }
-        Layout::Line => findings.iter().try_for_each(|finding| {
-            serde_json::to_writer(&mut *out, &Entry { context, finding })?;
+        Layout::Line => audited.each().try_for_each(|(finding, excuse)| {
+            let context = audited.context;
+            serde_json::to_writer(&mut *out, &Entry { context, finding, excuse })?;
             out.write_all(b"\n")
         }),
     }
 }
 
-struct Document<'a> {
-    context: &'a Context<'a>,
-    findings: &'a [Finding],
-}
+struct Document<'a>(&'a Audited<'a>);
 
 impl Serialize for Document<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let context = self.0.context;
         let entries: Vec<Entry<'_>> =
-            self.findings.iter().map(|finding| Entry { context: self.context, finding }).collect();
+            self.0.each().map(|(finding, excuse)| Entry { context, finding, excuse }).collect();
         let mut map = serializer.serialize_map(Some(2))?;
         map.serialize_entry("schema", "nattrace/audit/1")?;
         map.serialize_entry("findings", &entries)?;
@@ -160,11 +242,12 @@ impl Serialize for Document<'_> {
 struct Entry<'a> {
     context: &'a Context<'a>,
     finding: &'a Finding,
+    excuse: Option<&'a str>,
 }
 
 impl Serialize for Entry<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { context, finding } = self;
+        let Self { context, finding, excuse } = self;
         let (at, text) = rule(context, finding).unzip();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("code", finding.code)?;
@@ -179,6 +262,9 @@ impl Serialize for Entry<'_> {
         let witness = finding.witness.as_deref().map(|answer| answer_value(context, answer));
         map.serialize_entry("witness", &witness)?;
         map.serialize_entry("replay", &finding.witness.as_deref().map(replay))?;
+        if let Some(excuse) = excuse {
+            map.serialize_entry("suppressed", excuse)?;
+        }
         map.end()
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! Each renderer takes the same [`Item`]s: it knows nothing of policies or lints.
 
+pub(crate) mod files;
 pub(crate) mod github;
 pub(crate) mod junit;
 pub(crate) mod markdown;
 pub(crate) mod sarif;
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
 
@@ -19,6 +21,9 @@ use crate::args::Format;
 /// Where the pages of all codes can be read.
 const PAGES: &str = "https://github.com/nattrace/nattrace/blob/main/docs/codes";
 
+/// How many bytes GitHub takes as the summary of a step; of more it takes nothing.
+const SUMMARY_LIMIT: usize = 1024 * 1024;
+
 /// What was looked for, and what was found.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
@@ -30,6 +35,9 @@ pub(crate) struct Report<'a> {
     pub(crate) summary: String,
     /// One entry for each thing that was looked for.
     pub(crate) items: Vec<Item>,
+    /// From where on the command ends with a status that tells of it; nothing does where there is
+    /// none.
+    pub(crate) fails_from: Option<Level>,
 }
 
 /// One thing that was looked for.
@@ -89,14 +97,12 @@ impl Place {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         let column = before.get(line_start..).unwrap_or("").chars().count() + 1;
         let length = span.slice(text).lines().next().unwrap_or("").chars().count();
-        Self { file: file.to_owned(), line, column, end_column: column + length.max(1) }
+        Self { file: files::relative(file), line, column, end_column: column + length.max(1) }
     }
 
-    /// The place of a rule, from `iptables-save:14`.
-    pub(crate) fn of_rule(place: &str) -> Option<Self> {
-        let (file, line) = place.rsplit_once(':')?;
-        let line = line.parse().ok().filter(|line| *line > 0)?;
-        Some(Self { file: file.to_owned(), line, column: 1, end_column: 2 })
+    /// A line of a file.
+    pub(crate) fn line(file: String, line: usize) -> Self {
+        Self { file, line, column: 1, end_column: 2 }
     }
 }
 
@@ -135,10 +141,30 @@ fn summarize(page: &str) {
         return;
     };
     let file = OpenOptions::new().append(true).create(true).open(&path);
-    let written = file.and_then(|mut file| file.write_all(page.as_bytes()));
+    let written = file.and_then(|mut file| {
+        let there = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+        let room = SUMMARY_LIMIT.saturating_sub(there);
+        file.write_all(fitted(page, room).as_bytes())
+    });
     if let Err(error) = written {
         print_note(format_args!("can't write the step summary: {error}"));
     }
+}
+
+/// As much of a page as there is room for: whole sections, and whole rows of its table.
+fn fitted(page: &str, room: usize) -> Cow<'_, str> {
+    const CUT: &str = "\n\nThere is more than GitHub shows here: the log of the step has all.\n";
+    if page.len() <= room {
+        return Cow::Borrowed(page);
+    }
+    let mut end = room.saturating_sub(CUT.len());
+    while !page.is_char_boundary(end) {
+        end -= 1;
+    }
+    let kept = page.get(..end).unwrap_or("");
+    let at = kept.rfind("\n### ").or_else(|| kept.rfind('\n')).unwrap_or(0);
+    let kept = kept.get(..at).unwrap_or("").trim_end();
+    if CUT.len() > room { Cow::Borrowed("") } else { Cow::Owned(format!("{kept}{CUT}")) }
 }
 
 /// The address of a code's page.
@@ -161,7 +187,7 @@ fn sample() -> Report<'static> {
         level,
         message: message.to_owned(),
         place: Some(Place { file: "nattrace.toml".into(), line: 3, column: 1, end_column: 11 }),
-        decided_at: Place::of_rule("iptables-save:14"),
+        decided_at: Some(Place::line("iptables-save".into(), 14)),
         page: format!("{title}\n  <page> & \"more\" %\n"),
         excuse: None,
         fingerprint: format!("check/{title}"),
@@ -179,5 +205,22 @@ fn sample() -> Report<'static> {
             item("policy-isolate", "fine", Level::Pass, ""),
             known,
         ],
+        fails_from: Some(Level::Warning),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_is_cut_between_sections() {
+        let page = "## head\n\n| a |\n\n### one\n\ntext\n\n### two\n\nmore of it\n".repeat(1);
+        assert_eq!(fitted(&page, 1000), page);
+        let page = format!("{page}{}", "x".repeat(200));
+        let cut = fitted(&page, 130);
+        assert!(cut.starts_with("## head") && cut.len() <= 130, "{cut}");
+        assert!(cut.contains("### one") && !cut.contains("### two"), "{cut}");
+        assert_eq!(fitted(&page, 10), "");
     }
 }

@@ -5,6 +5,7 @@
 //! ends the chain). Rules that a program keeps (Docker, kube-proxy, ufw, …) are its own business:
 //! they are only looked at for what they do together with others.
 
+pub mod allowance;
 pub mod finding;
 mod inferred;
 mod lint;
@@ -20,6 +21,7 @@ use nattrace_model::System;
 use nattrace_model::ruleset::RuleId;
 use rayon::prelude::*;
 
+pub use allowance::{Allowance, Unclear, allowances};
 pub use finding::{Finding, Severity};
 use scene::Scene;
 

@@ -15,7 +15,7 @@ mod zone;
 pub use addresses::AddressSet;
 pub(crate) use names::is_to;
 pub(crate) use names::unknown_places;
-pub use names::{unknown_given, unknown_names};
+pub use names::{unknown_codes, unknown_given, unknown_names};
 pub use resolve::{
     Demand, Exception, Property, Question, Unchanged, kind, resolve, title, with_zones,
 };

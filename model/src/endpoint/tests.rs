@@ -322,6 +322,10 @@ fn a_private_source_on_its_way_out_is_asked_for() {
     let system = load(&[], &[Text { name: "rules", text }]).system;
     let error = resolve(&system, &request("10.9.0.2", "8.8.8.8")).unwrap_err();
     assert_eq!(error.problem.code(), "unknown-ingress");
+    // Who names the interface is not asked for it again.
+    let named = FlowRequest { in_interface: Some("eth0".into()), ..request("10.9.0.2", "8.8.8.8") };
+    let question = resolve(&system, &named).unwrap();
+    assert_eq!((question.flow.in_interface.as_deref(), question.own), (Some("eth0"), None));
     // From the LAN to the host's own address of it.
     let question = resolve(&system, &request("192.168.12.113", "192.168.12.107:8080")).unwrap();
     assert!(question.own.is_some());

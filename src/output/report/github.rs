@@ -10,15 +10,36 @@ pub(crate) fn render(report: &Report<'_>) -> String {
     for item in report.items.iter().filter(|item| item.level != Level::Pass) {
         annotate(&mut text, item);
     }
+    for name in ["error", "warning"] {
+        let told = report.items.iter().filter(|item| item.level != Level::Pass);
+        let hidden = told.filter(|item| command(item) == name).count().saturating_sub(SHOWN);
+        if hidden > 0 {
+            // Writing into a string can't fail.
+            let _ = writeln!(
+                text,
+                "::notice title=nattrace%3A and {hidden} more::GitHub shows {SHOWN} annotations of \
+                 a kind: {hidden} more of level {name} are in the log and in the summary of this \
+                 step"
+            );
+        }
+    }
     text
 }
 
-fn annotate(text: &mut String, item: &Item) {
-    let command = match (item.level, &item.excuse) {
+/// How many annotations of a level GitHub shows of a step.
+const SHOWN: usize = 10;
+
+/// The command that tells of something.
+fn command(item: &Item) -> &'static str {
+    match (item.level, &item.excuse) {
         (_, Some(_)) | (Level::Info, None) => "notice",
         (Level::Error, None) => "error",
         (Level::Warning | Level::Pass, None) => "warning",
-    };
+    }
+}
+
+fn annotate(text: &mut String, item: &Item) {
+    let command = command(item);
     let mut properties = Vec::new();
     if let Some(place) = &item.place {
         properties.push(format!("file={}", property(&place.file)));
@@ -53,5 +74,16 @@ mod tests {
         let text = render(&sample());
         assert_eq!(text.lines().count(), 3);
         insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn what_github_does_not_show_is_told() {
+        let mut report = sample();
+        let failing = report.items[0].clone();
+        report.items.extend(std::iter::repeat_n(failing, 11));
+        let text = render(&report);
+        assert_eq!(text.lines().filter(|line| line.starts_with("::error ")).count(), 12);
+        let last = text.lines().last().unwrap();
+        assert!(last.starts_with("::notice title=nattrace%3A and 2 more::"), "{last}");
     }
 }

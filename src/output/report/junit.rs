@@ -18,13 +18,19 @@ pub(crate) fn render(report: &Report<'_>) -> Result<String, quick_junit::Seriali
 }
 
 fn case(report: &Report<'_>, item: &Item) -> TestCase {
+    let counts = report.fails_from.is_some_and(|from| item.level >= from);
     let mut status = match (item.level, &item.excuse) {
         (Level::Pass, _) => TestCaseStatus::success(),
-        (Level::Info | Level::Warning | Level::Error, Some(_)) | (Level::Info, None) => {
-            TestCaseStatus::skipped()
-        }
-        (Level::Warning, None) => TestCaseStatus::non_success(NonSuccessKind::Error),
+        (_, Some(_)) => TestCaseStatus::skipped(),
+        // What does not fail the command does not fail a test.
+        (_, None) if !counts => TestCaseStatus::skipped(),
         (Level::Error, None) => TestCaseStatus::non_success(NonSuccessKind::Failure),
+        (Level::Info | Level::Warning, None) if item.is_check() => {
+            TestCaseStatus::non_success(NonSuccessKind::Error)
+        }
+        (Level::Info | Level::Warning, None) => {
+            TestCaseStatus::non_success(NonSuccessKind::Failure)
+        }
     };
     match (item.level, &item.excuse) {
         (Level::Pass, _) => {}

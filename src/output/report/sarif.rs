@@ -25,7 +25,7 @@ pub(crate) fn render(report: &Report<'_>) -> serde_json::Result<String> {
                 "version": env!("CARGO_PKG_VERSION"),
                 "semanticVersion": env!("CARGO_PKG_VERSION"),
                 "informationUri": env!("CARGO_PKG_REPOSITORY"),
-                "rules": codes.iter().map(|code| rule(code)).collect::<Vec<_>>(),
+                "rules": codes.iter().map(|code| rule(report, code)).collect::<Vec<_>>(),
             }},
             "automationDetails": {"id": format!("nattrace/{}/", report.command)},
             "columnKind": "unicodeCodePoints",
@@ -35,17 +35,27 @@ pub(crate) fn render(report: &Report<'_>) -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&log)? + "\n")
 }
 
-fn rule(code: &str) -> Value {
+fn rule(report: &Report<'_>, code: &str) -> Value {
     let page = codes::find(code);
     let summary = page.map_or("", codes::Page::summary);
     let text = page.map_or("", |page| page.text);
+    let found = report.items.iter().filter(|item| item.code == code).map(|item| item.level);
+    let (level, severity) = match found.max() {
+        // An entry of a policy that holds would fail as any other.
+        None | Some(Level::Pass | Level::Error) => ("error", "8.0"),
+        Some(Level::Warning) if code.starts_with("policy-") => ("error", "8.0"),
+        Some(Level::Warning) => ("warning", "5.0"),
+        Some(Level::Info) => ("note", "2.0"),
+    };
     json!({
         "id": code,
         "shortDescription": {"text": summary},
         "fullDescription": {"text": summary},
         "help": {"text": text, "markdown": text},
         "helpUri": page_address(code),
-        "defaultConfiguration": {"level": "error"},
+        "defaultConfiguration": {"level": level},
+        // What code scanning sorts alerts by.
+        "properties": {"tags": ["security", "firewall"], "security-severity": severity},
     })
 }
 

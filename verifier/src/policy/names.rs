@@ -32,8 +32,29 @@ pub fn unknown_names(policy: &Policy, system: &System) -> Vec<Diagnostic> {
             names.name_of_entry(name, None);
         }
     }
+    names.found.extend(unknown_codes(policy));
     names.found.sort_by_key(|found| found.span);
     names.found
+}
+
+/// Says which codes in a policy are those of no lint.
+#[must_use]
+pub fn unknown_codes(policy: &Policy) -> Vec<Diagnostic> {
+    let known = crate::audit::codes();
+    let mut found = Vec::new();
+    for suppression in &policy.suppressions {
+        let Suppressed::Finding(code) = &suppression.what else { continue };
+        if known.contains(&code.value.as_str()) {
+            continue;
+        }
+        let message = format!("unknown lint `{}`", code.value);
+        let unknown = Diagnostic::error("unknown-name", message, code.span);
+        found.push(match nearest(&code.value, known.iter().copied()) {
+            Some(near) => unknown.help(format!("did you mean `{near}`?")),
+            None => unknown.help("`nattrace explain` lists all codes"),
+        });
+    }
+    found
 }
 
 /// Says which names of a `--given` are not known on this host.
