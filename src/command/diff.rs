@@ -10,7 +10,7 @@ use nattrace_verifier::diff::{self, Comparison, Depth, Scope, Side, Status as Su
 use crate::args::{Diff, Format, Global};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Given, Input, system};
-use crate::output::diagnostic::print_note;
+use crate::output::diagnostic::{print_failure, print_note};
 use crate::output::diff::{self as shown, Compared};
 use crate::output::json::Layout;
 use crate::output::screen::Screen;
@@ -27,7 +27,8 @@ pub(crate) fn run(global: &Global, arguments: &Diff) -> Result<Status> {
         depth: if arguments.all { Depth::Everything } else { Depth::Needed },
         ..Scope::default()
     };
-    let comparison = diff::compare(&before, &after, scope).map_err(at_odds)?;
+    let comparison = diff::compare_each(&before, &after, scope);
+    tell_faults(&comparison);
     tell_hosts(&comparison)?;
     let compared = Compared { before: &before, after: &after, comparison: &comparison };
     let mut screen = Screen::stdout();
@@ -97,8 +98,11 @@ fn tell_hosts(comparison: &Comparison) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn at_odds(found: diff::Disagreement) -> Failure {
-    Failure::Fault(found.to_string())
+/// Says where nattrace contradicts itself; what it says of other packets stands.
+pub(super) fn tell_faults(comparison: &Comparison) {
+    for fault in &comparison.faults {
+        print_failure(&Failure::Fault(fault.to_string()));
+    }
 }
 
 fn status(comparison: &Comparison) -> Status {

@@ -22,7 +22,7 @@ use super::diff;
 use crate::args::{Fix, FixPlace, Format, Global, MOST_EDITS};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Input, system};
-use crate::output::diagnostic::{Source, print_diagnostics, print_note};
+use crate::output::diagnostic::{Source, print_diagnostics, print_failure, print_note};
 use crate::output::fix::{self as shown, Shown};
 use crate::output::screen::{self, Screen};
 use written::Written;
@@ -52,7 +52,15 @@ pub(crate) fn run(global: &Global, arguments: &Fix) -> Result<Status> {
         placement: placement(arguments.place),
         most_edits: usize::from(arguments.max_edits),
     });
-    let answer = match repair.map_err(check::at_odds)? {
+    let before = match &repair {
+        Repair::Holds(findings) => findings,
+        Repair::Found(found) => &found.before,
+        Repair::NotFound(miss) => &miss.before,
+    };
+    for fault in before.iter().filter_map(|finding| finding.fault.as_deref()) {
+        print_failure(&check::at_odds(fault.clone()));
+    }
+    let answer = match repair {
         Repair::Holds(findings) => holds(&question, &findings, format)?,
         Repair::Found(found) => fixed(&question, &found, format)?,
         Repair::NotFound(miss) => missed(&system, &miss, format),
@@ -168,8 +176,9 @@ fn fixed(question: &Question<'_>, found: &Found, format: Format) -> Result<Reply
     // What is loaded or applied tells no side effects, and need not wait for them.
     let effects = match format.is_change() {
         true => Comparison::default(),
-        false => side_effects(found, &question.policy, &question.given).map_err(diff::at_odds)?,
+        false => side_effects(found, &question.policy, &question.given),
     };
+    diff::tell_faults(&effects);
     let shown = Shown { found, plan: &plan, command: &question.command, effects: &effects };
     let text = match format {
         Format::Commands => shown::commands::script(&found.edits, &found.settings, &found.system),

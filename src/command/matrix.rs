@@ -5,13 +5,13 @@ use std::io::Write;
 use nattrace_model::System;
 use nattrace_parser::policy::{Expression, Protocol, parse_expression, parse_service};
 use nattrace_parser::{Diagnostic, protocols};
-use nattrace_verifier::matrix::{Matrix, Reach, Scope, Service, matrix, unknown_names};
+use nattrace_verifier::matrix::{Matrix, Reach, Scope, Service, matrix_each, unknown_names};
 
 use crate::args::{self, Format, Global};
 use crate::exit::{Failure, Result, Status};
 use crate::input::system;
 use crate::output::context::Context;
-use crate::output::diagnostic::{Source, print_diagnostics};
+use crate::output::diagnostic::{Source, print_diagnostics, print_failure};
 use crate::output::json::Layout;
 use crate::output::matrix::{self as shown, View};
 use crate::output::screen::Screen;
@@ -33,12 +33,15 @@ pub(crate) fn run(global: &Global, arguments: &args::Matrix) -> Result<Status> {
     known(&system, "--from", &from)?;
     known(&system, "--to", &to)?;
     let scope = Scope { from, to, services, family: global.family(), ..Scope::default() };
-    let mut found = matrix(&system, &scope).map_err(|fault| Failure::Fault(fault.to_string()))?;
+    let mut found = matrix_each(&system, &scope);
+    for fault in &found.faults {
+        print_failure(&Failure::Fault(fault.to_string()));
+    }
     if arguments.open {
         found.cells.retain(|cell| cell.reach != Reach::Never);
     }
     print(&system, &found, &scope, format)?;
-    Ok(Status::Holds)
+    Ok(if found.faults.is_empty() { Status::Holds } else { Status::Undetermined })
 }
 
 fn print(system: &System, matrix: &Matrix, scope: &Scope, format: Format) -> Result<()> {

@@ -8,6 +8,7 @@
 mod change;
 mod decisions;
 mod edits;
+mod ends;
 mod extent;
 mod fate;
 mod found;
@@ -90,6 +91,8 @@ pub struct Comparison {
     /// Packets that were not compared: odd ones where usual ones tell enough, or where there are too
     /// many ways that they may go.
     pub left: Vec<Part>,
+    /// Packets about which nattrace contradicts itself: their changes are undetermined.
+    pub faults: Vec<Disagreement>,
 }
 
 /// The states that packets may be in.
@@ -107,6 +110,16 @@ const STATES: [FlowState; 5] = [
 ///
 /// The classes and the simulator disagree about a packet.
 pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparison, Disagreement> {
+    let mut comparison = compare_each(before, after, scope);
+    match comparison.faults.is_empty() {
+        true => Ok(comparison),
+        false => Err(comparison.faults.swap_remove(0)),
+    }
+}
+
+/// The same where a fault of nattrace about some packets is no reason to say nothing of others.
+#[must_use]
+pub fn compare_each(before: &System, after: &System, scope: Scope) -> Comparison {
     let (entries, lone_interfaces) = entries(before, after);
     let families = match scope.families {
         Families::One(family) => vec![family],
@@ -120,7 +133,7 @@ pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparis
     let identities = (Identities::before(before), Identities::after(after, before));
     let edits = Edits::between(before, after, &identities);
     if edits.is_empty() {
-        return Ok(Comparison { hosts: host_differences(before, after), ..Comparison::default() });
+        return Comparison { hosts: host_differences(before, after), ..Comparison::default() };
     }
     let maps = (Map::new(before), Map::new(after));
     let named = edits.named(before, after);
@@ -136,24 +149,26 @@ pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparis
         });
         each.collect::<Vec<Start<'_>>>()
     };
-    let round = |starts: &[Start<'_>], rarity: Rarity| -> Result<Found, Disagreement> {
-        let each: Result<Vec<Found>, Disagreement> = starts
+    let round = |starts: &[Start<'_>], rarity: Rarity| -> Found {
+        let each: Vec<Found> = starts
             .par_iter()
             .map(|start| start.compare(&hosts, &identities, passed.as_ref(), (rarity, scope.ways)))
             .collect();
         let mut all = Found::default();
-        for found in each? {
+        for found in each {
             all.drafts.extend(found.drafts);
             all.left.extend(found.left);
         }
-        Ok(all)
+        all
     };
     let is_enough =
         |found: &Found| scope.depth == Depth::Needed && found.drafts.iter().any(Draft::is_sure);
     let told = |mut found: Found, starts: &[Start<'_>]| {
         found.left.extend(starts.iter().flat_map(Start::odd_parts));
         let hosts = host_differences(before, after);
-        Comparison { changes: together(found.drafts), hosts, lone_interfaces, left: found.left }
+        let faults = found.drafts.iter_mut().filter_map(|draft| draft.fault.take()).collect();
+        let (changes, left) = (together(found.drafts), found.left);
+        Comparison { changes, hosts, lone_interfaces, left, faults }
     };
     if opened.is_some() {
         // Which usual packets are concerned is known at once, and often they tell enough.
@@ -161,21 +176,21 @@ pub fn compare(before: &System, after: &System, scope: Scope) -> Result<Comparis
             let any = opened.map_or_else(|| space.none(), |own| space.all().intersection(own));
             Touched { any, untracked: space.none() }
         });
-        let found = round(&starts, Rarity::Usual)?;
+        let found = round(&starts, Rarity::Usual);
         if is_enough(&found) {
-            return Ok(told(found, &starts));
+            return told(found, &starts);
         }
     }
     let starts =
         starts(&|space, entry, _| touched(&hosts, &identities, &edits, &maps, space, entry));
-    let mut found = round(&starts, Rarity::Usual)?;
+    let mut found = round(&starts, Rarity::Usual);
     if is_enough(&found) {
-        return Ok(told(found, &starts));
+        return told(found, &starts);
     }
-    let odd = round(&starts, Rarity::Odd)?;
+    let odd = round(&starts, Rarity::Odd);
     found.drafts.extend(odd.drafts);
     found.left.extend(odd.left);
-    Ok(told(found, &[]))
+    told(found, &[])
 }
 
 /// In what two hosts differ besides their rules.
@@ -297,7 +312,7 @@ impl<'a> Start<'a> {
         identities: &(Identities<'_>, Identities<'_>),
         passed: Option<&Passed>,
         (rarity, ways): (Rarity, usize),
-    ) -> Result<Found, Disagreement> {
+    ) -> Found {
         let space = self.touched.any.space();
         let mut found = Found::default();
         for state in STATES {
@@ -321,11 +336,11 @@ impl<'a> Start<'a> {
             let usual = rarity == Rarity::Usual && state == FlowState::New;
             let places = &self.places;
             let teller = Teller { hosts, places, question: &question, space, usual };
-            found.drafts.extend(teller.tell(pieces)?);
+            found.drafts.extend(teller.tell(pieces));
             let part = |packets| Part { entry: self.entry.clone(), state, packets };
             found.left.extend(left.map(part));
         }
-        Ok(found)
+        found
     }
 }
 

@@ -80,6 +80,8 @@ pub struct Matrix {
     pub assumptions: Vec<Assumption>,
     /// How many packets the simulator was asked about.
     pub asked: usize,
+    /// Packets about which nattrace contradicts itself: their parts are undetermined.
+    pub faults: Vec<Disagreement>,
 }
 
 /// A zone of a matrix.
@@ -199,6 +201,13 @@ impl Part {
 ///
 /// The classes and the simulator disagree about a packet.
 pub fn matrix(system: &System, scope: &Scope) -> Result<Matrix, Disagreement> {
+    let mut matrix = matrix_each(system, scope);
+    if matrix.faults.is_empty() { Ok(matrix) } else { Err(matrix.faults.swap_remove(0)) }
+}
+
+/// The same where a fault of nattrace about some packets is no reason to say nothing of others.
+#[must_use]
+pub fn matrix_each(system: &System, scope: &Scope) -> Matrix {
     let zones = |asked: &[Expression]| match asked {
         [] => zones::of_host(system),
         asked => zones::named(asked),
@@ -213,7 +222,7 @@ pub fn matrix(system: &System, scope: &Scope) -> Result<Matrix, Disagreement> {
         .flat_map(|family| (0..from.len()).map(move |index| (*family, index)))
         .collect();
     let services = service::all(system, &scope.services);
-    let made: Result<Vec<row::Made>, Disagreement> = rows
+    let made: Vec<row::Made> = rows
         .par_iter()
         .map(|(family, index)| {
             let whole = scope.from.is_empty() && scope.to.is_empty();
@@ -238,12 +247,15 @@ pub fn matrix(system: &System, scope: &Scope) -> Result<Matrix, Disagreement> {
         })
         .collect();
     let (mut cells, mut assumptions, mut asked) = (Vec::new(), BTreeSet::new(), 0);
-    for made in made? {
+    let mut faults = Vec::new();
+    for made in made {
         asked += made.asked;
         cells.extend(made.cells);
         assumptions.extend(made.assumptions);
+        faults.extend(made.faults);
     }
-    Ok(Matrix { from, to, cells, assumptions: assumptions.into_iter().collect(), asked })
+    let assumptions = assumptions.into_iter().collect();
+    Matrix { from, to, cells, assumptions, asked, faults }
 }
 
 pub use zones::unknown_names;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use nattrace_model::System;
 use nattrace_parser::policy::{Given, Policy};
 
-use crate::check::{Disagreement, Finding};
+use crate::check::Finding;
 
 pub use change::{Edit, Holder, OWN_CHAIN, OWN_PRIORITY, OWN_TABLE, Op, Place, Setting};
 pub use framing::side_effects;
@@ -130,9 +130,9 @@ pub struct Miss {
 
 /// Searches for the smallest change.
 ///
-/// # Errors
-///
-/// The classes and the simulator disagree about a packet.
-pub fn repair(request: &Request<'_>) -> Result<Repair, Disagreement> {
+/// An entry about which nattrace contradicts itself is unknown, with the fault in its finding, and
+/// a change after which it does so proves nothing.
+#[must_use]
+pub fn repair(request: &Request<'_>) -> Repair {
     search::run(request)
 }

@@ -212,6 +212,7 @@ fn of_container(
         .map(|attachment| Endpoint {
             network: attachment.network.clone(),
             addresses: addresses(attachment.ipv4, attachment.ipv6),
+            assigned: attachment.assigned.clone(),
             gateways: if is_internal(networks, &attachment.network) {
                 Vec::new()
             } else {
@@ -265,7 +266,8 @@ fn attachment(network: &str, endpoint: &listed::Endpoint, networks: &[Network]) 
             .collect(),
         _ => Vec::new(),
     };
-    Endpoint { network: network.to_owned(), addresses, gateways, mac: endpoint.mac }
+    let network = network.to_owned();
+    Endpoint { network, addresses, assigned: Vec::new(), gateways, mac: endpoint.mac }
 }
 
 fn addresses(ipv4: Option<IpNet>, ipv6: Option<IpNet>) -> Vec<(IpAddr, u8)> {

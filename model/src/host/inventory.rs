@@ -69,6 +69,8 @@ pub struct Endpoint {
     pub network: String,
     /// The addresses with the lengths of their on-link prefixes.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Those of them that somebody asked for, and that stay.
+    pub assigned: Vec<IpAddr>,
     /// The default gateways it hands out, one a family at most.
     pub gateways: Vec<IpAddr>,
     /// The hardware address.

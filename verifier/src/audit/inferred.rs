@@ -90,6 +90,7 @@ fn container(address: IpAddr, network: &Network, port: PublishedPort) -> Contain
     let endpoint = Endpoint {
         network: network.name.clone(),
         addresses: vec![(address, if address.is_ipv4() { 24 } else { 64 })],
+        assigned: Vec::new(),
         gateways: network.gateways.clone(),
         mac: None,
     };

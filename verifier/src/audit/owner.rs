@@ -38,19 +38,17 @@ pub(crate) fn of_rule(rules: &Ruleset, host: &Host, id: RuleId) -> Owner {
 fn is_dockers(rules: &Ruleset, host: &Host, rule: &Rule) -> bool {
     let text = rules.text(rule);
     let text = text.split_once("-A ").map_or(text, |(_, rest)| rest);
+    if host.inventory.networks.is_empty() && bridge_in(text).is_some_and(|own| is_plain(text, own))
+    {
+        return true;
+    }
     host.inventory.networks.iter().filter(|network| !network.bridge.is_empty()).any(|network| {
         let bridge = &network.bridge;
-        let known = [
-            format!("FORWARD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
-            format!("FORWARD -i {bridge} ! -o {bridge} -j ACCEPT"),
-            format!("FORWARD -i {bridge} -o {bridge} -j ACCEPT"),
-            format!("FORWARD -i {bridge} -o {bridge} -j DROP"),
-        ];
         // Docker 28 and later: nobody sends to a container past its network.
         let direct = text.starts_with("PREROUTING -d ")
             && text.contains(&format!(" ! -i {bridge} "))
             && text.ends_with("-j DROP");
-        if direct || known.iter().any(|known| text == known) {
+        if direct || is_plain(text, bridge) {
             return true;
         }
         let subnet = network
@@ -59,6 +57,30 @@ fn is_dockers(rules: &Ruleset, host: &Host, rule: &Rule) -> bool {
             .any(|subnet| text == format!("POSTROUTING -s {subnet} ! -o {bridge} -j MASQUERADE"));
         subnet || is_hairpin(text)
     })
+}
+
+/// The rules that Docker puts into FORWARD for every bridge.
+fn is_plain(text: &str, bridge: &str) -> bool {
+    let known = [
+        format!("FORWARD -o {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"),
+        format!("FORWARD -o {bridge} -j DOCKER"),
+        format!("FORWARD -i {bridge} ! -o {bridge} -j ACCEPT"),
+        format!("FORWARD -i {bridge} -o {bridge} -j ACCEPT"),
+        format!("FORWARD -i {bridge} -o {bridge} -j DROP"),
+    ];
+    known.iter().any(|known| text == known)
+}
+
+/// The bridge that a rule names, by the names that only Docker gives.
+fn bridge_in(text: &str) -> Option<&str> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let named = words.windows(2).find_map(|pair| match pair {
+        ["-i" | "-o", name] => Some(*name),
+        _ => None,
+    })?;
+    let id = named.strip_prefix("br-");
+    let made = id.is_some_and(|id| id.len() == 12 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    (made || named == "docker0").then_some(named)
 }
 
 /// `-s A -d A -p tcp -m tcp --dport 80 -j MASQUERADE`: a container that reaches itself by its

@@ -1,5 +1,7 @@
 //! Commands that end what a lint found, at places that last.
 
+pub(super) mod docker;
+
 use nattrace_model::answer::{Answer, Step, Verdict};
 use nattrace_model::flow::Flow;
 use nattrace_model::hook::Hook;

@@ -26,6 +26,7 @@ fn the_hand_edits_are_found() {
         ("06a-iptables-false", "masquerade-missing", ""),
         ("06a-iptables-false", "direct-route-exposure", ""),
         ("06b-iptables-false-snat", "masquerade-too-broad", "iptables-save:7"),
+        ("07a-two-uplinks-main-only", "asymmetric-reply-route", ""),
         ("07b-two-uplinks-rule-from", "asymmetric-reply-route", ""),
         ("07e-two-uplinks-connmark-rpfilter1", "asymmetric-reply-route", ""),
         ("08a-ufw-docker", "published-port-bypasses-input", ""),

@@ -21,7 +21,7 @@ const SPARE: [Field; 3] = [Field::TcpFlags, Field::IcmpType, Field::IcmpCode];
 /// How many bits each of them has.
 const SPARE_BITS: usize = 8;
 /// How many different things may be done to the packets.
-const MOST_COURSES: usize = 128;
+pub(super) const MOST_COURSES: usize = 128;
 /// How large sets of packets may grow.
 const MOST_NODES: usize = 50_000;
 /// After how many rules it is looked at how large they are.
@@ -45,32 +45,25 @@ pub(super) fn differing(
     care: &BDDFunction,
 ) -> Option<BDDFunction> {
     let space = meets.space();
-    let mut facts = Facts { space, known: Vec::new(), together: space.anything() };
+    let mut facts = Facts::new(space);
     let one = courses(meets, &mut facts, before, care)?;
     let other = courses(meets, &mut facts, after, care)?;
-    let mut alike = Vec::new();
-    for (course, packets) in &one {
-        if let Some((_, same)) = other.iter().find(|(known, _)| known == course) {
-            alike.push(space.and(packets, same));
-        }
-    }
-    let differ = space.minus(&space.and(care, &facts.together), &space.union(alike));
-    Some(forget(space, &differ, &SPARE))
+    Some(facts.apart(&one, &other, care))
 }
 
 /// What is done to packets, in order.
-type Course = Vec<Deed>;
+pub(super) type Course = Vec<Deed>;
 
 /// One thing that is done to packets.
 #[derive(Clone, PartialEq)]
-struct Deed {
+pub(super) struct Deed {
     target: Target,
     /// Whether other conditions may hold of the packets then.
     modifies: bool,
 }
 
 impl Deed {
-    fn of(target: &Target, modifies: bool) -> Self {
+    pub(super) fn of(target: &Target, modifies: bool) -> Self {
         Self { target: target.clone(), modifies }
     }
 }
@@ -150,7 +143,12 @@ fn courses(
     Some(done)
 }
 
-fn add(space: &Space, all: &mut Vec<(Course, BDDFunction)>, course: Course, packets: BDDFunction) {
+pub(super) fn add(
+    space: &Space,
+    all: &mut Vec<(Course, BDDFunction)>,
+    course: Course,
+    packets: BDDFunction,
+) {
     match all.iter_mut().find(|(known, _)| *known == course) {
         Some((_, known)) => *known = space.or(known, &packets),
         None => all.push((course, packets)),
@@ -158,15 +156,15 @@ fn add(space: &Space, all: &mut Vec<(Course, BDDFunction)>, course: Course, pack
 }
 
 /// What a rule asks of a packet.
-struct Asked<'r> {
+pub(super) struct Asked<'r> {
     /// The packets whose headers are such as it asks for.
-    exactly: BDDFunction,
+    pub(super) exactly: BDDFunction,
     /// What headers do not tell.
     others: Vec<&'r Condition>,
 }
 
 impl<'r> Asked<'r> {
-    fn of(meets: &Meets<'_>, rule: &'r Rule) -> Self {
+    pub(super) fn of(meets: &Meets<'_>, rule: &'r Rule) -> Self {
         let space = meets.space();
         let mut asked = Self { exactly: space.anything(), others: Vec::new() };
         for condition in &rule.conditions {
@@ -181,7 +179,7 @@ impl<'r> Asked<'r> {
 
 /// The packets of some that a rule matches; `None` within where there are none, and `None` where
 /// that can't be told.
-fn matching(
+pub(super) fn matching(
     facts: &mut Facts<'_>,
     version: &Version<'_>,
     rule: &Rule,
@@ -229,14 +227,36 @@ enum What {
     Rule(String, usize),
 }
 
-struct Facts<'a> {
+pub(super) struct Facts<'a> {
     space: &'a Space,
     known: Vec<Fact>,
     /// What can be so together.
     together: BDDFunction,
 }
 
-impl Facts<'_> {
+impl<'a> Facts<'a> {
+    pub(super) fn new(space: &'a Space) -> Self {
+        Self { space, known: Vec::new(), together: space.anything() }
+    }
+
+    /// The packets of some that two followings do not do the same to.
+    pub(super) fn apart(
+        &self,
+        one: &[(Course, BDDFunction)],
+        other: &[(Course, BDDFunction)],
+        care: &BDDFunction,
+    ) -> BDDFunction {
+        let space = self.space;
+        let mut alike = Vec::new();
+        for (course, packets) in one {
+            if let Some((_, same)) = other.iter().find(|(known, _)| known == course) {
+                alike.push(space.and(packets, same));
+            }
+        }
+        let differ = space.minus(&space.and(care, &self.together), &space.union(alike));
+        forget(space, &differ, &SPARE)
+    }
+
     /// The function that stands for a fact; `None` where there are too many of them.
     fn holds(&mut self, fact: Fact) -> Option<BDDFunction> {
         if let Some(at) = self.known.iter().position(|known| *known == fact) {

@@ -124,6 +124,8 @@ pub(super) struct Draft {
     family: Family,
     part: Part,
     witness: Witness,
+    /// Where nattrace contradicts itself about the witness.
+    pub(super) fault: Option<Disagreement>,
 }
 
 impl Draft {
@@ -162,7 +164,7 @@ pub(super) fn usual(space: &Space, places: &Places<'_>, state: FlowState) -> Pac
 
 impl Teller<'_> {
     /// The changes that pieces come to.
-    pub(super) fn tell(&self, pieces: Pieces) -> Result<Vec<Draft>, Disagreement> {
+    pub(super) fn tell(&self, pieces: Pieces) -> Vec<Draft> {
         let mut drafts = Vec::new();
         for (kind, members) in pieces.kinds {
             let all = members.iter().fold(self.space.none(), |all, (set, _)| all.union(set));
@@ -171,11 +173,11 @@ impl Teller<'_> {
                 let own = sources(self.space, &from.addresses);
                 let set = all.intersection(&own);
                 rest = rest.difference(&own);
-                self.tell_from(&mut drafts, Some(from), &set, &kind, &members)?;
+                self.tell_from(&mut drafts, Some(from), &set, &kind, &members);
             }
-            self.tell_from(&mut drafts, None, &rest, &kind, &members)?;
+            self.tell_from(&mut drafts, None, &rest, &kind, &members);
         }
-        Ok(drafts)
+        drafts
     }
 
     fn tell_from(
@@ -185,9 +187,9 @@ impl Teller<'_> {
         set: &PacketSet,
         kind: &Kind,
         members: &[Member],
-    ) -> Result<(), Disagreement> {
+    ) {
         if !set.function_is_possible() {
-            return Ok(());
+            return;
         }
         if let Some((address, port)) = kind.landing
             && let Some(name) = self.places.container(address)
@@ -206,12 +208,11 @@ impl Teller<'_> {
                 format!("{name}{}", services(told).words())
             };
             let first = drafts.len();
-            self.draft(drafts, from, &there, to, (kind, members))?;
+            self.draft(drafts, from, &there, to, (kind, members));
             if !place.is_named() {
                 drafts.iter_mut().skip(first).for_each(|draft| draft.rarity = Rarity::Odd);
             }
         }
-        Ok(())
     }
 
     fn draft(
@@ -221,13 +222,13 @@ impl Teller<'_> {
         set: &PacketSet,
         to: impl Fn(&PacketSet) -> String,
         (kind, members): (&Kind, &[Member]),
-    ) -> Result<(), Disagreement> {
+    ) {
         if !set.function_is_possible() {
-            return Ok(());
+            return;
         }
         let rarity = if self.usual { Rarity::Usual } else { Rarity::Odd };
         let told = set;
-        let Some(witness) = self.witness(told, members)? else { return Ok(()) };
+        let Some((witness, fault)) = self.witness(told, members) else { return };
         let from =
             from.map(|place| self.places.told(place, addresses(told, Field::Source).as_ref()));
         let part = Part {
@@ -235,40 +236,37 @@ impl Teller<'_> {
             state: self.question.state,
             packets: set.clone(),
         };
-        let (to, kind, family) = (to(told), kind.clone(), self.space.family());
-        drafts.push(Draft { from, to, kind, rarity, family, part, witness });
-        Ok(())
+        let (to, mut kind, family) = (to(told), kind.clone(), self.space.family());
+        if fault.is_some() {
+            kind.status = Status::Undetermined;
+        }
+        drafts.push(Draft { from, to, kind, rarity, family, part, witness, fault });
     }
 
-    /// A packet of a set on both hosts; the simulator has to agree with the classes.
+    /// A packet of a set on both hosts; the simulator has to agree with the classes, or it is a
+    /// fault.
     fn witness(
         &self,
         set: &PacketSet,
         members: &[Member],
-    ) -> Result<Option<Witness>, Disagreement> {
-        let Some(header) = set.sample(&self.telling()) else { return Ok(None) };
+    ) -> Option<(Witness, Option<Disagreement>)> {
+        let header = set.sample(&self.telling())?;
         let flow = plainly(self.question.flow(&header));
         let witness =
             Witness { before: why(self.hosts.before, &flow), after: why(self.hosts.after, &flow) };
         let Some((_, fates)) = members.iter().find(|(set, _)| set.contains(&header)) else {
-            return Ok(Some(witness));
+            return Some((witness, None));
         };
-        for (host, fate, answer) in
-            [(Side::Before, &fates.0, &witness.before), (Side::After, &fates.1, &witness.after)]
-        {
-            if !agrees(fate, &header, answer) {
-                return Err(Disagreement {
-                    flow: Box::new(flow),
-                    host,
-                    classes: format!("{:?}", fate.ways),
-                    simulator: format!(
-                        "{:?} {:?} {:?}",
-                        answer.verdict, answer.outcome, answer.egress
-                    ),
-                });
-            }
-        }
-        Ok(Some(witness))
+        let both =
+            [(Side::Before, &fates.0, &witness.before), (Side::After, &fates.1, &witness.after)];
+        let wrong = both.into_iter().find(|(_, fate, answer)| !agrees(fate, &header, answer));
+        let fault = wrong.map(|(host, fate, answer)| Disagreement {
+            flow: Box::new(flow),
+            host,
+            classes: format!("{:?}", fate.ways),
+            simulator: format!("{:?} {:?} {:?}", answer.verdict, answer.outcome, answer.egress),
+        });
+        Some((witness, fault))
     }
 
     /// What makes a packet telling.

@@ -13,7 +13,7 @@ use nattrace_model::hook::Hook;
 use nattrace_model::host::SocketProtocol;
 use nattrace_model::host::route::RouteKind;
 use nattrace_model::packet::protocol;
-use nattrace_model::ruleset::{Base, ChainKind};
+use nattrace_model::ruleset::{Base, ChainId, ChainKind};
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::Family;
 use oxidd::BooleanFunction;
@@ -22,6 +22,7 @@ use oxidd::bdd::BDDFunction;
 use super::change::Hosts;
 use super::decisions::{Version, differing};
 use super::edits::{Edited, Edits};
+use super::ends::{self, Ending};
 use super::extent::addresses;
 use super::identity::Identities;
 use super::meets::{Meets, View, forget, forget_others};
@@ -192,7 +193,32 @@ impl Scene<'_> {
         let meets = Meets { space, view };
         let old = Version { chain: old, identities: &self.identities.0, map: &self.maps.0 };
         let new = Version { chain: new, identities: &self.identities.1, map: &self.maps.1 };
-        differing(&meets, &old, &new, &care).unwrap_or(care)
+        let differ = differing(&meets, &old, &new, &care).unwrap_or(care);
+        self.ending_apart((*before, *after), &meets, differ)
+    }
+
+    /// Those of some packets for which the base chains that lead to a chain end differently too.
+    fn ending_apart(
+        &self,
+        chains: (ChainId, ChainId),
+        meets: &Meets<'_>,
+        differ: BDDFunction,
+    ) -> BDDFunction {
+        if !differ.satisfiable() {
+            return differ;
+        }
+        let maps = (&self.maps.0, &self.maps.1);
+        let Some(pairs) = ends::pairs(maps, &self.identities.1, chains) else { return differ };
+        let mut all = Vec::new();
+        for (before, after) in pairs {
+            let old = Ending { chain: before, identities: &self.identities.0, map: maps.0 };
+            let new = Ending { chain: after, identities: &self.identities.1, map: maps.1 };
+            match ends::differing(meets, &old, &new, &differ) {
+                Some(packets) => all.push(packets),
+                None => return differ,
+            }
+        }
+        self.space.union(all)
     }
 
     /// The packets that are told from an address of the host's own choice: errors of ICMP about

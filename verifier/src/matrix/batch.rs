@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use nattrace_model::answer::Outcome;
+use nattrace_model::answer::{Answer, Outcome, Verdict};
 use nattrace_model::simulate::why;
 
 use super::column::{Column, Lot, Nodes};
@@ -76,33 +76,33 @@ impl<'a> Batch<'a> {
     }
 
     /// Makes its cells.
-    pub(super) fn cells(mut self) -> Result<Made, Disagreement> {
+    pub(super) fn cells(mut self) -> Made {
         let mut made = Made::default();
         for (at, lot) in self.lots.iter().enumerate() {
             let meant = self.column.of(&lot.services);
             self.search.begin(&meant);
             let chosen = Chosen { lot, bit: 1 << at, meant: &meant };
-            let cell = self.cell(&chosen, &mut made)?;
+            let cell = self.cell(&chosen, &mut made);
             made.cells.extend(cell);
         }
-        Ok(made)
+        made
     }
 
-    fn cell(&mut self, chosen: &Chosen<'_>, made: &mut Made) -> Result<Option<Cell>, Disagreement> {
+    fn cell(&mut self, chosen: &Chosen<'_>, made: &mut Made) -> Option<Cell> {
         let mut parts = Vec::new();
         let fates = self.fates(chosen);
         let several = fates.len() > 1;
         for (fate, shares) in &fates {
             let which = several.then(|| self.which(shares, chosen.bit));
-            parts.extend(self.part(*fate, shares, chosen, which, made)?);
+            parts.extend(self.part(*fate, shares, chosen, which, made));
         }
         if parts.is_empty() {
-            return Ok(None);
+            return None;
         }
         parts.sort_by_key(|part| rank(part.outcome));
         let row = self.column.row;
         let names = chosen.lot.services.iter().filter_map(|at| row.services.get(*at)).copied();
-        Ok(Some(Cell {
+        Some(Cell {
             family: row.family,
             from: row.index,
             to: self.column.to,
@@ -110,7 +110,7 @@ impl<'a> Batch<'a> {
             breadth: Breadth::Some,
             reach: Reach::of(&parts),
             parts,
-        }))
+        })
     }
 
     /// The packets of a lot by fate, in the order in which they were met, with an example from each
@@ -228,16 +228,16 @@ impl<'a> Batch<'a> {
         chosen: &Chosen<'_>,
         which: Option<Which>,
         made: &mut Made,
-    ) -> Result<Option<Part>, Disagreement> {
+    ) -> Option<Part> {
         let column = self.column;
-        let Some((fate, open)) = column.fates.known.get(fate) else { return Ok(None) };
-        let Some(first) = shares.first() else { return Ok(None) };
+        let (fate, open) = column.fates.known.get(fate)?;
+        let first = shares.first()?;
         let asked = flow_of(&first.start.question, &first.header);
         let answer = why(column.row.system, &asked);
         if open.is_none() && !fate.is(&answer) {
             let told = (answer.verdict, answer.outcome, fate.verdict, fate.outcome);
             let (verdict, outcome, wrong_verdict, wrong_outcome) = told;
-            return Err(Disagreement {
+            made.faults.push(Disagreement {
                 name: self.name(chosen.lot),
                 flow: Some(Box::new(asked)),
                 between: Between::ClassesAndSimulator,
@@ -247,6 +247,7 @@ impl<'a> Batch<'a> {
                 ),
                 shown: None,
             });
+            return Some(unknown(answer, which));
         }
         made.assumptions.extend(answer.assumptions.iter().cloned());
         let mut sources = fate.sources.clone();
@@ -259,7 +260,7 @@ impl<'a> Batch<'a> {
         let sets = kept.map(|share| {
             (share.start.question.entry.clone(), share.packets.clone(), chosen.meant.clone())
         });
-        Ok(Some(Part {
+        Some(Part {
             outcome: fate.outcome,
             verdict: fate.verdict,
             sources,
@@ -268,7 +269,7 @@ impl<'a> Batch<'a> {
             which: which.filter(|which| !which.is_empty()),
             sets: sets.collect(),
             witness: answer.flow,
-        }))
+        })
     }
 
     /// What a lot is about.
@@ -279,6 +280,20 @@ impl<'a> Batch<'a> {
         let service = lot.services.first().and_then(|at| row.services.get(*at));
         let service = service.map(Service::to_string).unwrap_or_default();
         format!("{} -> {} {service}", name(row.from, row.index), name(row.to, self.column.to))
+    }
+}
+
+/// Packets about which nattrace contradicts itself: nothing is said of them.
+fn unknown(answer: Answer, which: Option<Which>) -> Part {
+    Part {
+        outcome: Outcome::Undetermined,
+        verdict: Verdict::Undetermined,
+        sources: Vec::new(),
+        landings: Vec::new(),
+        because: Some("nattrace contradicts itself about these packets".to_owned()),
+        which: which.filter(|which| !which.is_empty()),
+        sets: Vec::new(),
+        witness: answer.flow,
     }
 }
 

@@ -10,7 +10,6 @@ use super::row::{Fates, Found, Made, Row, Start};
 use super::service::{self, Service};
 use super::shadow::BATCH;
 use super::{Breadth, Cell};
-use crate::check::Disagreement;
 use crate::packets::PacketSet;
 use crate::space::Space;
 
@@ -59,18 +58,18 @@ pub(super) struct Nodes<'a> {
 
 impl Column<'_> {
     /// Makes its cells.
-    pub(super) fn cells(&self, services: &Services) -> Result<Made, Disagreement> {
+    pub(super) fn cells(&self, services: &Services) -> Made {
         let mut diagram = Diagram::new(self.space);
         let sets: Vec<Id> =
             self.found.iter().map(|found| diagram.add(self.space, found.set.function())).collect();
         let wholes = self.wholes(&mut diagram);
         let lots = self.lots(&mut diagram, &sets, services);
         let nodes = Nodes { diagram: &diagram, services, sets: &sets, wholes: &wholes };
-        let batches: Vec<Result<Made, Disagreement>> =
+        let batches: Vec<Made> =
             lots.par_chunks(BATCH).map(|lots| Batch::new(self, &nodes, lots).cells()).collect();
         let mut made = Made::default();
         for batch in batches {
-            made.take(batch?);
+            made.take(batch);
         }
         let cells = &mut made.cells;
         // What is left when the others are named is the most.
@@ -87,7 +86,7 @@ impl Column<'_> {
                 cell.breadth = Breadth::Everything;
             }
         }
-        Ok(made)
+        made
     }
 
     /// All packets to the column, by where they start.

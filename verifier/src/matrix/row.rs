@@ -37,6 +37,8 @@ pub(super) struct Made {
     pub(super) cells: Vec<Cell>,
     pub(super) assumptions: BTreeSet<Assumption>,
     pub(super) asked: usize,
+    /// Where nattrace contradicts itself.
+    pub(super) faults: Vec<Disagreement>,
 }
 
 impl Made {
@@ -45,6 +47,7 @@ impl Made {
         self.cells.extend(other.cells);
         self.assumptions.extend(other.assumptions);
         self.asked += other.asked;
+        self.faults.extend(other.faults);
     }
 }
 
@@ -104,10 +107,10 @@ impl Fates {
 
 impl Row<'_> {
     /// The cells of some columns.
-    pub(super) fn cells(&self, columns: &[usize]) -> Result<Made, Disagreement> {
+    pub(super) fn cells(&self, columns: &[usize]) -> Made {
         let space = Space::new(self.family);
         if self.services.is_empty() {
-            return Ok(Made::default());
+            return Made::default();
         }
         let all = service::packets_of_any(&space, self.services, self.services);
         let starts = self.starts(&space, &all, columns);
@@ -134,7 +137,7 @@ impl Row<'_> {
         let services = service::told_apart(self.services, self.family);
         let each: Vec<(usize, usize, &Vec<Found>)> =
             columns.iter().zip(&found).enumerate().map(|(here, (to, f))| (here, *to, f)).collect();
-        let cells: Vec<Result<Made, Disagreement>> = each
+        let cells: Vec<Made> = each
             .into_par_iter()
             .map(|(here, to, found)| {
                 let column = Column {
@@ -154,23 +157,23 @@ impl Row<'_> {
             return self.in_pieces(columns);
         }
         for cells in cells {
-            made.take(cells?);
+            made.take(cells);
         }
-        Ok(made)
+        made
     }
 
     /// The same where the sets grew too large: column by column, and what is still too large is
     /// left open.
-    fn in_pieces(&self, columns: &[usize]) -> Result<Made, Disagreement> {
+    fn in_pieces(&self, columns: &[usize]) -> Made {
         let mut all = Made::default();
         if let [only] = columns {
             all.cells.extend(self.too_large(*only));
-            return Ok(all);
+            return all;
         }
         for column in columns {
-            all.take(self.cells(&[*column])?);
+            all.take(self.cells(&[*column]));
         }
-        Ok(all)
+        all
     }
 
     fn too_large(&self, column: usize) -> Option<Cell> {

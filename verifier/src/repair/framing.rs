@@ -9,7 +9,7 @@ use nattrace_parser::syntax::Family;
 
 use super::Fix;
 use crate::check::{Effects, Judgement, Status, judge, packets, reaching};
-use crate::diff::{Change, Comparison, Disagreement, Part, Scope, compare};
+use crate::diff::{Change, Comparison, Part, Scope, compare_each};
 use crate::packets::PacketSet;
 use crate::policy::{self, Demand, Question};
 use crate::space::Space;
@@ -23,11 +23,8 @@ const MOST_WAYS_OF_ALL: usize = 20_000;
 
 /// The comparison of a host with what a change makes of it, without what the change is for: packets
 /// that broke the policy, in whatever state their connections are.
-///
-/// # Errors
-///
-/// The classes and the simulator disagree about a packet.
-pub fn side_effects(fix: &Fix, policy: &Policy, given: &Given) -> Result<Comparison, Disagreement> {
+#[must_use]
+pub fn side_effects(fix: &Fix, policy: &Policy, given: &Given) -> Comparison {
     let families: Vec<Family> = [Family::Ipv4, Family::Ipv6]
         .into_iter()
         .filter(|family| {
@@ -44,11 +41,11 @@ pub fn side_effects(fix: &Fix, policy: &Policy, given: &Given) -> Result<Compari
         true => MOST_WAYS,
         false => (MOST_WAYS_OF_ALL / places).clamp(MOST_WAYS / 10, MOST_WAYS),
     };
-    let mut comparison =
-        compare(&fix.today, &fix.system, Scope { families, ways, ..Scope::default() })?;
+    let scope = Scope { families, ways, ..Scope::default() };
+    let mut comparison = compare_each(&fix.today, &fix.system, scope);
     let mut intent = Intent::of(fix, policy, given);
     comparison.changes.retain(|change| !intent.covers(change, &fix.today));
-    Ok(comparison)
+    comparison
 }
 
 /// What a change is for: the questions of the entries that fail today.

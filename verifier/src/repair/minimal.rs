@@ -2,7 +2,7 @@
 
 use super::change::Change;
 use super::search::Search;
-use crate::check::{Disagreement, Finding};
+use crate::check::Finding;
 
 /// Up to how many changes all of their subsets are looked at.
 const ALL_SUBSETS: usize = 5;
@@ -12,21 +12,21 @@ pub(super) fn reduced(
     search: &mut Search<'_>,
     mut changes: Vec<Change>,
     mut findings: Vec<Finding>,
-) -> Result<(Vec<Change>, Vec<Finding>), Disagreement> {
+) -> (Vec<Change>, Vec<Finding>) {
     if changes.len() <= ALL_SUBSETS {
         for kept in smaller(changes.len()) {
             let part: Vec<Change> = chosen(&changes, kept);
-            if let Some(found) = suffices(search, &part)? {
-                return Ok((part, found));
+            if let Some(found) = suffices(search, &part) {
+                return (part, found);
             }
         }
-        return Ok((changes, findings));
+        return (changes, findings);
     }
     let mut index = 0;
     while index < changes.len() {
         let mut part = changes.clone();
         part.remove(index);
-        match suffices(search, &part)? {
+        match suffices(search, &part) {
             Some(found) => {
                 changes = part;
                 findings = found;
@@ -34,19 +34,16 @@ pub(super) fn reduced(
             None => index += 1,
         }
     }
-    Ok((changes, findings))
+    (changes, findings)
 }
 
 /// What is found with these changes, where they are enough.
-fn suffices(
-    search: &mut Search<'_>,
-    part: &[Change],
-) -> Result<Option<Vec<Finding>>, Disagreement> {
+fn suffices(search: &mut Search<'_>, part: &[Change]) -> Option<Vec<Finding>> {
     if part.is_empty() || !search.mends(part) {
-        return Ok(None);
+        return None;
     }
-    let (holds, findings) = search.prove(part)?;
-    Ok(holds.then_some(findings))
+    let (holds, findings) = search.prove(part);
+    holds.then_some(findings)
 }
 
 /// The subsets of so many things as bits, smaller ones first, without that of all.

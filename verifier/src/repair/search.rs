@@ -17,7 +17,7 @@ use super::evidence::Evidence;
 use super::frontier::{Frontier, State};
 use super::probes::Probes;
 use super::{End, Fix, Miss, Repair, Request, minimal};
-use crate::check::{Disagreement, Finding, Judgement, Reason, Status, check, judge};
+use crate::check::{Engine, Finding, Judgement, Reason, Status, check_each, judge};
 use crate::given;
 use crate::policy;
 
@@ -28,28 +28,30 @@ const MOST_TRIED: usize = 4_000;
 const MOST_PROVED: usize = 200;
 
 /// Runs the search.
-pub(super) fn run(request: &Request<'_>) -> Result<Repair, Disagreement> {
+pub(super) fn run(request: &Request<'_>) -> Repair {
     let base = Arc::new(policy::with_zones(request.system, request.policy));
-    let before = check(request.policy, &base, request.given)?;
+    let before = check_each(request.policy, &base, request.given, Engine::Classes);
     let mut search = Search::new(request, base, &before);
     if search.goals.is_empty() {
-        return Ok(Repair::Holds(before));
+        return Repair::Holds(before);
     }
     search.probes = Probes::new(&search.base);
-    let found = search.find()?;
+    let found = search.find();
     match found {
         Some((changes, after)) if search.hopeless.is_empty() => {
-            let (changes, after) = minimal::reduced(&mut search, changes, after)?;
-            Ok(Repair::Found(Box::new(search.fix(&changes, before, after))))
+            let (changes, after) = minimal::reduced(&mut search, changes, after);
+            Repair::Found(Box::new(search.fix(&changes, before, after)))
         }
-        Some((changes, after)) => Ok(search.miss(&changes, before, after)),
+        Some((changes, after)) => search.miss(&changes, before, after),
         None => {
             let (_, changes) = search.nearest.take().unwrap_or_default();
             let after = match Edited::new(&search.base, &changes) {
-                Some(edited) => check(request.policy, &edited.system, request.given)?,
+                Some(edited) => {
+                    check_each(request.policy, &edited.system, request.given, Engine::Classes)
+                }
                 None => before.clone(),
             };
-            Ok(search.miss(&changes, before, after))
+            search.miss(&changes, before, after)
         }
     }
 }
@@ -177,7 +179,7 @@ impl<'a> Search<'a> {
     }
 
     /// The best set of changes that is proved, with what was found.
-    fn find(&mut self) -> Result<Option<Proved>, Disagreement> {
+    fn find(&mut self) -> Option<Proved> {
         let mut frontier = Frontier::default();
         frontier.extend(self.tried(Vec::new(), 0));
         while let Some((number, mut state)) = frontier.next() {
@@ -198,9 +200,9 @@ impl<'a> Search<'a> {
             }
             self.note(&state);
             if state.broken.is_empty() {
-                let (holds, findings) = self.prove(&state.changes)?;
+                let (holds, findings) = self.prove(&state.changes);
                 if holds {
-                    return Ok(Some((state.changes, findings)));
+                    return Some((state.changes, findings));
                 }
                 if state.known < self.cases.len() && self.proved < MOST_PROVED {
                     frontier.extend(Some(state));
@@ -215,7 +217,7 @@ impl<'a> Search<'a> {
                 self.end = End::MostEdits;
             }
         }
-        Ok(None)
+        None
     }
 
     /// Remembers what mends the most.
@@ -227,15 +229,13 @@ impl<'a> Search<'a> {
     }
 
     /// Asks whether the whole policy holds with changes; learns what breaks it where it does not.
-    pub(super) fn prove(
-        &mut self,
-        changes: &[Change],
-    ) -> Result<(bool, Vec<Finding>), Disagreement> {
+    pub(super) fn prove(&mut self, changes: &[Change]) -> (bool, Vec<Finding>) {
         self.proved += 1;
         let Some(edited) = Edited::new(&self.base, changes) else {
-            return Ok((false, Vec::new()));
+            return (false, Vec::new());
         };
-        let findings = check(self.request.policy, &edited.system, self.request.given)?;
+        let (policy, given) = (self.request.policy, self.request.given);
+        let findings = check_each(policy, &edited.system, given, Engine::Classes);
         let mut holds = true;
         for finding in &findings {
             let Some(entry) = index_of(self.request.policy, finding.span) else { continue };
@@ -249,7 +249,7 @@ impl<'a> Search<'a> {
                 Status::Holds | Status::Unknown | Status::Fails => {}
             }
         }
-        Ok((holds, findings))
+        (holds, findings)
     }
 
     /// Whether changes mend every packet that is known.

@@ -71,6 +71,8 @@ pub struct Attachment {
     pub ipv4: Option<IpNet>,
     /// Its IPv6 address with the prefix length.
     pub ipv6: Option<IpNet>,
+    /// The addresses that somebody asked for (`--ip`, compose's `ipv4_address`): it keeps them.
+    pub assigned: Vec<IpAddr>,
     /// Its hardware address.
     pub mac: Option<[u8; 6]>,
     /// The names it has in this network.
@@ -231,6 +233,12 @@ fn attachment(network: &str, object: &Object<'_>) -> Result<Attachment, Diagnost
         mac: mac(object, "MacAddress")?,
         ..Attachment::default()
     };
+    if let Some(asked) = object.get("IPAMConfig") {
+        let asked = asked.object("the addresses that were asked for")?;
+        for key in ["IPv4Address", "IPv6Address"] {
+            attachment.assigned.extend(address(&asked, key)?);
+        }
+    }
     if let Some(priority) = object.get("GwPriority") {
         attachment.gateway_priority = priority.parse("a priority")?;
     }

@@ -13,7 +13,7 @@ const NETWORK: &str = r#"{"Name":"front","Id":"0123456789abcdef0123","Created":"
 const CONTAINER: &str = r#"{"Id":"abc","Name":"/web","State":{"Running":true,"Pid":42},"Config":{"Hostname":"web1"},
  "HostConfig":{"NetworkMode":"front","PortBindings":{"80/tcp":[{"HostIp":"","HostPort":"8080-8090"}],"53/udp":[{"HostIp":"127.0.0.1","HostPort":""}]},"Sysctls":{"net.ipv4.ip_forward":"1"}},
  "NetworkSettings":{"Ports":{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}],"443/tcp":null,"9/sctp":[]},
-  "Networks":{"front":{"IPAMConfig":null,"Links":null,"Aliases":["web"],"MacAddress":"02:42:ac:1e:00:03","DriverOpts":null,"GwPriority":7,"NetworkID":"n1","EndpointID":"e1","Gateway":"172.30.0.1","IPAddress":"172.30.0.3","IPPrefixLen":24,"IPv6Gateway":"","GlobalIPv6Address":"","GlobalIPv6PrefixLen":0,"DNSNames":["web","abc"]},
+  "Networks":{"front":{"IPAMConfig":{"IPv4Address":"172.30.0.3"},"Links":null,"Aliases":["web"],"MacAddress":"02:42:ac:1e:00:03","DriverOpts":null,"GwPriority":7,"NetworkID":"n1","EndpointID":"e1","Gateway":"172.30.0.1","IPAddress":"172.30.0.3","IPPrefixLen":24,"IPv6Gateway":"","GlobalIPv6Address":"","GlobalIPv6PrefixLen":0,"DNSNames":["web","abc"]},
    "back":{"NetworkID":"n2","Gateway":"","IPAddress":"","IPPrefixLen":0,"IPv6Gateway":"fd00::1","GlobalIPv6Address":"fd00::3","GlobalIPv6PrefixLen":64,"MacAddress":"","Aliases":null}}}}"#;
 
 fn network(text: &str) -> Network {
@@ -74,6 +74,7 @@ fn a_container_tells_its_networks_and_ports() {
         (Some("172.30.0.3/24".parse().unwrap()), None, 7)
     );
     assert_eq!(front.aliases, ["web", "abc"]);
+    assert_eq!(front.assigned, ["172.30.0.3".parse::<std::net::IpAddr>().unwrap()]);
     let back = container.attachment("back").unwrap();
     assert_eq!((back.ipv4, back.ipv6, back.mac), (None, Some("fd00::3/64".parse().unwrap()), None));
     let ports: Vec<_> = container

@@ -5,10 +5,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use nattrace_model::address::Prefix;
 use nattrace_model::answer::{Step, Verdict};
 use nattrace_model::condition::{Condition, Sense};
+use nattrace_model::hook::Hook;
 use nattrace_model::host::InterfaceKind;
 use nattrace_model::host::route::RouteKind;
+use nattrace_model::owner::Owner;
 use nattrace_model::packet::protocol;
-use nattrace_model::ruleset::Rule;
+use nattrace_model::ruleset::{Rule, RuleId};
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::Family;
 
@@ -43,14 +45,27 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             .effect(format!(
                 "the host's own network at {interface} lies in {shared}: its resolver, DHCP server and neighbours are cut off"
             ))
-            .help(
-                "tailscale up --netfilter-mode=nodivert, and keep rules of your own that name the tunnel; or give that \
-                 network other addresses",
+            .fixed_by(
+                undiverted(scene, id),
+                "or give that network other addresses; keep both jumps with your own rules",
             )
             .witness(answer),
         );
     }
     found
+}
+
+/// The commands that have tailscale look only at what its tunnel carries.
+fn undiverted(scene: &Scene<'_>, id: RuleId) -> Vec<String> {
+    if scene.owner(id) != Owner::Tailscale {
+        return Vec::new();
+    }
+    let program = scene.program_at(Family::Ipv4, Hook::Input);
+    vec![
+        "tailscale set --netfilter-mode=nodivert".to_owned(),
+        format!("{program} -I INPUT -i tailscale0 -j ts-input"),
+        format!("{program} -I FORWARD -j ts-forward"),
+    ]
 }
 
 /// Whether a rule drops all packets from the shared range, but for those by some interface.

@@ -60,9 +60,16 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         "published ports depend on docker-proxy alone (the container sees the bridge's address, not \
          the client's), containers are not isolated, and may have no way out",
     )
-    .help(
-        "restart Docker: it makes them again (systemctl restart docker). If it runs with \
-         --iptables=false, they are yours to keep",
+    .fixed_by(
+        match keeps_chains(rules) {
+            true => vec!["systemctl restart docker".to_owned()],
+            false => Vec::new(),
+        },
+        match keeps_chains(rules) {
+            true => "Docker makes them again when it starts",
+            false => "no chain of Docker's is left: where it runs with \"iptables\": false in daemon.json the rules are yours to \
+                      keep; else restart it (systemctl restart docker), and it makes them again",
+        },
     );
     finding.owner = Some(Owner::Docker);
     if let Some(answer) = witness {
@@ -77,6 +84,12 @@ fn has_native_tables(scene: &Scene<'_>) -> bool {
     scene.system.rules.chains.iter().any(|chain| {
         chain.table.of_iptables().is_none() && chain.table.as_str().starts_with("docker")
     }) || scene.host().foreign_chains.iter().any(|chain| chain.table.contains("docker"))
+}
+
+/// Whether some chain of Docker's is left, so that Docker surely keeps rules here.
+fn keeps_chains(rules: &Ruleset) -> bool {
+    let dockers = |name: &str| name.starts_with("DOCKER") && name != "DOCKER-USER";
+    rules.chains.iter().any(|chain| chain.family == Family::Ipv4 && dockers(&chain.name))
 }
 
 /// Whether a built-in chain calls a chain of Docker.

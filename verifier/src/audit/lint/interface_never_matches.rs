@@ -3,7 +3,7 @@
 use nattrace_model::condition::{Condition, InterfacePattern, Sense};
 use nattrace_model::hook::Hook;
 use nattrace_model::host::Part;
-use nattrace_model::ruleset::ChainId;
+use nattrace_model::ruleset::{Rule, RuleId};
 use nattrace_parser::diagnostic::nearest;
 
 use super::CodeOf;
@@ -16,21 +16,22 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (id, _, rule) in scene.own_rules() {
         let fault = rule.conditions.iter().find_map(|condition| match condition {
-            Condition::InInterface(Sense::Is, pattern) => unknown(scene, pattern).or_else(|| {
-                not_here(scene, id.chain, &[Hook::Output, Hook::Postrouting], "-i", pattern)
-            }),
-            Condition::OutInterface(Sense::Is, pattern) => unknown(scene, pattern).or_else(|| {
-                not_here(scene, id.chain, &[Hook::Prerouting, Hook::Input], "-o", pattern)
-            }),
+            Condition::InInterface(Sense::Is, pattern) => unknown(scene, (id, rule), "-i", pattern)
+                .or_else(|| not_here(scene, id, &[Hook::Output, Hook::Postrouting], "-i", pattern)),
+            Condition::OutInterface(Sense::Is, pattern) => {
+                unknown(scene, (id, rule), "-o", pattern).or_else(|| {
+                    not_here(scene, id, &[Hook::Prerouting, Hook::Input], "-o", pattern)
+                })
+            }
             _ => None,
         });
-        let Some(Fault { words, message, help }) = fault else { continue };
+        let Some(Fault { words, message, fix, help }) = fault else { continue };
         found.push(
             Finding::new(CODE, Severity::Warning, message)
                 .at(id, scene.owner(id))
                 .marked(words)
                 .effect("no packet matches this rule")
-                .help(help),
+                .fixed_by(fix.into_iter().collect(), &help),
         );
     }
     found
@@ -39,23 +40,40 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
 struct Fault {
     words: String,
     message: String,
+    fix: Option<String>,
     help: String,
 }
 
 /// An interface that the host does not have.
-fn unknown(scene: &Scene<'_>, pattern: &InterfacePattern) -> Option<Fault> {
+fn unknown(
+    scene: &Scene<'_>,
+    (id, rule): (RuleId, &Rule),
+    option: &str,
+    pattern: &InterfacePattern,
+) -> Option<Fault> {
     let host = scene.host();
     let InterfacePattern::Name(name) = pattern else { return None };
     if !host.has(Part::Addresses) || host.interface(name).is_some() {
         return None;
     }
     if let Some((device, _)) = name.split_once(':') {
+        // Without the label the rule is about the whole device, unless it names an address.
+        let narrow = rule.conditions.iter().any(|condition| match condition {
+            Condition::Destination(Sense::Is, prefix) => option == "-i" && prefix.is_single(),
+            Condition::Source(Sense::Is, prefix) => option == "-o" && prefix.is_single(),
+            _ => false,
+        });
+        let known = host.interface(device).is_some() && narrow;
         return Some(Fault {
             words: name.to_string(),
             message: format!(
                 "{name} is a label of an address, not an interface: packets come by {device}"
             ),
-            help: format!("name {device}, and tell the addresses apart with -s or -d"),
+            fix: known.then(|| renamed(scene, id, option, name, device)).flatten(),
+            help: match known {
+                true => "the address tells it apart".to_owned(),
+                false => format!("name {device}, and tell the addresses apart with -s or -d"),
+            },
         });
     }
     // A bridge of Docker's that is gone is `stale-container-rule`'s; a tunnel may come up later.
@@ -65,22 +83,32 @@ fn unknown(scene: &Scene<'_>, pattern: &InterfacePattern) -> Option<Fault> {
     (!comes_and_goes).then(|| Fault {
         words: name.to_string(),
         message: format!("this host has no interface {name}"),
-        help: match near {
-            Some(near) => format!("did you mean {near}?"),
-            None => "name one that `ip link` shows".to_owned(),
+        // What never matches does nothing: to take it away changes nothing either.
+        fix: scene.delete(id),
+        help: match near.map(|near| (near, renamed(scene, id, option, name, near))) {
+            Some((near, Some(command))) => format!("or {command} if {near} is meant"),
+            Some((near, None)) => format!("or name {near} if that is meant"),
+            None => "or name one that `ip link` shows".to_owned(),
         },
     })
+}
+
+/// The command that gives the rule another interface.
+fn renamed(scene: &Scene<'_>, id: RuleId, option: &str, name: &str, other: &str) -> Option<String> {
+    let words = format!("{} ", scene.words(id)?);
+    let (before, behind) = words.split_once(&format!("{option} {name} "))?;
+    scene.reword(id, &format!("{before}{option} {other} {behind}"))
 }
 
 /// An interface that is not known yet, or no longer, at the hooks that lead to the rule.
 fn not_here(
     scene: &Scene<'_>,
-    chain: ChainId,
+    id: RuleId,
     blind: &[Hook],
     option: &str,
     pattern: &InterfacePattern,
 ) -> Option<Fault> {
-    let reached = scene.graph.reaching_hooks(chain);
+    let reached = scene.graph.reaching_hooks(id.chain);
     let everywhere_blind = !reached.is_empty() && reached.iter().all(|hook| blind.contains(&hook));
     let name = match pattern {
         InterfacePattern::Name(name) => name.to_string(),
@@ -93,7 +121,8 @@ fn not_here(
             "packets have no such interface here: only {} leads to this chain",
             words(reached)
         ),
-        help: "ask for the other direction, or in another chain".to_owned(),
+        fix: scene.delete(id),
+        help: "or ask for the other direction, or in another chain".to_owned(),
     })
 }
 

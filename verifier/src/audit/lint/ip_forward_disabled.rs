@@ -5,6 +5,7 @@ use nattrace_model::answer::{RouteDecision, Step};
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::scene::{FAMILIES, Scene, packet};
+use nattrace_parser::syntax::Family;
 
 pub(super) const CODE: CodeOf = "ip-forward-disabled";
 
@@ -23,10 +24,17 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             off.then_some((member, answer))
         });
         let Some((member, answer)) = witness else { continue };
-        let key = if answer.flow.source.is_ipv4() {
-            "net.ipv4.ip_forward"
-        } else {
-            "net.ipv6.conf.all.forwarding"
+        let (all, version) = match family {
+            Family::Ipv4 => ("net.ipv4.ip_forward", "ipv4"),
+            Family::Ipv6 => ("net.ipv6.conf.all.forwarding", "ipv6"),
+        };
+        // Where it is on, writing it again does not reach the interface that is off.
+        let on = scene.host().sysctls.get(all) == Some(1);
+        let key = match &answer.flow.in_interface {
+            Some(interface) if on => {
+                format!("net.{version}.conf.{}.forwarding", interface.replace('.', "/"))
+            }
+            _ => all.to_owned(),
         };
         found.push(
             Finding::new(CODE, Severity::Error, format!("forwarding is off ({key} = 0)"))
@@ -34,7 +42,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     "{} reaches nobody beyond its own bridge, and nobody reaches it",
                     member.name()
                 ))
-                .help(format!("sysctl -w {key}=1, and the same line in /etc/sysctl.d/"))
+                .fixed_by(
+                    vec![format!("sysctl -w {key}=1")],
+                    "the same line in /etc/sysctl.d/ keeps it",
+                )
                 .witness(answer),
         );
     }

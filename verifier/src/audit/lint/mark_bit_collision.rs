@@ -26,9 +26,13 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     for (owner, bits, id) in writers.iter().filter(|(owner, ..)| *owner == Owner::Hand) {
         // Who writes just the same means the same.
         let other = writers.iter().find(|(other, theirs, their_rule)| {
-            other != owner && bits & theirs & read != 0 && written(*their_rule) != written(*id)
+            other != owner
+                && bits & theirs & read != 0
+                && written(*their_rule) != written(*id)
+                && !reads(scene, *other, written(*id))
         });
         let Some((other, theirs, their_rule)) = other else { continue };
+        let fix = written(*id).and_then(|own| within_own_bits(scene, *id, own, *theirs));
         found.push(
             Finding::new(
                 CODE,
@@ -37,10 +41,28 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             )
             .at(*id, *owner)
             .effect("one overwrites what the other's rules or routes look for")
-            .help("write only bits of your own: --set-xmark VALUE/MASK with a mask that leaves theirs alone"),
+            .fixed_by(
+                fix.into_iter().collect(),
+                match fix_is_possible(written(*id), *theirs) {
+                    true => "the mask leaves theirs alone",
+                    false => "write only bits of your own, in what reads them too: --set-xmark VALUE/MASK with a mask that leaves theirs alone",
+                },
+            ),
         );
     }
     found
+}
+
+/// Whether rules of an owner look for just what a rule writes: then they mean the same by it.
+fn reads(scene: &Scene<'_>, owner: Owner, target: Option<&Target>) -> bool {
+    let Some(Target::Mark { value: written, .. }) = target else { return false };
+    scene.rules().any(|(id, _, rule)| {
+        let asks = |condition: &Condition| {
+            matches!(condition, Condition::Mark { value, mask, .. }
+                if *value != 0 && value == written && mask & value == *value)
+        };
+        rule.conditions.iter().any(asks) && scene.owner(id) == owner
+    })
 }
 
 /// The bits that some rule, NAT or policy rule looks at.
@@ -57,4 +79,21 @@ fn read_bits(scene: &Scene<'_>) -> u32 {
         .chain(&routing.rules6)
         .filter_map(|rule| rule.mark.map(|(_, mask)| mask));
     by_rules.chain(by_routing).fold(0, |bits, more| bits | more)
+}
+
+/// Whether the value that a rule writes lies in bits of its own.
+fn fix_is_possible(target: Option<&Target>, theirs: u32) -> bool {
+    matches!(target, Some(Target::Mark { value, .. }) if *value != 0 && value & theirs == 0)
+}
+
+/// The command that has a rule write no bits of others; none where its value needs them.
+fn within_own_bits(scene: &Scene<'_>, id: RuleId, target: &Target, theirs: u32) -> Option<String> {
+    let Target::Mark { value, mask } = target else { return None };
+    if !fix_is_possible(Some(target), theirs) {
+        return None;
+    }
+    let words = scene.words(id)?;
+    let (conditions, _) = words.rsplit_once("-j MARK")?;
+    let mask = (mask | value) & !theirs;
+    scene.reword(id, &format!("{conditions}-j MARK --set-xmark {value:#x}/{mask:#x}"))
 }

@@ -48,6 +48,9 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             })
             .collect();
         let Some((chain, first)) = kept.first() else { continue };
+        let file =
+            first.rules.first().and_then(|rule| rules.sources.get(usize::from(rule.origin.source)));
+        let file = file.map(|source| source.name.clone()).unwrap_or_default();
         let others = match kept.len() {
             1 => String::new(),
             many => format!(" and {} more chains", many - 1),
@@ -63,12 +66,46 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 "after a reboot these are ghosts of containers and bans that are gone, and stand before the rules \
                  that are made anew",
             )
-            .help(format!(
-                "leave out of the file all chains of {} and what jumps to them, keep rules of your own only, and load it with \
-                 iptables-restore --noflush",
-                maker.as_str()
-            )),
+            .fixed_by(
+                without(scene, maker, &file).into_iter().collect(),
+                "load it with iptables-restore --noflush from now on; FILE.bak is what it was",
+            ),
         );
     }
     found
+}
+
+/// The command that takes out of a file the chains of a program, what stands in them, what calls
+/// them, and its rules in other chains.
+fn without(scene: &Scene<'_>, maker: Owner, file: &str) -> Option<String> {
+    let rules = &scene.system.rules;
+    let source = rules.sources.iter().find(|source| source.name == file)?;
+    let is_makers = |name: &str| name != "DOCKER-USER" && Owner::of_chain(name) == Some(maker);
+    let mut gone: Vec<usize> = Vec::new();
+    for (number, line) in (1..).zip(source.text.lines()) {
+        let declared = line.strip_prefix(':').and_then(|rest| rest.split_whitespace().next());
+        if declared.is_some_and(is_makers) {
+            gone.push(number);
+        }
+    }
+    for (id, _, rule) in scene.rules() {
+        let here = rules.sources.get(usize::from(rule.origin.source));
+        if here.is_some_and(|own| own.name == file) && scene.owner(id) == maker {
+            gone.push(usize::try_from(rule.origin.line).ok()?);
+        }
+    }
+    gone.sort_unstable();
+    gone.dedup();
+    let mut ranges: Vec<(usize, usize)> = Vec::new();
+    for line in gone {
+        match ranges.last_mut() {
+            Some((_, last)) if *last + 1 == line => *last = line,
+            _ => ranges.push((line, line)),
+        }
+    }
+    let words = ranges.iter().map(|(first, last)| match first == last {
+        true => format!("{first}d"),
+        false => format!("{first},{last}d"),
+    });
+    Some(format!("sed -i.bak '{}' {file}", words.collect::<Vec<_>>().join(";")))
 }

@@ -1,15 +1,19 @@
 //! An ACCEPT of the forward path whose packets Docker drops in raw before.
 
+use std::net::IpAddr;
+
 use nattrace_model::answer::{Answer, Step, Verdict};
-use nattrace_model::condition::{Condition, InterfacePattern, Sense};
+use nattrace_model::condition::{Condition, InterfacePattern, PortSide, Sense};
 use nattrace_model::hook::Hook;
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{Rule, RuleId};
 use nattrace_model::target::Target;
+use nattrace_parser::protocols;
 use nattrace_parser::syntax::{Family, TableName};
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
+use crate::audit::remedy::program;
 use crate::audit::scene::{Scene, packet_by};
 
 pub(super) const CODE: CodeOf = "raw-drop-overrides-docker-user";
@@ -36,14 +40,56 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                  container past its network",
                 flow.source, flow.destination
             ))
-            .help(
-                "publish the port, or have Docker let these packets in: com.docker.network.bridge.trusted_host_interfaces=IFACE \
-                 or gateway_mode_ipv4=nat-unprotected of the network, or \"allow-direct-routing\": true in daemon.json",
+            .fixed_by(
+                let_in(scene, rule, by, flow.in_interface.as_deref(), flow.destination),
+                "Docker's own ways last longer: publish the port, com.docker.network.bridge.trusted_host_interfaces=IFACE or \
+                 gateway_mode_ipv4=nat-unprotected of the network, or \"allow-direct-routing\": true in daemon.json",
             )
-            .witness(answer),
+            .witness(answer.clone()),
         );
     }
     found
+}
+
+/// The command that lets the rule's packets to a container past the rule of raw.
+fn let_in(
+    scene: &Scene<'_>,
+    rule: &Rule,
+    by: RuleId,
+    interface: Option<&str>,
+    container: IpAddr,
+) -> Vec<String> {
+    let Some(chain) = scene.system.rules.chain(by.chain) else { return Vec::new() };
+    let (mut source, mut protocol, mut port) = (None, None, None);
+    for condition in &rule.conditions {
+        match condition {
+            Condition::Source(Sense::Is, prefix) => source = Some(format!("-s {prefix} ")),
+            Condition::Protocol(Sense::Is, number) => protocol = protocols::name(*number),
+            Condition::Port(Sense::Is, PortSide::Destination, first, last) => {
+                port = Some(match first == last {
+                    true => format!("--dport {first} "),
+                    false => format!("--dport {first}:{last} "),
+                });
+            }
+            _ => {}
+        }
+    }
+    if source.is_none() && port.is_none() {
+        // To let everybody in to every port would be another mistake.
+        return Vec::new();
+    }
+    let interface = interface.map(|name| format!("-i {name} "));
+    let protocol = protocol.map(|name| format!("-p {name} "));
+    vec![format!(
+        "{} -t raw -I {} {} {}-d {container} {}{}{}-j ACCEPT",
+        program(chain.family, chain.backend),
+        chain.name,
+        by.number(),
+        source.unwrap_or_default(),
+        interface.unwrap_or_default(),
+        protocol.unwrap_or_default(),
+        port.unwrap_or_default(),
+    )]
 }
 
 /// A packet that the rule is about, and the rule of raw that drops it.

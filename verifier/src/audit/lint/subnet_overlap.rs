@@ -1,10 +1,12 @@
 //! A container network whose addresses are also somewhere else.
 
 use nattrace_model::address::Prefix;
+use nattrace_model::host::inventory::Network;
 use nattrace_model::host::route::RouteKind;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
+use crate::audit::remedy::docker;
 use crate::audit::scene::Scene;
 
 pub(super) const CODE: CodeOf = "subnet-overlap";
@@ -17,11 +19,37 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             found.push(
                 Finding::new(CODE, Severity::Error, format!("{subnet} of `{}` overlaps {other}, {what}", network.name))
                     .effect("packets to addresses of both go to one of them only: the longer prefix wins")
-                    .help("give the network another subnet (docker network create --subnet …, default-address-pools in daemon.json)"),
+                    .fixed_by(
+                        moved(scene, network),
+                        match network.options.is_default {
+                            true => "the default network gets another subnet by `bip` in daemon.json, and others by default-address-pools",
+                            false => "compose: ipam in the network; default-address-pools in daemon.json keeps new ones away",
+                        },
+                    ),
             );
         }
     }
     found
+}
+
+/// The commands that give a network subnets that are nowhere else.
+fn moved(scene: &Scene<'_>, network: &Network) -> Vec<String> {
+    let mut taken: Vec<Prefix> = Vec::new();
+    let mut subnets = Vec::new();
+    for subnet in &network.subnets {
+        let subnet = match elsewhere(scene, subnet, &network.bridge) {
+            None => subnet.clone(),
+            Some(_) => {
+                let Some(free) = docker::free_subnet(scene, subnet, &taken) else {
+                    return Vec::new();
+                };
+                free
+            }
+        };
+        taken.push(subnet.clone());
+        subnets.push(subnet);
+    }
+    docker::remake(scene, network, &subnets)
 }
 
 fn elsewhere(scene: &Scene<'_>, subnet: &Prefix, bridge: &str) -> Option<(String, String)> {

@@ -14,7 +14,8 @@ use crate::repair::wording;
 pub(super) const CODE: CodeOf = "unsupported-match";
 
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
+    // Rules that ask the same are one finding: there is one thing to know about them.
+    let mut kinds: Vec<(String, String, Vec<RuleId>)> = Vec::new();
     for (id, chain, rule) in scene.own_rules() {
         let named = match &rule.target {
             Target::Unsupported(name) => Some((name.to_string(), format!("target `{name}`"))),
@@ -25,25 +26,48 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         if scene.graph.reaching_hooks(id.chain).is_empty() {
             continue;
         }
-        let finding = Finding::new(CODE, Severity::Info, format!("{what} is not modelled"))
-            .at(id, scene.owner(id))
-            .marked(words)
-            .effect(format!(
-                "what hangs on {} is a bound, not exact: packets that get there are undetermined, and \
-                 nothing is said of what it does to them",
-                scene.name(id)
-            ))
-            .help(
-                "ask the kernel about such packets (iptables -t raw -A PREROUTING … -j TRACE, \
-                 xtables-monitor --trace), or ask for the same by a match that is modelled",
-            );
-        found.push(match witness(scene, id) {
-            Some(answer) => finding.witness(answer),
-            None => finding,
-        });
+        match kinds.iter_mut().find(|(_, known, _)| *known == what) {
+            Some((.., ids)) => ids.push(id),
+            None => kinds.push((words, what, vec![id])),
+        }
     }
-    found
+    kinds.into_iter().filter_map(|kind| told(scene, kind)).collect()
 }
+
+/// What is said of rules that ask the same: of one on which a packet's fate hangs, if there is one.
+fn told(scene: &Scene<'_>, (words, what, ids): (String, String, Vec<RuleId>)) -> Option<Finding> {
+    let witness = ids.iter().take(MOST_TRIED).find_map(|id| Some((*id, witness(scene, *id)?)));
+    let id = witness.as_ref().map_or_else(|| ids.first().copied(), |(id, _)| Some(*id))?;
+    let (message, hang) = match ids.len() - 1 {
+        0 => (format!("{what} is not modelled"), scene.name(id)),
+        1 => (
+            format!("{what} is not modelled, here and in another rule"),
+            format!("{} and the other rule", scene.name(id)),
+        ),
+        more => (
+            format!("{what} is not modelled, here and in {more} other rules"),
+            format!("{} and the {more} others", scene.name(id)),
+        ),
+    };
+    let finding = Finding::new(CODE, Severity::Info, message)
+        .at(id, scene.owner(id))
+        .marked(words)
+        .effect(format!(
+            "what hangs on {hang} is a bound, not exact: packets that get there are undetermined, and \
+             nothing is said of what it does to them"
+        ))
+        .help(
+            "ask the kernel about such packets (iptables -t raw -A PREROUTING … -j TRACE, \
+             xtables-monitor --trace), or ask for the same by a match that is modelled",
+        );
+    Some(match witness {
+        Some((_, answer)) => finding.witness(answer),
+        None => finding,
+    })
+}
+
+/// For how many rules that ask the same a packet is looked for.
+const MOST_TRIED: usize = 8;
 
 /// Whether nobody can say of which packets it holds.
 fn is_unknown(condition: &Condition) -> bool {

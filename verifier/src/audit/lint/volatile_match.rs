@@ -4,6 +4,7 @@ use nattrace_model::condition::{Condition, InterfacePattern, Sense};
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
+use crate::audit::remedy::docker;
 use crate::audit::scene::Scene;
 
 pub(super) const CODE: CodeOf = "volatile-match";
@@ -11,40 +12,65 @@ pub(super) const CODE: CodeOf = "volatile-match";
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (id, _, rule) in scene.own_rules() {
-        let volatile = rule.conditions.iter().find_map(|condition| match condition {
-            Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
-                let address = prefix.network();
-                let (container, _) =
-                    scene.host().inventory.owner(address).filter(|_| prefix.is_single())?;
-                Some((
-                    address.to_string(),
-                    format!(
-                        "container `{}` may get another address than {address}",
-                        container.name
-                    ),
-                ))
-            }
-            Condition::InInterface(_, InterfacePattern::Name(name))
-            | Condition::OutInterface(_, InterfacePattern::Name(name)) => {
-                let network = scene.networks().find(|network| *network.bridge == **name)?;
-                let id = name.strip_prefix("br-").filter(|id| network.id.starts_with(*id))?;
-                (!id.is_empty()).then(|| {
-                    (
-                        name.to_string(),
-                        format!("{name} changes when network `{}` is made anew", network.name),
-                    )
-                })
-            }
-            _ => None,
-        });
-        let Some((words, message)) = volatile else { continue };
+        let Some(volatile) = rule.conditions.iter().find_map(|own| volatile(scene, own)) else {
+            continue;
+        };
         found.push(
-            Finding::new(CODE, Severity::Info, message)
+            Finding::new(CODE, Severity::Info, volatile.message)
                 .at(id, scene.owner(id))
-                .marked(words)
+                .marked(volatile.words)
                 .effect("after a restart the rule may match somebody else, or nobody")
-                .help("fix the address (docker run --ip, compose: ipv4_address) or the bridge's name (-o com.docker.network.bridge.name=…), or match the subnet"),
+                .fixed_by(volatile.fix, volatile.help),
         );
     }
     found
+}
+
+struct Volatile {
+    words: String,
+    message: String,
+    fix: Vec<String>,
+    help: &'static str,
+}
+
+/// What of a condition changes when Docker makes something anew.
+fn volatile(scene: &Scene<'_>, condition: &Condition) -> Option<Volatile> {
+    match condition {
+        Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
+            let address = prefix.network();
+            let (container, endpoint) =
+                scene.host().inventory.owner(address).filter(|_| prefix.is_single())?;
+            if endpoint.assigned.contains(&address) {
+                return None;
+            }
+            let network = scene.networks().find(|network| network.name == endpoint.network)?;
+            Some(Volatile {
+                words: address.to_string(),
+                message: format!(
+                    "container `{}` may get another address than {address}",
+                    container.name
+                ),
+                fix: docker::keep_address(network, container, address),
+                help: match network.options.is_default {
+                    true => {
+                        "the default network hands out addresses as it likes: put the container into a network of your \
+                             own and fix its address there (docker run --ip, compose: ipv4_address)"
+                    }
+                    false => "compose: ipv4_address, else the next `up` makes it anew",
+                },
+            })
+        }
+        Condition::InInterface(_, InterfacePattern::Name(name))
+        | Condition::OutInterface(_, InterfacePattern::Name(name)) => {
+            let network = scene.networks().find(|network| *network.bridge == **name)?;
+            let id = name.strip_prefix("br-").filter(|id| network.id.starts_with(*id))?;
+            (!id.is_empty()).then(|| Volatile {
+                words: name.to_string(),
+                message: format!("{name} changes when network `{}` is made anew", network.name),
+                fix: docker::remake(scene, network, &network.subnets),
+                help: "compose: driver_opts with com.docker.network.bridge.name; or match the subnet",
+            })
+        }
+        _ => None,
+    }
 }

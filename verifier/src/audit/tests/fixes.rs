@@ -7,9 +7,16 @@ use super::*;
 
 /// What is found on a host after commands were carried out on it.
 pub(super) fn audited(parts: &[(String, String)], commands: &str) -> Result<Vec<Finding>, String> {
+    let mut parts = parts.to_vec();
+    let mut rules = String::new();
+    for command in commands.lines() {
+        if !carry_out(&mut parts, command) {
+            rules.push_str(&format!("{command}\n"));
+        }
+    }
     let texts: Vec<Text<'_>> = parts.iter().map(|(name, text)| Text { name, text }).collect();
-    let script = [Text { name: "fix.sh", text: commands }];
-    let loaded = build::load(&texts, if commands.is_empty() { &[] } else { &script });
+    let script = [Text { name: "fix.sh", text: &rules }];
+    let loaded = build::load(&texts, if rules.is_empty() { &[] } else { &script });
     let failed = loaded
         .diagnostics
         .iter()
@@ -18,6 +25,69 @@ pub(super) fn audited(parts: &[(String, String)], commands: &str) -> Result<Vec<
         Some(failed) => Err(format!("{}: {:?}", failed.part, failed.diagnostic)),
         None => Ok(audit(&loaded.system, Owners::Hand)),
     }
+}
+
+/// Does to the parts of a host what a command does to the host; false for a command of iptables.
+fn carry_out(parts: &mut [(String, String)], command: &str) -> bool {
+    let mut change = |name: &str, change: &dyn Fn(&str) -> String| {
+        let found = parts.iter_mut().find(|(own, _)| own == name);
+        let (_, text) = found.unwrap_or_else(|| panic!("{command}: no {name}"));
+        *text = change(text);
+    };
+    let and = |entry: serde_json::Value| {
+        move |list: &str| {
+            let mut entries: Vec<serde_json::Value> = serde_json::from_str(list).unwrap();
+            entries.push(entry.clone());
+            serde_json::to_string(&entries).unwrap()
+        }
+    };
+    let words: Vec<&str> = command.split_whitespace().collect();
+    match words.as_slice() {
+        ["sysctl", "-w", setting] => {
+            let (key, value) = setting.split_once('=').unwrap();
+            change("sysctl", &|text| {
+                let was = text.lines().find_map(|line| line.strip_prefix(&format!("{key} = ")));
+                let changes = was.is_some_and(|was| was != value);
+                let set = |line: &str| match line.split_once(" = ") {
+                    Some((own, _)) if own == key => format!("{own} = {value}\n"),
+                    // Switching it over switches it for every interface.
+                    Some((own, _))
+                        if changes
+                            && key == "net.ipv4.ip_forward"
+                            && own.starts_with("net.ipv4.conf.")
+                            && own.ends_with(".forwarding") =>
+                    {
+                        format!("{own} = {value}\n")
+                    }
+                    _ => format!("{line}\n"),
+                };
+                text.lines().map(set).collect()
+            });
+        }
+        ["ip", "route", "add", "default", "via", gateway, "dev", device, "table", table] => {
+            let route = serde_json::json!({
+                "dst": "default", "gateway": gateway, "dev": device, "table": table, "flags": []
+            });
+            change("ip-route.json", &and(route));
+        }
+        ["ip", "rule", "add", "fwmark", mark, "lookup", table, "priority", priority] => {
+            let (value, mask) = mark.split_once('/').unwrap();
+            let priority: u32 = priority.parse().unwrap();
+            let rule = serde_json::json!({
+                "priority": priority, "src": "all", "fwmark": value, "fwmask": mask, "table": table
+            });
+            change("ip-rule.json", &and(rule));
+        }
+        ["ip", ..] => panic!("{command}"),
+        _ => return false,
+    }
+    true
+}
+
+/// Whether what a command does can be told without the program.
+fn is_known(command: &str) -> bool {
+    let others = ["docker ", "systemctl ", "tailscale ", "sed ", "ip addr "];
+    !others.iter().any(|start| command.starts_with(start))
 }
 
 fn errors(found: &[Finding]) -> Vec<&'static str> {
@@ -73,6 +143,9 @@ pub(super) fn faults(
         .map(|finding| format!("{host}: {} shows {:?}", finding.code, finding.witness))
         .collect();
     for finding in found.iter().filter(|finding| !finding.fix.is_empty()) {
+        if !finding.fix.iter().all(|command| is_known(command)) {
+            continue;
+        }
         *tried += 1;
         let commands = finding.fix.join("\n") + "\n";
         let told = format!("{host}: {} ({})\n{commands}", finding.code, finding.message);
