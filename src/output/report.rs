@@ -215,7 +215,7 @@ mod tests {
 
     #[test]
     fn a_summary_is_cut_between_sections() {
-        let page = "## head\n\n| a |\n\n### one\n\ntext\n\n### two\n\nmore of it\n".repeat(1);
+        let page = "## head\n\n| a |\n\n### one\n\ntext\n\n### two\n\nmore of it\n".to_owned();
         assert_eq!(fitted(&page, 1000), page);
         let page = format!("{page}{}", "x".repeat(200));
         let cut = fitted(&page, 130);
