@@ -138,8 +138,16 @@ fn policy_rules(text: &str, variation: &Variation) -> io::Result<String> {
                             }
                         }
                         "lookup" => _ = insert("table", value.into()),
-                        "dport" => {
-                            _ = insert("dport", value.parse::<u16>().unwrap_or(0).into());
+                        "uidrange" | "dport" | "sport" => {
+                            let name = if word == "uidrange" { "uid" } else { word };
+                            let number = |text: &str| Value::from(text.parse::<u32>().unwrap_or(0));
+                            match value.split_once('-') {
+                                Some((first, last)) => {
+                                    insert(&format!("{name}_start"), number(first));
+                                    insert(&format!("{name}_end"), number(last));
+                                }
+                                None => _ = insert(name, number(value)),
+                            }
                         }
                         other => _ = insert(other, value.into()),
                     }

@@ -240,7 +240,15 @@ impl Generator {
                 "pref 150 fwmark 0x2/0xf blackhole",
                 "pref 160 fwmark 0x3/0xf prohibit",
                 "pref 170 fwmark 0x4/0xf unreachable",
+                "pref 175 tos 0x10 lookup 100",
                 "pref 180 ipproto udp dport 443 lookup 100",
+                "pref 181 ipproto gre lookup 100",
+                "pref 182 dport 770-1100 lookup 100",
+                "pref 183 dport 2048 blackhole",
+                "pref 184 sport 33000-39999 lookup 100",
+                "pref 185 iif lan uidrange 0-10 lookup 100",
+                "pref 186 iif w1 uidrange 1-2000 lookup 100",
+                "pref 187 oif br0 lookup 100",
                 "pref 190 from 192.0.2.2 lookup 100",
             ],
             Family::Ipv6 => &[
@@ -251,6 +259,17 @@ impl Generator {
                 "pref 150 fwmark 0x2/0xf blackhole",
                 "pref 160 fwmark 0x3/0xf prohibit",
                 "pref 170 fwmark 0x4/0xf unreachable",
+                "pref 175 tos 0x10 lookup 100",
+                "pref 176 tos 0x48 prohibit",
+                "pref 180 ipproto udp dport 443 lookup 100",
+                "pref 181 ipproto gre lookup 100",
+                "pref 182 dport 257-1100 lookup 100",
+                "pref 183 dport 32768 blackhole",
+                "pref 184 sport 33000-39999 lookup 100",
+                "pref 185 iif lan uidrange 0-10 lookup 100",
+                "pref 186 iif w1 uidrange 1-2000 lookup 100",
+                "pref 187 oif br0 lookup 100",
+                "pref 188 dport 33024 lookup 100",
                 "pref 190 from 2001:db8:5::2 lookup 100",
             ],
         };
@@ -260,7 +279,7 @@ impl Generator {
         let Some((always, others)) = all.split_last() else { return Vec::new() };
         let turns = self.turns;
         let by_mark = |rule: &str| turns && rule.contains("fwmark 0x1/");
-        let drawn = others.iter().copied().filter(|rule| self.random.u8(0..5) < 2 || by_mark(rule));
+        let drawn = others.iter().copied().filter(|rule| self.random.u8(0..4) < 1 || by_mark(rule));
         drawn.chain([*always]).map(str::to_owned).collect()
     }
 

@@ -212,23 +212,10 @@ fn side_of(host: &Host, sender: &Candidate) -> Option<String> {
     if sender.behind.is_some() {
         return sender.behind.clone();
     }
-    let LookupResult::Found(found) = lookup(host, &local_lookup(sender.address)) else {
+    let LookupResult::Found(found) = lookup(host, &Lookup::to(sender.address)) else {
         return None;
     };
     found.next_hops().next().map(|hop| hop.interface.clone())
-}
-
-/// The lookup for a packet of a local process that is not bound to an address.
-fn local_lookup(destination: IpAddr) -> Lookup<'static> {
-    Lookup {
-        source: None,
-        destination,
-        in_interface: "lo",
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
-    }
 }
 
 /// The host's own address on the side of an interface: the interface's first, else that of
@@ -264,7 +251,7 @@ fn local_source(
     assumptions: &mut Vec<Assumption>,
 ) -> Option<IpAddr> {
     let family = Family::of(destination);
-    let LookupResult::Found(found) = lookup(host, &local_lookup(destination)) else {
+    let LookupResult::Found(found) = lookup(host, &Lookup::to(destination)) else {
         // The kernel would refuse to send; the packet still needs a source to ask about.
         return host_address(host, None, family);
     };

@@ -6,7 +6,7 @@ use nattrace_parser::syntax::Family;
 
 use super::Sender;
 use crate::host::{Assumption, Host, InterfaceKind, Part};
-use crate::simulate::routing::{Lookup, LookupResult, lookup};
+use crate::simulate::routing::{Lookup, LookupResult, User, lookup};
 
 /// The sender and its interface, if the only route to it is one that was assumed and leads
 /// elsewhere: then the answer would get lost for no reason that anybody knows.
@@ -25,15 +25,7 @@ pub(super) fn sender(host: &Host, source: &Sender, in_interface: &str) -> Option
     {
         return None;
     }
-    let key = Lookup {
-        source: None,
-        destination: address,
-        in_interface: "lo",
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
-    };
+    let key = Lookup { user: User::Root, ..Lookup::to(address) };
     let is_behind = match lookup(host, &key) {
         LookupResult::Found(found) => {
             found.route.destination.length() > 0

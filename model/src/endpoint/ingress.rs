@@ -10,7 +10,7 @@ use super::error::{Advised, Argument, EndpointError, Problem, at};
 use crate::address::is_internet;
 use crate::host::route::RouteKind;
 use crate::host::{Assumption, Host, InterfaceKind, Part};
-use crate::simulate::routing::{Lookup, LookupResult, lookup};
+use crate::simulate::routing::{Lookup, LookupResult, User, lookup};
 
 /// The interface of `--in`, as the rules see it: a port of a bridge stands for the bridge
 /// (kernel-facts E2).
@@ -64,15 +64,7 @@ pub(super) fn expected(
         return Ok(source.behind.clone());
     }
     // The way back, as the reverse path filter looks it up (kernel-facts D5).
-    let key = Lookup {
-        source: Some(destination),
-        destination: address,
-        in_interface: "lo",
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
-    };
+    let key = Lookup { source: Some(destination), user: User::Root, ..Lookup::to(address) };
     let routes_known = host.has(Part::routes(Family::of(address)));
     let found = match lookup(host, &key) {
         LookupResult::Found(found) => found,

@@ -11,7 +11,7 @@ use super::place::Found;
 use crate::address::is_internet;
 use crate::host::route::RouteKind;
 use crate::host::{Assumption, Host, InterfaceKind, Part};
-use crate::simulate::routing::{Lookup, LookupResult, lookup};
+use crate::simulate::routing::{Lookup, LookupResult, User, lookup};
 
 /// The destination, if it must be an own address of the interface by which the packet comes in:
 /// otherwise the host would send the packet back where it came from.
@@ -37,12 +37,9 @@ pub(super) fn destination(
     }
     let key = Lookup {
         source: Some(source.address),
-        destination,
         in_interface,
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
+        user: User::Root,
+        ..Lookup::to(destination)
     };
     let LookupResult::Found(found) = lookup(host, &key) else { return Ok(None) };
     let by_default = found.route.destination.length() == 0;

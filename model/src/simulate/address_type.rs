@@ -4,9 +4,9 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::condition::{TypeLimit, address_type};
 use crate::host::Host;
-use crate::host::route::{self, RouteKind};
+use crate::host::route::{self, Route, RouteKind};
 use crate::simulate::matching::{Ternary, View};
-use crate::simulate::routing::{self, Bound, Lookup, LookupResult};
+use crate::simulate::routing::{self, Bound, Lookup, LookupResult, User};
 
 /// Whether an address is of one of the types.
 pub(crate) fn holds(view: &View<'_>, address: IpAddr, types: u16, limit: TypeLimit) -> Ternary {
@@ -68,16 +68,17 @@ pub(crate) fn is_anycast(host: &Host, address: IpAddr) -> bool {
 
 /// What table local says about an address.
 fn local_kind(host: &Host, address: IpAddr) -> Option<RouteKind> {
-    let key = Lookup {
-        source: None,
-        destination: address,
-        in_interface: "lo",
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
-    };
-    routing::table_lookup(host, route::LOCAL, &key).map(|found| found.route.kind)
+    local_route(host, address).map(|route| route.kind)
+}
+
+/// The interface that table local has an address of this host at.
+pub(crate) fn interface_of_own(host: &Host, address: IpAddr) -> Option<&str> {
+    local_route(host, address)?.next_hops.first().map(|hop| hop.interface.as_str())
+}
+
+fn local_route(host: &Host, address: IpAddr) -> Option<&Route> {
+    let key = Lookup::to(address);
+    routing::table_lookup(host, route::LOCAL, &key).map(|found| found.route)
 }
 
 /// `inet_dev_addr_type`: a lookup in table local alone (kernel-facts C1, C2), which a limit
@@ -89,15 +90,7 @@ fn of_ipv4(host: &Host, address: Ipv4Addr, interface: Option<&str>) -> u16 {
     if address.is_multicast() {
         return address_type::MULTICAST;
     }
-    let key = Lookup {
-        source: None,
-        destination: address.into(),
-        in_interface: "lo",
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
-    };
+    let key = Lookup::to(address.into());
     let Some(found) = routing::table_lookup(host, route::LOCAL, &key) else {
         return address_type::UNICAST;
     };
@@ -140,8 +133,7 @@ fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> u16 {
     if interface.is_some() && own {
         types |= address_type::LOCAL;
     }
-    let key = Lookup { source: None, destination: address, ..Lookup::of(view.packet, "lo") };
-    let key = Lookup { mark: 0, tos: 0, ports: None, ..key };
+    let key = Lookup { out_interface: interface, user: User::Root, ..Lookup::to(address) };
     let bound = interface.map_or(Bound::ByPacket, Bound::To);
     match routing::lookup_bound(view.host, &key, bound) {
         LookupResult::Found(found) => match found.route.kind {

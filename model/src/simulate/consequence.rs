@@ -15,11 +15,22 @@ use crate::simulate::outside::{self, WayBack};
 use crate::simulate::path::{Arrival, End, LinkTarget};
 use crate::simulate::question::Origin;
 use crate::simulate::reply::{Progress, answer_to};
-use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::routing::{self, Bound, Lookup, LookupResult, User};
 use crate::simulate::settings;
 use crate::simulate::socket::{self, Receiver};
 use crate::simulate::trip::{Answerers, Leg, Maker, Run, Stop, Trip};
 use crate::target::RejectWith;
+
+/// The address that a local process, or the kernel for it, answers from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum AnswerSource {
+    /// The one that was asked.
+    Addressed,
+    /// One that the socket is bound to.
+    Bound(IpAddr),
+    /// One that is chosen with the route, which is sought without it.
+    Chosen(IpAddr),
+}
 
 /// What came of the whole exchange, besides the first packet's own trip.
 pub(crate) struct Consequence {
@@ -96,7 +107,8 @@ impl<'s> Run<'s, '_> {
                     "no part says which sockets listen (listeners): docker-proxy is taken to, for docker publishes the port",
                 );
                 let source = self.routed_address(packet);
-                let answered = self.local_answer(travelled, sent, origin, (source, true));
+                let source = AnswerSource::Bound(source);
+                let answered = self.local_answer(travelled, sent, origin, source);
                 self.proxied(answered, packet)
             }
             Receiver::Unknown => {
@@ -104,7 +116,7 @@ impl<'s> Run<'s, '_> {
                     "listeners-assumed",
                     "no part says which sockets listen (listeners): a local process is taken to answer",
                 );
-                self.local_answer(travelled, sent, origin, (packet.destination, true))
+                self.local_answer(travelled, sent, origin, AnswerSource::Addressed)
             }
             Receiver::Nobody if travelled.delivery != LinkDelivery::Unicast => Consequence {
                 socket: Some(Step::Socket { listening: false, processes: Vec::new() }),
@@ -144,33 +156,44 @@ impl<'s> Run<'s, '_> {
             let why = "the kernel sends no answer to this type".to_owned();
             return Consequence::because(Outcome::Timeout, why);
         }
-        // An IPv6 query to a group or to an anycast address is answered by an own address.
-        let source = if address_type::is_one_host(&self.system.host, packet.destination) {
-            Some(packet.destination)
-        } else {
-            self.source_towards(packet.source, self.reflected_mark(packet))
-        };
-        match source {
-            Some(source) => self.local_answer(travelled, sent, origin, (source, true)),
+        if address_type::is_one_host(&self.system.host, packet.destination) {
+            return self.local_answer(travelled, sent, origin, AnswerSource::Addressed);
+        }
+        // An IPv6 query to a group or to an anycast address is answered by an own address, and by
+        // the interface by which it came alone (`icmpv6_echo_reply`; kernel-facts K28).
+        match self.source_towards(travelled) {
+            Some(source) => {
+                self.local_answer(travelled, sent, origin, AnswerSource::Chosen(source))
+            }
             None => Consequence::of(Outcome::Timeout),
         }
     }
 
-    /// The address that routing chooses towards a destination.
-    fn source_towards(&self, destination: IpAddr, mark: u32) -> Option<IpAddr> {
-        let host = &self.system.host;
-        let key = Lookup {
-            source: None,
-            destination,
-            in_interface: self.link_to(Leg::Back, destination),
-            mark,
-            tos: 0,
-            protocol: 0,
-            ports: None,
-        };
-        match routing::lookup(host, &key) {
-            LookupResult::Found(found) => routing::source_for(host, &found, destination),
+    /// The address that routing chooses for the answer to a query of IPv6.
+    fn source_towards(&self, travelled: &Travelled<'s>) -> Option<IpAddr> {
+        let (host, packet) = (&self.system.host, &travelled.packet);
+        let back = Packet { mark: self.reflected_mark(packet), ..answer_to(packet)? };
+        let out_interface = self.asked_interface(travelled);
+        let link = self.link_to(Leg::Back, packet.source);
+        let user = User::Root;
+        let key = Lookup::of_echo_answer(&back, link);
+        let key = Lookup { source: None, tos: 0, out_interface, user, ..key };
+        let bound = out_interface.map_or(Bound::ByPacket, Bound::To);
+        match routing::lookup_bound(host, &key, bound) {
+            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
+        }
+    }
+
+    /// The interface that the route of an echo answer of IPv6 is asked to lead to: that by which the
+    /// query came, which for a local one is that of the address (`icmp6_iif`; kernel-facts K28).
+    fn asked_interface(&self, travelled: &Travelled<'s>) -> Option<&'s str> {
+        if travelled.packet.source.is_ipv4() {
+            return None;
+        }
+        match travelled.in_interface {
+            "lo" => address_type::interface_of_own(&self.system.host, travelled.packet.destination),
+            name => Some(name),
         }
     }
 
@@ -184,7 +207,9 @@ impl<'s> Run<'s, '_> {
         let packet = &travelled.packet;
         let source = self.answering_address(listener, packet);
         let sourced = packet.protocol != protocol::UDP || listener.address.is_some();
-        let answered = self.local_answer(travelled, sent, origin, (source, sourced));
+        let source =
+            if sourced { AnswerSource::Bound(source) } else { AnswerSource::Chosen(source) };
+        let answered = self.local_answer(travelled, sent, origin, source);
         if socket::is_docker_proxy(listener) { self.proxied(answered, packet) } else { answered }
     }
 
@@ -247,9 +272,12 @@ impl<'s> Run<'s, '_> {
             return packet.destination;
         }
         let asker = asker(packet);
-        let back = Packet { source: packet.destination, destination: asker, ..packet.clone() };
-        let link = self.link_to(Leg::Back, asker);
-        let key = Lookup { source: None, mark: 0, ports: None, ..Lookup::of(&back, link) };
+        let key = Lookup {
+            in_interface: self.link_to(Leg::Back, asker),
+            protocol: packet.protocol,
+            ports: packet.destination_port().zip(packet.source_port()),
+            ..Lookup::to(asker)
+        };
         let host = &self.system.host;
         let chosen = match routing::lookup(host, &key) {
             LookupResult::Found(found) => routing::source_for(host, &found, asker),
@@ -265,13 +293,15 @@ impl<'s> Run<'s, '_> {
         travelled: &Travelled<'s>,
         sent: &Packet,
         origin: Origin<'s>,
-        (source, sourced): (IpAddr, bool),
+        source: AnswerSource,
     ) -> Consequence {
         let packet = &travelled.packet;
         let Some(mut back) = answer_to(packet) else {
             return Consequence::of(Outcome::Connects);
         };
-        back.source = source;
+        if let AnswerSource::Bound(source) | AnswerSource::Chosen(source) = source {
+            back.source = source;
+        }
         if packet.protocol == protocol::UDP && packet.source.is_unspecified() {
             back.destination = asker(packet);
         }
@@ -286,11 +316,16 @@ impl<'s> Run<'s, '_> {
         } else {
             back.mark = self.accepted_mark(packet);
         }
+        let asked = self.asked_interface(travelled);
         let mut trip = Trip::new(self, Leg::Back, back);
         trip.drawn = travelled.drawn.of_answer();
-        trip.sourced = sourced;
+        trip.sourced = !matches!(source, AnswerSource::Chosen(_));
         if by_kernel {
             trip.maker = Maker::IcmpAnswer;
+            trip.asked_interface = asked;
+            if let (AnswerSource::Chosen(_), Some(name)) = (source, asked) {
+                trip.bound = Bound::To(name);
+            }
         }
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Answer, sent, origin)

@@ -9,9 +9,9 @@ use crate::host::route::{NextHop, RouteKind, RuleAction};
 use crate::host::{Host, Part};
 use crate::simulate::path::{InputRoute, decision, forwarding};
 use crate::simulate::routing::{
-    self, Bound, Found, Lookup, LookupResult, SourceCheck, SourceSettings,
+    self, Bound, Found, Lookup, LookupResult, SourceCheck, SourceSettings, User,
 };
-use crate::simulate::trip::{Leg, OutRoute, Run, Stop, Trip};
+use crate::simulate::trip::{Leg, Maker, OutRoute, Run, Stop, Trip};
 
 impl<'s> Run<'s, '_> {
     /// The interface in whose name a local packet is routed: `lo`, except for what answers a
@@ -62,7 +62,9 @@ impl<'s> Trip<'_, 's, '_> {
             matches!(self.packet.destination, IpAddr::V6(to) if to.is_unicast_link_local());
         let bound =
             if narrow && self.in_interface == "lo" { Bound::To("lo") } else { Bound::ByPacket };
-        match routing::lookup_bound(host, &Lookup::of(&self.packet, self.in_interface), bound) {
+        // What comes in again by loopback is routed in nobody's name but root's.
+        let key = Lookup { user: User::Root, ..Lookup::of(&self.packet, self.in_interface) };
+        match routing::lookup_bound(host, &key, bound) {
             LookupResult::Found(found) => self.found_input(found),
             LookupResult::None => self.no_route_input(None),
             LookupResult::Refused(rule) => {
@@ -238,7 +240,12 @@ impl<'s> Trip<'_, 's, '_> {
 
     /// One of the next hops; which one of several, a hash over the flow decides.
     fn choose_hop(&mut self, found: Found<'s>) -> Option<&'s NextHop> {
-        let hops: Vec<&NextHop> = found.next_hops().collect();
+        let bound = match self.bound {
+            Bound::To(name) => Some(name),
+            Bound::ByPacket | Bound::Free => None,
+        };
+        let usable = |hop: &&NextHop| bound.is_none_or(|name| hop.interface == name);
+        let hops: Vec<&NextHop> = found.next_hops().filter(usable).collect();
         let (last, others) = hops.split_last()?;
         for hop in others {
             let question = || match hop.gateway {
@@ -365,11 +372,30 @@ impl<'s> Trip<'_, 's, '_> {
         Err(Stop::Unroutable { error })
     }
 
-    /// Routes a packet of a local process.
+    /// Routes a packet of a local process, or of the kernel's own.
     pub(crate) fn route_output(&mut self) -> Result<OutRoute<'s>, Stop> {
+        let link = self.run.link_to(self.leg, self.packet.destination);
+        let key = match self.maker {
+            Maker::IcmpAnswer => Lookup::of_echo_answer(&self.packet, link),
+            _ => Lookup::made(&self.packet, link),
+        };
+        // The traffic class of IPv6 comes into the packet after its route.
+        let tos = if self.packet.source.is_ipv6() { 0 } else { key.tos };
+        let source = key.source.filter(|_| self.sourced);
+        let out_interface = self.asked_interface;
+        self.route_output_by(Lookup { source, tos, out_interface, ..key })
+    }
+
+    /// Routes a packet that is sent from here by a lookup.
+    fn route_output_by(&mut self, key: Lookup<'s>) -> Result<OutRoute<'s>, Stop> {
+        let user = match self.maker {
+            Maker::Sender => User::OfProcess,
+            Maker::IcmpAnswer | Maker::IcmpError | Maker::TcpReset | Maker::RejectReset => {
+                User::Root
+            }
+        };
+        let key = Lookup { user, ..key };
         let host = &self.run.system.host;
-        let key = Lookup::of(&self.packet, self.run.link_to(self.leg, self.packet.destination));
-        let key = Lookup { source: key.source.filter(|_| self.sourced), ..key };
         let found = match routing::lookup_bound(host, &key, self.bound) {
             LookupResult::Found(found) => found,
             LookupResult::None => return self.no_route_output(None, None),
@@ -477,7 +503,8 @@ impl<'s> Trip<'_, 's, '_> {
             Some(first) if narrow => Bound::To(first.interface),
             Some(_) | None => Bound::Free,
         };
-        let route = self.route_output()?;
+        let link = self.run.link_to(self.leg, self.packet.destination);
+        let route = self.route_output_by(Lookup::of(&self.packet, link))?;
         if before == Some((route.interface, route.gateway)) {
             // Nothing new to tell.
             self.steps.truncate(steps);

@@ -24,7 +24,7 @@ pub fn expected(system: &System, source: IpAddr) -> Expected<'_> {
     if is_local_source(system, source) {
         return Expected::Local;
     }
-    match routing::lookup(&system.host, &to(source)) {
+    match routing::lookup(&system.host, &Lookup::to(source)) {
         LookupResult::Found(found) => match found.next_hops().next() {
             Some(hop) => Expected::Behind(&hop.interface),
             None => Expected::Nowhere,
@@ -38,21 +38,8 @@ pub fn expected(system: &System, source: IpAddr) -> Expected<'_> {
 /// The source that the kernel gives a local process's packet, where it has a route.
 #[must_use]
 pub fn kernel_source(system: &System, destination: IpAddr) -> Option<IpAddr> {
-    match routing::lookup(&system.host, &to(destination)) {
+    match routing::lookup(&system.host, &Lookup::to(destination)) {
         LookupResult::Found(found) => routing::source_for(&system.host, &found, destination),
         LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
-    }
-}
-
-/// The lookup of a local process's packet that is not bound to an address.
-fn to(destination: IpAddr) -> Lookup<'static> {
-    Lookup {
-        source: None,
-        destination,
-        in_interface: "lo",
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
     }
 }

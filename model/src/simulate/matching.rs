@@ -16,7 +16,7 @@ use crate::simulate::address_type;
 use crate::simulate::connection::{Assured, Connection, TrackedState, Tracking, Tuple};
 use crate::simulate::drawn::{Drawn, within};
 use crate::simulate::membership;
-use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::routing::{self, Lookup, LookupResult, User, protocol_of_check};
 use crate::simulate::trip::Maker;
 use crate::simulate::values;
 
@@ -384,11 +384,19 @@ impl View<'_> {
         } else {
             &[RouteKind::Unicast]
         };
-        self.way_back(loose, valid_mark, usable)
+        // kernel-facts K28
+        let asked = (!loose && self.family() == Family::Ipv6).then_some(self.in_interface);
+        self.way_back(loose, valid_mark, usable, asked)
     }
 
     /// Whether the routes lead back to the source, by one of the usable kinds.
-    pub(crate) fn way_back(&self, loose: bool, valid_mark: bool, usable: &[RouteKind]) -> Ternary {
+    pub(crate) fn way_back(
+        &self,
+        loose: bool,
+        valid_mark: bool,
+        usable: &[RouteKind],
+        asked: Option<&str>,
+    ) -> Ternary {
         let packet = self.packet;
         if !usable.contains(&RouteKind::Local) && routing::is_own_address(self.host, packet.source)
         {
@@ -402,7 +410,6 @@ impl View<'_> {
         let onward = !loose && !self.out_interface.is_empty();
         let key = Lookup {
             source: Some(packet.destination).filter(|to| !address_type::is_group(self.host, *to)),
-            destination: packet.source,
             in_interface: match (link_local, onward) {
                 (true, _) => self.in_interface,
                 (false, true) => self.out_interface,
@@ -410,8 +417,10 @@ impl View<'_> {
             },
             mark: if valid_mark { packet.mark } else { 0 },
             tos: packet.tos,
-            protocol: packet.protocol,
-            ports: None,
+            protocol: protocol_of_check(packet),
+            out_interface: asked,
+            user: User::Root,
+            ..Lookup::to(packet.source)
         };
         match routing::lookup(self.host, &key) {
             LookupResult::Found(found) => {

@@ -7,7 +7,7 @@ use crate::flow::{Flow, FlowState};
 use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::outside;
 use crate::simulate::path::Arrival;
-use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::routing::{self, Lookup, LookupResult, User};
 use crate::simulate::trip::Run;
 
 /// Where a packet starts.
@@ -33,7 +33,7 @@ pub(crate) fn filled_in(system: &System, flow: &Flow) -> Flow {
     if flow.any_source {
         let mut packet = first_packet_of(&flow);
         packet.mark = flow.mark;
-        let key = Lookup { source: None, ..Lookup::of(&packet, "lo") };
+        let key = Lookup { source: None, ..Lookup::made(&packet, "lo") };
         let source = match routing::lookup(&system.host, &key) {
             LookupResult::Found(found) => {
                 routing::source_for(&system.host, &found, flow.destination)
@@ -122,15 +122,7 @@ pub(crate) fn origin<'s>(
         return Ok(Origin::Local);
     }
     // As somebody outside is reached, so he is expected.
-    let key = Lookup {
-        source: None,
-        destination: packet.source,
-        in_interface: "lo",
-        mark: 0,
-        tos: 0,
-        protocol: 0,
-        ports: None,
-    };
+    let key = Lookup { user: User::Root, ..Lookup::to(packet.source) };
     match routing::lookup(host, &key) {
         LookupResult::Found(found) => match found.next_hops().next() {
             Some(hop) => Ok(Origin::Wire(outside::arrival(host, packet, &hop.interface))),

@@ -20,7 +20,7 @@ use crate::simulate::matching::PhysicalPort;
 use crate::simulate::outside;
 use crate::simulate::path::{Arrival, End};
 use crate::simulate::question::Origin;
-use crate::simulate::routing::{self, Bound, Lookup, LookupResult};
+use crate::simulate::routing::{self, Bound, Lookup, LookupResult, User};
 use crate::simulate::settings;
 use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
 
@@ -272,10 +272,8 @@ impl<'s> Run<'s, '_> {
         if let Some(why) = no_error_for(self.system, packet) {
             return Consequence::because(Outcome::Timeout, why);
         }
-        let source = self.error_source(packet, about);
-        let family = packet.family();
-        let back = Packet {
-            source: source.address(),
+        let mut back = Packet {
+            source: packet.destination,
             destination: packet.source,
             protocol: routing::icmp_protocol(packet.family()),
             transport: Transport::Icmp { kind, code, id: 0 },
@@ -285,6 +283,8 @@ impl<'s> Run<'s, '_> {
             length: None,
             mark: self.reflected_mark(packet),
         };
+        let source = self.error_source(packet, about, &back);
+        back.source = source.address();
         let mut trip = Trip::new(self, Leg::Back, back);
         let related = |tracking| match tracking {
             Tracking::Tracked { connection, .. } => Some(Tracking::Tracked {
@@ -307,7 +307,7 @@ impl<'s> Run<'s, '_> {
         }
         // The route of an error is looked up before it has a source of its own, so that a policy
         // rule `from` that does not choose it (`icmp_route_lookup`; measured).
-        trip.sourced = family == Family::Ipv6 || !matches!(source, ErrorSource::Chosen(_));
+        trip.sourced = !matches!(source, ErrorSource::Chosen(_));
         trip.maker = Maker::IcmpError;
         let travelled = travel(trip, Origin::Local);
         self.judge(travelled, ReplyKind::Error { kind, code }, sent, origin)
@@ -315,10 +315,7 @@ impl<'s> Run<'s, '_> {
 
     /// kernel-facts D15: the address of the interface by which the error leaves, or the local
     /// address that the packet was sent to.
-    ///
-    /// IPv6 takes an address of the interface by which the packet came, unless the way back names
-    /// one (`icmp6_send`; measured with two uplinks).
-    fn error_source(&self, packet: &Packet, about: About<'s>) -> ErrorSource {
+    fn error_source(&self, packet: &Packet, about: About<'s>, back: &Packet) -> ErrorSource {
         let in_interface = about.in_interface;
         let host = &self.system.host;
         let addressed = match packet.destination {
@@ -342,21 +339,37 @@ impl<'s> Run<'s, '_> {
             let own = routing::select_within4(host, in_interface, packet.source, Scope::Link);
             return own.map_or(ErrorSource::Chosen(packet.destination), ErrorSource::Named);
         }
-        let back =
-            Packet { source: packet.destination, destination: packet.source, ..packet.clone() };
-        let link = self.link_to(Leg::Back, packet.source);
-        let mark = self.reflected_mark(packet);
-        let key = Lookup { source: None, mark, ports: None, ..Lookup::of(&back, link) };
-        let chosen = match routing::lookup(host, &key) {
-            LookupResult::Found(found) => match found.route.preferred_source {
-                None if packet.source.is_ipv6() && !in_interface.is_empty() => {
-                    routing::select_source6(host, in_interface, packet.source)
-                }
-                _ => routing::source_for(host, &found, packet.source),
-            },
+        // kernel-facts K27
+        if packet.source.is_ipv6()
+            && !in_interface.is_empty()
+            && !self.route_names_source(back)
+            && let Some(own) = routing::select_source6(host, in_interface, packet.source)
+        {
+            return ErrorSource::Named(own);
+        }
+        let chosen = match self.error_route(back) {
+            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         };
         ErrorSource::Chosen(chosen.unwrap_or(packet.destination))
+    }
+
+    /// The route that an ICMP error has before it has a source.
+    fn error_route(&self, back: &Packet) -> LookupResult<'s> {
+        let link = self.link_to(Leg::Back, back.destination);
+        let key = Lookup { source: None, user: User::Root, ..Lookup::made(back, link) };
+        routing::lookup(&self.system.host, &key)
+    }
+
+    /// Whether the route of an error of IPv6 names the error's source, the route being sought
+    /// without the mark that the error has (`icmpv6_rt_has_prefsrc`; kernel-facts K27).
+    fn route_names_source(&self, back: &Packet) -> bool {
+        let transport = Transport::Opaque;
+        let unmarked = Packet { mark: 0, transport, ..back.clone() };
+        match self.error_route(&unmarked) {
+            LookupResult::Found(found) => found.route.preferred_source.is_some(),
+            LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => false,
+        }
     }
 
     /// Whether what travelled back reached the sender as something it knows.

@@ -9,7 +9,7 @@ use nattrace_parser::syntax::Family;
 
 use crate::host::Host;
 use crate::host::route::{NextHop, PolicyRule, Route, RouteKind, RouteTable, RuleAction, TableId};
-use crate::packet::{Packet, protocol};
+use crate::packet::{Packet, Transport, protocol};
 
 /// What is looked up.
 #[derive(Clone, Debug)]
@@ -22,6 +22,19 @@ pub(crate) struct Lookup<'a> {
     pub(crate) tos: u8,
     pub(crate) protocol: u8,
     pub(crate) ports: Option<(u16, u16)>,
+    /// The interface that is asked for (`flowi_oif`).
+    pub(crate) out_interface: Option<&'a str>,
+    pub(crate) user: User,
+}
+
+/// In whose name a packet is routed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum User {
+    /// In the kernel's, which is root's: what comes in, and what the kernel makes itself
+    /// (`sock_net_uid`; kernel-facts K28).
+    Root,
+    /// In that of a process that no question names.
+    OfProcess,
 }
 
 impl<'a> Lookup<'a> {
@@ -29,12 +42,61 @@ impl<'a> Lookup<'a> {
     pub(crate) fn of(packet: &Packet, in_interface: &'a str) -> Self {
         Self {
             source: Some(packet.source),
-            destination: packet.destination,
             in_interface,
             mark: packet.mark,
             tos: packet.tos,
             protocol: packet.protocol,
             ports: packet.source_port().zip(packet.destination_port()),
+            user: if in_interface == "lo" { User::OfProcess } else { User::Root },
+            ..Self::to(packet.destination)
+        }
+    }
+
+    /// The lookup for a packet that a local process makes, as far as the packet itself goes: that of
+    /// ICMP has its type and code where others have their ports (`flowi_uli`; kernel-facts K28).
+    pub(crate) fn made(packet: &Packet, in_interface: &'a str) -> Self {
+        let own = Self::of(packet, in_interface);
+        match packet.transport {
+            Transport::Icmp { kind, code, .. } => {
+                Self { ports: Some((0, u16::from_be_bytes([kind, code]))), ..own }
+            }
+            Transport::Ports { .. } | Transport::Opaque => own,
+        }
+    }
+
+    /// The lookup for the kernel's answer to a query: IPv4 names neither type nor code, IPv6 the type
+    /// alone (`icmp_reply`, `icmpv6_echo_reply`; measured).
+    pub(crate) fn of_echo_answer(packet: &Packet, in_interface: &'a str) -> Self {
+        let own = Self::of(packet, in_interface);
+        match packet.transport {
+            Transport::Icmp { kind, .. } if packet.source.is_ipv6() => {
+                Self { ports: Some((0, u16::from_be_bytes([kind, 0]))), ..own }
+            }
+            _ => own,
+        }
+    }
+
+    /// The lookup for an address alone, in the name of a local process.
+    pub(crate) fn to(destination: IpAddr) -> Self {
+        Self {
+            source: None,
+            destination,
+            in_interface: "lo",
+            mark: 0,
+            tos: 0,
+            protocol: 0,
+            ports: None,
+            out_interface: None,
+            user: User::OfProcess,
+        }
+    }
+
+    /// The type of service as policy rules and routes see it: of IPv4 without what was the
+    /// precedence (`fib_dscp_masked_match`; kernel-facts K28).
+    fn service(&self) -> u8 {
+        match self.family() {
+            Family::Ipv4 => self.tos & 0x1c,
+            Family::Ipv6 => self.tos & 0xfc,
         }
     }
 
@@ -82,6 +144,15 @@ impl<'s> Found<'s> {
     /// The next hops that can be used.
     pub(crate) fn next_hops(&self) -> impl Iterator<Item = &'s NextHop> + use<'s> {
         self.route.next_hops.iter().filter(|hop| !hop.dead)
+    }
+}
+
+/// The protocol with which a rule looks a route up for a packet: that of IPv4 names none
+/// (`rpfilter_mt`, `nft_fib4_eval`).
+pub(crate) fn protocol_of_check(packet: &Packet) -> u8 {
+    match packet.family() {
+        Family::Ipv4 => 0,
+        Family::Ipv6 => packet.protocol,
     }
 }
 
@@ -159,20 +230,26 @@ fn selects(rule: &PolicyRule, key: &Lookup<'_>) -> Selection {
         Some(source) => prefix.contains(source),
         None => prefix.length() == 0,
     };
+    if rule.inverted && rule.action == RuleAction::Unsupported {
+        // What it asks besides is not modelled, and may well not hold.
+        return Selection::Yes;
+    }
     let all = rule.source.as_ref().is_none_or(source)
         && rule.destination.as_ref().is_none_or(|prefix| prefix.contains(key.destination))
         && rule.in_interface.as_deref().is_none_or(|name| name == key.in_interface)
-        // Sockets bound to an interface are not modelled: no packet has an `oif` yet.
-        && rule.out_interface.is_none()
+        // No process is taken to be bound to an interface.
+        && rule.out_interface.as_deref().is_none_or(|name| key.out_interface == Some(name))
         && rule.mark.is_none_or(|(value, mask)| key.mark & mask == value & mask)
-        && rule.tos.is_none_or(|tos| tos == 0 || tos == key.tos & 0x1e)
+        && rule.tos.is_none_or(|tos| tos == 0 || tos == key.service())
         && rule.protocol.is_none_or(|protocol| protocol == key.protocol)
         && within(rule.source_port, key.ports.map(|(source, _)| source))
         && within(rule.destination_port, key.ports.map(|(_, destination)| destination));
-    if all && rule.users.is_some_and(|users| users != (0, u32::MAX)) {
-        // Forwarded packets have no user (INVALID_UID): only the range that holds it matches.
-        return if key.in_interface == "lo" { Selection::Unknown } else { Selection::No };
-    }
+    let all = match (rule.users, key.user) {
+        (None | Some((0, u32::MAX)), _) => all,
+        (Some((first, _)), User::Root) => all && first == 0,
+        (Some(_), User::OfProcess) if all => return Selection::Unknown,
+        (Some(_), User::OfProcess) => false,
+    };
     if all != rule.inverted { Selection::Yes } else { Selection::No }
 }
 
@@ -200,10 +277,21 @@ fn table_lookup_bound<'s>(
     let usable = |route: &Route| {
         route.destination.contains(key.destination)
             && link.is_none_or(|name| route.next_hops.iter().any(|hop| hop.interface == name))
-            && (route.tos == 0 || route.tos == key.tos & 0x1e)
+            && (route.tos == 0 || route.tos == key.service())
             && (route.next_hops.is_empty() || route.next_hops.iter().any(|hop| !hop.dead))
     };
-    let (index, route) = (0u32..).zip(routes).find(|(_, route)| usable(route))?;
+    let mut usable = (0u32..).zip(routes).filter(|(_, route)| usable(route));
+    let (index, first) = usable.next()?;
+    // Of equal routes IPv6 takes that by the interface asked for (`rt6_score_route`).
+    let asked = |route: &Route| {
+        let by = |name| route.next_hops.iter().any(|hop| hop.interface == name);
+        key.out_interface.is_some_and(by)
+    };
+    let alike = |route: &Route| {
+        route.destination == first.destination && route.metric == first.metric && asked(route)
+    };
+    let better = if asked(first) { None } else { usable.find(|(_, route)| alike(route)) };
+    let (index, route) = better.unwrap_or((index, first));
     Some(Found { table, index, route })
 }
 
@@ -281,6 +369,8 @@ pub(crate) fn validate_source(
         tos: packet.tos,
         protocol: packet.protocol,
         ports: packet.destination_port().zip(packet.source_port()),
+        out_interface: None,
+        user: User::Root,
     };
     let LookupResult::Found(found) = lookup(host, &key) else {
         let strict = settings.rp_filter != 0;

@@ -14,9 +14,7 @@ const USUAL_TTL: u8 = 64;
 
 impl Run<'_, '_> {
     /// The mark of what the kernel sends on its own account about a packet: none, or the packet's
-    /// (`IP4_REPLY_MARK`; kernel-facts K21). Open: of a packet that a policy rule by its mark prohibits,
-    /// IPv6 was seen to send no error where the mark is reflected, though the error itself has a
-    /// route by a rule before (docs/fidelity.md, known limits).
+    /// (`IP4_REPLY_MARK`; kernel-facts K21).
     pub(crate) fn reflected_mark(&self, about: &Packet) -> u32 {
         let setting = match about.family() {
             Family::Ipv4 => "net.ipv4.fwmark_reflect",

@@ -163,6 +163,9 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) delivery: LinkDelivery,
     /// The interfaces that its route may lead to.
     pub(crate) bound: Bound<'s>,
+    /// The interface that its first route is asked to lead to, which policy rules with `oif` see
+    /// (kernel-facts K28).
+    pub(crate) asked_interface: Option<&'s str>,
     /// Whether its route is looked up with its source; without, the source is one that was chosen
     /// for the route.
     pub(crate) sourced: bool,
@@ -210,6 +213,7 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             maker: Maker::Sender,
             delivery: LinkDelivery::Unicast,
             bound: Bound::ByPacket,
+            asked_interface: None,
             sourced: true,
             quoted: None,
             mac: None,

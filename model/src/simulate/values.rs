@@ -10,7 +10,7 @@ use crate::host::route::RouteKind;
 use crate::packet::{Transport, protocol};
 use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::matching::{Ternary, View, tuple_address, tuple_port};
-use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::routing::{self, Lookup, LookupResult, User, protocol_of_check};
 use crate::simulate::trip::Maker;
 
 /// A value as it is read.
@@ -235,7 +235,6 @@ fn route_type<'v>(
     let link_local = matches!(address, IpAddr::V6(own) if own.is_unicast_link_local());
     let key = Lookup {
         source: Some(other).filter(|other| !other.is_multicast() && !other.is_unspecified()),
-        destination: address,
         in_interface: match device {
             Some(device) if link_local => device,
             // Of a packet that is sent from here it is the link by which it leaves.
@@ -243,10 +242,10 @@ fn route_type<'v>(
             _ if link_local => view.in_interface,
             _ => "lo",
         },
-        mark: 0,
         tos: packet.tos,
-        protocol: packet.protocol,
-        ports: None,
+        protocol: protocol_of_check(packet),
+        user: User::Root,
+        ..Lookup::to(address)
     };
     let kind = match routing::lookup(view.host, &key) {
         LookupResult::Found(found) => found.route.kind,
@@ -291,5 +290,5 @@ fn way_back(view: &View<'_>, loose: bool, valid_mark: bool) -> Ternary {
     }
     // A source to which a broadcast route leads has a way back, unlike for rpfilter
     // (`nft_fib4_eval`; measured).
-    view.way_back(loose, valid_mark, &[RouteKind::Unicast, RouteKind::Broadcast])
+    view.way_back(loose, valid_mark, &[RouteKind::Unicast, RouteKind::Broadcast], None)
 }

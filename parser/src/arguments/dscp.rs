@@ -32,6 +32,12 @@ const CLASSES: &[(&str, u64)] = &[
     ("EF", 0x2e),
 ];
 
+/// The code point of the class with exactly this name.
+pub(crate) fn class_named(text: &str) -> Option<u8> {
+    let (_, class) = CLASSES.iter().find(|(name, _)| *name == text)?;
+    u8::try_from(*class).ok()
+}
+
 /// A number up to 63.
 pub(crate) static NUMBER: Custom =
     Custom { words: 1, form: "0-63", samples: &["0", "46", "0x2e", "63"], parse: number, print };

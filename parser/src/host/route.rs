@@ -12,6 +12,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::scope::Scope;
 use super::{Read, json as values};
+use crate::arguments::dscp;
 use crate::span::Span;
 use crate::syntax::Family;
 
@@ -415,7 +416,7 @@ fn parse_prefix(text: &str) -> Result<Option<IpNet>, ()> {
 }
 
 /// Reads a TOS, which ip(8) prints in hexadecimal, or by its name in `rt_dsfield`.
-fn parse_tos(text: &str) -> Option<u8> {
+pub(super) fn parse_tos(text: &str) -> Option<u8> {
     match text.strip_prefix("0x") {
         Some(digits) => u8::from_str_radix(digits, 16).ok(),
         None => match text {
@@ -423,7 +424,9 @@ fn parse_tos(text: &str) -> Option<u8> {
             "throughput" => Some(0x08),
             "reliability" => Some(0x04),
             "default" => Some(0),
-            digits => u8::from_str_radix(digits, 16).ok(),
+            name => dscp::class_named(name)
+                .map(|class| class << 2)
+                .or_else(|| u8::from_str_radix(name, 16).ok()),
         },
     }
 }

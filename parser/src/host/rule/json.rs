@@ -3,6 +3,7 @@
 use super::{RoutingRule, RuleAction, parse_number, parse_prefix, parse_protocol, parse_range};
 use crate::diagnostic::Diagnostic;
 use crate::host::json::{Json, Object, entries};
+use crate::host::route::parse_tos;
 
 /// The rules of a text of JSON.
 pub(super) fn rules(
@@ -103,8 +104,7 @@ fn field(rule: &mut RoutingRule, key: &str, value: Json<'_>) -> Result<bool, Dia
         "iif" => rule.in_interface = Some(value.string()?.into_owned()),
         "oif" => rule.out_interface = Some(value.string()?.into_owned()),
         "tos" => {
-            let tos = number(value)?;
-            rule.tos = u8::try_from(tos).map_err(|_| value.unexpected("a TOS"))?;
+            rule.tos = parse_tos(&value.word()?).ok_or_else(|| value.unexpected("a TOS"))?;
         }
         "ipproto" => {
             let protocol = parse_protocol(&value.word()?);

@@ -58,6 +58,11 @@ fn both_forms_of_every_selector_say_the_same() {
             },
         ),
         (
+            "from all tos AF21 blackhole",
+            r#""src":"all","tos":"AF21","action":"blackhole""#,
+            RoutingRule { tos: 0x48, action: RuleAction::Blackhole, ..base.clone() },
+        ),
+        (
             "from all lookup [l3mdev-table]",
             r#""src":"all","l3mdev":null"#,
             RoutingRule { action: RuleAction::LookupVrf, ..base.clone() },

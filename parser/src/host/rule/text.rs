@@ -3,6 +3,7 @@
 use super::{RoutingRule, RuleAction, parse_number, parse_prefix, parse_protocol, parse_range};
 use crate::diagnostic::Diagnostic;
 use crate::host::line::{Line, Prose, Word, Words, lines};
+use crate::host::route::parse_tos;
 
 /// The rules of a listing.
 pub(super) fn rules(text: &str, diagnostics: &mut Vec<Diagnostic>) -> Vec<RoutingRule> {
@@ -94,7 +95,7 @@ fn selector(
         "iif" | "dev" => rule.in_interface = Some(interface(words)?),
         "oif" => rule.out_interface = Some(interface(words)?),
         "tos" | "dsfield" => {
-            rule.tos = value(words, "a TOS", |text| u8::try_from(parse_number(text)?).ok())?;
+            rule.tos = value(words, "a TOS", parse_tos)?;
         }
         "ipproto" => rule.protocol = Some(value(words, "a protocol", parse_protocol)?),
         "sport" => rule.source_ports = Some(value(words, "a range of ports", parse_range)?),

@@ -273,19 +273,20 @@ impl Encoder<'_> {
         if routed == 0 {
             return formed;
         }
-        t.and(formed, self.of_route_type6(trip, address, routed, limit))
+        t.and(formed, self.of_route_type6(address, routed, limit))
     }
 
     /// Whether the routes say that an address of IPv6 is of one of some types.
-    fn of_route_type6(&self, trip: &Trip, address: V, types: u16, limit: Option<V>) -> B {
+    fn of_route_type6(&self, address: V, types: u16, limit: Option<V>) -> B {
         let t = &self.t;
         let mut bound = self.by_packet();
         if let Some(interface) = limit {
             bound.kind = t.number(2, super::state::bound::TO);
             bound.to = interface;
         }
-        let protocol = trip.packet.tuple.protocol;
-        let key = Key { protocol, ..self.key_to(address, self.loopback()) };
+        let out_interface = limit.unwrap_or_else(|| self.no_interface());
+        let root = t.yes;
+        let key = Key { out_interface, root, ..self.key_to(address, self.loopback()) };
         let found = self.lookup_bound(&key, bound);
         let mut holds = t.no;
         let mut add = |when: B, kind: u16| {
@@ -471,7 +472,10 @@ impl Encoder<'_> {
             true => &[RouteKind::Unicast, RouteKind::Local],
             false => &[RouteKind::Unicast],
         };
-        let back = self.way_back_by_route(trip, loose, valid_mark, usable);
+        // kernel-facts K28
+        let asks = !loose && !self.is_ipv4();
+        let asked = if asks { trip.in_interface } else { self.no_interface() };
+        let back = self.way_back_by_route(trip, (loose, valid_mark), usable, asked);
         Truth { yes: t.or(sure, back.yes), may: t.minus(back.may, sure) }
     }
 
@@ -479,9 +483,9 @@ impl Encoder<'_> {
     pub(super) fn way_back_by_route(
         &self,
         trip: &Trip,
-        loose: bool,
-        valid_mark: bool,
+        (loose, valid_mark): (bool, bool),
         kinds: &[RouteKind],
+        asked: V,
     ) -> Truth {
         let t = &self.t;
         let tuple = trip.packet.tuple;
@@ -494,7 +498,10 @@ impl Encoder<'_> {
             destination: tuple.source,
             in_interface: t.choice(link_local, trip.in_interface, other),
             mark: if valid_mark { trip.packet.mark } else { t.number(32, 0u8) },
+            protocol: self.protocol_of_check(&trip.packet),
             ported: t.no,
+            out_interface: asked,
+            root: t.yes,
             ..self.key(&trip.packet, self.loopback())
         };
         let found = self.lookup(&key);

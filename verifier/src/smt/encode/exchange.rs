@@ -115,6 +115,7 @@ impl<'s> Encoder<'s> {
             delivery: t.number(2, delivery::UNICAST),
             bound: t.number(2, bound::BY_PACKET),
             bound_to: none,
+            asked_interface: none,
             sourced: t.yes,
             quotes: no,
             mac: self.nothing(48),
@@ -145,7 +146,7 @@ impl<'s> Encoder<'s> {
     /// The source that the kernel gives to a packet.
     pub(super) fn kernel_source(&self, packet: &Packet) -> V {
         let source = self.nothing(self.width());
-        let found = self.lookup(&Key { source, ..self.key(packet, self.loopback()) });
+        let found = self.lookup(&Key { source, ..self.key_of_made(packet, self.loopback()) });
         let chosen = self.source_for(&found, packet.tuple.destination);
         self.t.choice(chosen.is, chosen.value, self.nowhere())
     }

@@ -7,7 +7,7 @@ use nattrace_parser::syntax::Family;
 
 use super::outside::Arrival;
 use super::route::{Bound, Found, Key};
-use super::state::{Maybe, Merge, OutRoute, Trip, bound, delivery, end, tracking};
+use super::state::{Maybe, Merge, OutRoute, Trip, bound, delivery, end, maker, tracking};
 use super::{Decider, Encoder, Run};
 use crate::smt::term::{B, Operation, V};
 
@@ -343,7 +343,8 @@ impl<'s> Encoder<'s> {
             kind: t.choice(narrow, kind(bound::TO), kind(bound::BY_PACKET)),
             to: t.choice(narrow, self.loopback(), self.no_interface()),
         };
-        let found = self.lookup_bound(&self.key(&trip.packet, trip.in_interface), held);
+        let key = Key { root: t.yes, ..self.key(&trip.packet, trip.in_interface) };
+        let found = self.lookup_bound(&key, held);
         self.stop(trip, t.and(ordinary, found.unknown), end::UNKNOWN);
         let (local, hops) = self.routed_input(trip, ordinary, &found, silent);
         let local = t.and(trip.alive, t.or(local, t.and(group, trip.alive)));
@@ -534,13 +535,25 @@ impl<'s> Encoder<'s> {
     /// Routes packets of local processes.
     fn route_output(&self, run: &Run, trip: &mut Trip, when: B) {
         let t = &self.t;
+        let link = self.link_to(run, trip.packet.tuple.destination);
+        let made = self.key_of_made(&trip.packet, link);
+        // The traffic class of IPv6 comes into the packet after its route.
+        let tos = if self.is_ipv4() { made.tos } else { t.number(8, 0u8) };
+        let key = Key { tos, out_interface: trip.asked_interface, ..made };
+        let answers = t.is_number(trip.maker, maker::ICMP_ANSWER);
+        let key = self.key_of_answer(key, answers);
+        self.route_output_by(key, trip, when);
+    }
+
+    /// Routes packets that are sent from here by a lookup.
+    fn route_output_by(&self, key: Key, trip: &mut Trip, when: B) {
+        let t = &self.t;
         let when = t.and(when, trip.alive);
         if when == t.no {
             return;
         }
         use RouteKind as Kind;
-        let link = self.link_to(run, trip.packet.tuple.destination);
-        let key = self.key(&trip.packet, link);
+        let key = Key { root: t.not(t.is_number(trip.maker, maker::SENDER)), ..key };
         let source = Maybe { is: trip.sourced, value: key.source.value };
         let held = Bound { kind: trip.bound, to: trip.bound_to };
         let found = self.lookup_bound(&Key { source, ..key }, held);
@@ -594,6 +607,8 @@ impl<'s> Encoder<'s> {
         trip.sourced = t.or(trip.sourced, when);
         trip.bound = t.choice(when, held, trip.bound);
         trip.bound_to = t.choice(when, trip.route.interface, trip.bound_to);
-        self.route_output(run, trip, when);
+        let link = self.link_to(run, to);
+        let key = self.key(&trip.packet, link);
+        self.route_output_by(key, trip, when);
     }
 }

@@ -6,7 +6,7 @@ use nattrace_parser::syntax::Family;
 
 use super::Encoder;
 use super::exchange::{About, Answers, answer, outcome, unless};
-use super::route::Key;
+use super::route::{Bound, Key};
 use super::state::{
     Error, Maybe, Merge, Packet, Tracking, Trip, Tuple, bound, delivery, end, maker, phase,
     tracking,
@@ -94,15 +94,55 @@ impl Encoder<'_> {
         let sysctls = &self.host.sysctls;
         let ignores = sysctls.get("net.ipv4.icmp_echo_ignore_broadcasts") != Some(0);
         let deaf = t.and(t.is(self.is_ipv4() && ignores), self.is_group(tuple.destination));
-        let link = self.link_to(about.run, tuple.source);
-        let mark = self.reflected_mark(&about.forth.packet);
-        let found = self.lookup(&Key { mark, ..self.key_to(tuple.source, link) });
-        let towards = self.source_for(&found, tuple.source);
         let one_host = self.is_one_host(tuple.destination);
-        let has_source = t.or(one_host, towards.is);
-        let source = t.choice(one_host, tuple.destination, towards.value);
-        let when = t.and(t.and(when, has_source), t.minus(query, deaf));
-        self.local_answer(about, answers, when, (source, t.yes));
+        let when = t.and(when, t.minus(query, deaf));
+        let addressed = t.and(when, one_host);
+        self.local_answer(about, answers, addressed, (tuple.destination, t.yes));
+        let when = t.minus(when, one_host);
+        if when == t.no {
+            return;
+        }
+        // An IPv6 query to a group or to an anycast address is answered by an own address, and by
+        // the interface by which it came alone (kernel-facts K28).
+        let here = t.equal(about.forth.in_interface, self.loopback());
+        self.miss(
+            t.and(when, here),
+            "a local process that asks an anycast address of its own host",
+        );
+        let towards = self.source_towards(about);
+        self.local_answer(about, answers, t.and(when, towards.is), (towards.value, t.no));
+    }
+
+    /// The address that routing chooses for the answer to a query.
+    fn source_towards(&self, about: &About<'_>) -> Maybe {
+        let t = &self.t;
+        let packet = &about.forth.packet;
+        let source = packet.tuple.source;
+        let (back, _) = self.answer_to(packet);
+        let back = Packet { mark: self.reflected_mark(packet), ..back };
+        let out_interface = self.asked_interface(about);
+        let key = Key {
+            source: self.nothing(self.width()),
+            tos: t.number(8, 0u8),
+            out_interface,
+            root: t.yes,
+            ..self.key_of_made(&back, self.link_to(about.run, source))
+        };
+        let key = self.key_of_answer(key, t.yes);
+        let held = Bound { kind: t.number(2, bound::TO), to: out_interface };
+        let held = if self.is_ipv4() { self.by_packet() } else { held };
+        self.source_for(&self.lookup_bound(&key, held), source)
+    }
+
+    /// The interface that the route of an echo answer of IPv6 is asked to lead to.
+    fn asked_interface(&self, about: &About<'_>) -> V {
+        let t = &self.t;
+        if self.is_ipv4() {
+            return self.no_interface();
+        }
+        let came = about.forth.in_interface;
+        let own = self.owner(about.forth.packet.tuple.destination);
+        t.choice(t.equal(came, self.loopback()), own, came)
     }
 
     /// Whom a datagram is answered: to send to no address is to send to oneself.
@@ -119,8 +159,10 @@ impl Encoder<'_> {
         let tuple = packet.tuple;
         let asker = self.asker(packet);
         let key = Key {
-            tos: packet.tos,
             protocol: tuple.protocol,
+            ported: self.has_ports(tuple.protocol),
+            from_port: tuple.to_port,
+            to_port: tuple.from_port,
             ..self.key_to(asker, self.link_to(about.run, asker))
         };
         let chosen = self.source_for(&self.lookup(&key), asker);
@@ -166,6 +208,13 @@ impl Encoder<'_> {
         back.mark = t.choice(by_kernel, self.reflected_mark(packet), accepted);
         let mut trip = self.back(about, &back);
         trip.sourced = sourced;
+        let asked = self.asked_interface(about);
+        trip.asked_interface = t.choice(by_kernel, asked, trip.asked_interface);
+        if !self.is_ipv4() {
+            let held = t.minus(by_kernel, sourced);
+            trip.bound = t.choice(held, t.number(2, bound::TO), trip.bound);
+            trip.bound_to = t.choice(held, asked, trip.bound_to);
+        }
         let number = |number: u8| t.number(3, number);
         trip.maker = t.choice(by_kernel, number(maker::ICMP_ANSWER), number(maker::SENDER));
         answers.take(t, when, (&trip, answer::ANSWER));
@@ -320,7 +369,6 @@ impl Encoder<'_> {
             let bridged = t.and(when, forth.bridged);
             self.miss(bridged, "the source of an ICMP error about a frame that a bridge hands on");
         }
-        let (source, addressed) = self.error_source(about);
         let number = if self.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
         let tos = match self.family() {
             Family::Ipv4 => {
@@ -330,19 +378,21 @@ impl Encoder<'_> {
             Family::Ipv6 => t.number(8, 0u8),
         };
         let tuple = Tuple {
-            source,
+            source: packet.tuple.destination,
             destination: packet.tuple.source,
             protocol: t.number(8, number),
             from_port: t.number(16, 0u8),
             to_port: t.concat(kind, code),
         };
         let mark = self.reflected_mark(packet);
-        let back = Packet { tos, mark, ..self.first_packet_of(tuple) };
+        let mut back = Packet { tos, mark, ..self.first_packet_of(tuple) };
+        let (source, sourced) = self.error_source(about, &back);
+        back.tuple.source = source;
         let mut trip = self.new_trip(&back, t.yes);
         trip.first = forth.first;
         trip.error = Error { is: t.yes, kind, code };
         trip.maker = t.number(3, maker::ICMP_ERROR);
-        trip.sourced = t.or(addressed, t.is(!self.is_ipv4()));
+        trip.sourced = sourced;
         match progress {
             Progress::UnderWay => trip.tracking = self.tracking_of(forth, &trip),
             Progress::Delivered => trip.quotes = self.is_tracked(forth),
@@ -350,8 +400,8 @@ impl Encoder<'_> {
         answers.take(t, when, (&trip, answer::ERROR));
     }
 
-    /// The source of an ICMP error, and whether it is the address that the packet was sent to.
-    fn error_source(&self, about: &About<'_>) -> (V, B) {
+    /// The source of an ICMP error, and whether its route is sought with it.
+    fn error_source(&self, about: &About<'_>, back: &Packet) -> (V, B) {
         let t = &self.t;
         let forth = about.forth;
         let packet = &forth.packet;
@@ -368,13 +418,12 @@ impl Encoder<'_> {
             }
         };
         let key = Key {
-            tos: packet.tos,
-            protocol: packet.tuple.protocol,
-            mark: self.reflected_mark(packet),
-            ..self.key_to(from, self.link_to(about.run, from))
+            source: self.nothing(self.width()),
+            root: t.yes,
+            ..self.key_of_made(back, self.link_to(about.run, from))
         };
         let found = self.lookup(&key);
-        let mut chosen = self.source_for(&found, from);
+        let chosen = self.source_for(&found, from);
         if self.is_ipv4() && self.is_on("net.ipv4.icmp_errors_use_inbound_ifaddr") {
             // kernel-facts K24
             let looped = t.equal(came, self.loopback());
@@ -389,10 +438,13 @@ impl Encoder<'_> {
             return (t.choice(addressed, to, chosen), t.or(addressed, named));
         }
         if !self.is_ipv4() {
+            // kernel-facts K27
+            let unmarked = Key { mark: t.number(32, 0u8), ported: t.no, ..key };
+            let found = self.lookup(&unmarked);
             let routed = found.routes.iter();
-            let unnamed = routed.filter(|(_, route)| route.preferred_source.is_none());
-            let unnamed = t.any(unnamed.map(|(when, _)| *when));
-            let by_interface = t.and(unnamed, self.has_interface(came));
+            let named = routed.filter(|(_, route)| route.preferred_source.is_some());
+            let named = t.any(named.map(|(when, _)| *when));
+            let by_interface = t.minus(self.has_interface(came), named);
             let mut own = self.nothing(self.width());
             for name in self.ways_out(came) {
                 let here = self.interface_named(came, name);
@@ -400,7 +452,10 @@ impl Encoder<'_> {
                     own = Maybe::merge(t, here, &self.select6(name, from), &own);
                 }
             }
-            chosen = Maybe::merge(t, by_interface, &own, &chosen);
+            let by_interface = t.and(by_interface, own.is);
+            let sourced = t.or(addressed, by_interface);
+            let chosen = t.choice(by_interface, own.value, unless(t, chosen, to));
+            return (t.choice(addressed, to, chosen), sourced);
         }
         (t.choice(addressed, to, unless(t, chosen, to)), addressed)
     }

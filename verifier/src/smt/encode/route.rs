@@ -2,6 +2,7 @@
 
 use nattrace_model::host::Part;
 use nattrace_model::host::route::{NextHop, PolicyRule, Route, RouteKind, RuleAction, TableId};
+use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
 
 use super::state::{Maybe, Packet, bound};
@@ -21,6 +22,10 @@ pub(super) struct Key {
     pub(super) ported: B,
     pub(super) from_port: V,
     pub(super) to_port: V,
+    /// The interface that is asked for; none but for echo answers of IPv6.
+    pub(super) out_interface: V,
+    /// Whether it is in root's name: the kernel's own (kernel-facts K28).
+    pub(super) root: B,
 }
 
 /// To which interfaces a route may lead.
@@ -67,7 +72,31 @@ impl<'s> Encoder<'s> {
             ported: self.has_ports(tuple.protocol),
             from_port: tuple.from_port,
             to_port: tuple.to_port,
+            out_interface: self.no_interface(),
+            root: self.t.not(self.interface_named(in_interface, "lo")),
         }
+    }
+
+    /// The lookup for a packet that is made here: that of ICMP has its type and code where others
+    /// have their ports (kernel-facts K28).
+    pub(super) fn key_of_made(&self, packet: &Packet, in_interface: V) -> Key {
+        let t = &self.t;
+        let key = self.key(packet, in_interface);
+        let number = if self.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
+        let icmp = t.is_number(key.protocol, number);
+        let from_port = t.choice(icmp, t.number(16, 0u8), key.from_port);
+        Key { ported: t.or(key.ported, icmp), from_port, ..key }
+    }
+
+    /// The lookup for the kernel's answer to a query, of which IPv4 names neither type nor code, IPv6
+    /// the type alone.
+    pub(super) fn key_of_answer(&self, key: Key, answers: B) -> Key {
+        let t = &self.t;
+        if self.is_ipv4() {
+            return Key { ported: t.minus(key.ported, answers), ..key };
+        }
+        let typed = t.masked(key.to_port, 0xff00u16);
+        Key { to_port: t.choice(answers, typed, key.to_port), ..key }
     }
 
     /// The lookup for an address alone.
@@ -83,7 +112,19 @@ impl<'s> Encoder<'s> {
             ported: self.t.no,
             from_port: zero(16),
             to_port: zero(16),
+            out_interface: self.no_interface(),
+            root: self.t.not(self.interface_named(in_interface, "lo")),
         }
+    }
+
+    /// The protocol with which a rule looks a route up for a packet: that of IPv4 names none.
+    pub(super) fn protocol_of_check(&self, packet: &Packet) -> V {
+        if self.is_ipv4() { self.t.number(8, 0u8) } else { packet.tuple.protocol }
+    }
+
+    /// The type of service as policy rules and routes see it.
+    fn service(&self, key: &Key) -> V {
+        self.t.masked(key.tos, if self.is_ipv4() { 0x1cu8 } else { 0xfcu8 })
     }
 
     /// Something that is not there.
@@ -179,6 +220,9 @@ impl<'s> Encoder<'s> {
     /// Whether a policy rule is for this lookup, and whether nobody knows.
     fn selects(&self, rule: &PolicyRule, key: &Key) -> (B, B) {
         let t = &self.t;
+        if rule.inverted && rule.action == RuleAction::Unsupported {
+            return (t.yes, t.no);
+        }
         let source = rule.source.as_ref().map_or(t.yes, |prefix| {
             let unset = t.is(prefix.length() == 0);
             t.either(key.source.is, self.contains(prefix, key.source.value), unset)
@@ -191,14 +235,17 @@ impl<'s> Encoder<'s> {
             .in_interface
             .as_deref()
             .map_or(t.yes, |name| self.interface_named(key.in_interface, name));
-        // No packet is of a socket that is bound to an interface.
-        let goes = t.is(rule.out_interface.is_none());
+        // No process is taken to be bound to an interface.
+        let goes = rule
+            .out_interface
+            .as_deref()
+            .map_or(t.yes, |name| self.interface_named(key.out_interface, name));
         let mark = rule
             .mark
             .map_or(t.yes, |(value, mask)| t.is_number(t.masked(key.mark, mask), value & mask));
         let tos = match rule.tos {
             None | Some(0) => t.yes,
-            Some(tos) => t.is_number(t.masked(key.tos, 0x1eu8), tos),
+            Some(tos) => t.is_number(self.service(key), tos),
         };
         let protocol = rule.protocol.map_or(t.yes, |number| t.is_number(key.protocol, number));
         let port = |range: Option<(u16, u16)>, port: V| match range {
@@ -208,12 +255,14 @@ impl<'s> Encoder<'s> {
         let from = port(rule.source_port, key.from_port);
         let to = port(rule.destination_port, key.to_port);
         let all = t.all([source, destination, came, goes, mark, tos, protocol, from, to]);
-        if rule.users.is_some_and(|users| users != (0, u32::MAX)) {
-            let from_here = self.interface_named(key.in_interface, "lo");
-            let inverted = t.minus(t.is(rule.inverted), all);
-            return (inverted, t.and(all, from_here));
-        }
-        (if rule.inverted { t.not(all) } else { all }, t.no)
+        let (all, unknown) = match rule.users {
+            None | Some((0, u32::MAX)) => (all, t.no),
+            Some((first, _)) => {
+                let of_root = if first == 0 { t.and(all, key.root) } else { t.no };
+                (of_root, t.minus(all, key.root))
+            }
+        };
+        (if rule.inverted { t.not(all) } else { all }, unknown)
     }
 
     /// The routes of a table that the lookup may find, each with its condition.
@@ -233,7 +282,7 @@ impl<'s> Encoder<'s> {
             });
             let tos = match route.tos {
                 0 => t.yes,
-                tos => t.is_number(t.masked(key.tos, 0x1eu8), tos),
+                tos => t.is_number(self.service(key), tos),
             };
             let inside = self.contains(&route.destination, key.destination);
             let usable = t.all([inside, t.implies(link.is, leads), tos]);
@@ -335,6 +384,7 @@ impl<'s> Encoder<'s> {
             mark: t.choice(valid_mark, packet.mark, t.number(32, 0u8)),
             from_port: tuple.to_port,
             to_port: tuple.from_port,
+            root: t.yes,
             ..self.key(packet, onward)
         };
         let found = self.lookup(&key);

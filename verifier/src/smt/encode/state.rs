@@ -152,6 +152,7 @@ merged! {
         /// One of the numbers in [`bound`].
         bound: V,
         bound_to: V,
+        asked_interface: V,
         sourced: B,
         /// Whether it quotes a packet of the first connection.
         quotes: B,

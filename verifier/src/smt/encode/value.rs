@@ -232,7 +232,8 @@ impl Encoder<'_> {
                 value: other,
             },
             tos: trip.packet.tos,
-            protocol: trip.packet.tuple.protocol,
+            protocol: self.protocol_of_check(&trip.packet),
+            root: t.yes,
             ..self
                 .key_to(address, t.choice(link_local, device.unwrap_or(own_link), self.loopback()))
         };
@@ -276,9 +277,9 @@ impl Encoder<'_> {
         let sure = t.or(self.interface_named(trip.in_interface, "lo"), solicits);
         let back = self.way_back_by_route(
             trip,
-            loose,
-            valid_mark,
+            (loose, valid_mark),
             &[RouteKind::Unicast, RouteKind::Broadcast],
+            self.no_interface(),
         );
         let yes = t.or(sure, back.yes);
         let number = t.choice(yes, t.number(WIDTH, 1u8), t.number(WIDTH, 0u8));
