@@ -418,6 +418,41 @@ fn a_fix_that_loses_packets_on_their_way_says_so() {
     }
 }
 
+/// How long a change lasts on a host some of whose rules somebody keeps.
+fn lasting(rules: &str, policy: &str) -> String {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("rules");
+    let heads = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
+    fs::write(&path, format!("*filter\n{heads}{rules}COMMIT\n")).unwrap();
+    let rules = ["--format", "json", "--rules", path.to_str().unwrap()];
+    let output = asked(policy, &[&HOST[..], &rules].concat());
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let Some(lines) = json["lasting"].as_array() else { panic!("{}", show(&output)) };
+    lines.iter().map(|line| format!("{}\n", line.as_str().unwrap())).collect()
+}
+
+/// What was carried out with ufw 0.36 and firewalld 1.3, and outlived a reload of theirs.
+#[test]
+fn ufw_and_firewalld_are_told_in_their_own_words() {
+    let closed = "[[deny]]\nfamily = \"ipv4\"\nfrom = \"internet\"\nlands = \"host:22/tcp\"\n\
+                  [[deny]]\nfamily = \"ipv4\"\nfrom = \"internet\"\nlands = \"host:9090/tcp\"\n";
+    let told = lasting(":ufw-user-input - [0:0]\n-A INPUT -j ufw-user-input\n", closed);
+    let words = "ufw keeps the same as a rule of its own: \
+                 `ufw prepend deny in on eth0 from 0.0.0.0/0 to any port 9090 proto tcp`, \
+                 `ufw prepend deny in on eth0 from 0.0.0.0/0 to any port 22 proto tcp`\n";
+    assert!(told.contains(words), "{told}");
+    let told = lasting(":INPUT_direct - [0:0]\n-A INPUT -j INPUT_direct\n", closed);
+    let words = "`firewall-cmd --permanent --direct --add-rule ipv4 filter INPUT 0 -i eth0 -p tcp -m \
+                 tcp --dport 22 -j DROP`, \
+                 `firewall-cmd --permanent --direct --add-rule ipv4 filter INPUT 1 ";
+    assert!(told.contains(words) && !told.contains("--add-chain"), "{told}");
+    let rules = ":INPUT_direct - [0:0]\n:DOCKER-USER - [0:0]\n-A FORWARD -j DOCKER-USER\n";
+    let told = lasting(rules, CLOSED);
+    let words = "`firewall-cmd --permanent --direct --add-chain ipv4 filter DOCKER-USER`, \
+                 `firewall-cmd --permanent --direct --add-rule ipv4 filter DOCKER-USER 0 ";
+    assert!(told.contains(words), "{told}");
+}
+
 #[test]
 fn more_edits_are_offered_where_their_number_is_in_the_way() {
     let policy = "[[isolate]]\nzones = [\"172.17.0.0/16\", \"172.18.0.0/16\"]\n";

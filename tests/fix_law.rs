@@ -91,6 +91,7 @@ fn edits_are_enough_no_part_of_them_is_and_all_forms_agree() {
                     let result = holds(&drawn, &counts);
                     if result.as_ref().is_err_and(|fault| fault == SLOW) {
                         add(&counts.slow, 1);
+                        drawn.keep();
                     } else if let Err(fault) = result {
                         let about = format!("seed {seed} host {number}");
                         let policy = fs::read_to_string(drawn.path("policy.toml")).unwrap();

@@ -1,9 +1,12 @@
 //! How long a change lasts: who writes the rules around it, and what keeps it there.
 
+use std::collections::BTreeMap;
+
 use nattrace_model::System;
 use nattrace_model::owner::Owner;
+use nattrace_model::ruleset::{Chain, Table};
 use nattrace_parser::syntax::Family;
-use nattrace_verifier::repair::{Edit, Holder, Op, Setting};
+use nattrace_verifier::repair::{Edit, Holder, Op, Place, Setting};
 
 use super::commands;
 
@@ -53,7 +56,7 @@ fn beside_others(edits: &[Edit], system: &System) -> Vec<String> {
         told.extend(beside_ufw(&in_iptables));
     }
     if has(Owner::Firewalld) && !in_iptables.is_empty() {
-        told.push(beside_firewalld(&in_iptables));
+        told.push(beside_firewalld(&in_iptables, system));
     }
     told
 }
@@ -66,12 +69,10 @@ fn beside_ufw(edits: &[&Edit]) -> Vec<String> {
          /etc/ufw/after.rules declares `:DOCKER-USER` and with it fills that chain anew"
             .to_owned(),
     ];
-    let own: Vec<String> = edits.iter().filter_map(|edit| in_ufws_words(edit)).collect();
+    let own = ufws_commands(edits);
     if !own.is_empty() {
-        told.push(format!(
-            "ufw keeps the same as a rule of its own: {}",
-            own.iter().map(|words| format!("`{words}`")).collect::<Vec<_>>().join(", ")
-        ));
+        let own: Vec<String> = own.iter().map(|words| format!("`{words}`")).collect();
+        told.push(format!("ufw keeps the same as a rule of its own: {}", own.join(", ")));
     }
     let only_adds = edits.iter().all(|edit| matches!(edit.op, Op::Insert | Op::Append));
     for (family, file) in [(Family::Ipv4, "after.rules"), (Family::Ipv6, "after6.rules")] {
@@ -90,13 +91,36 @@ fn beside_ufw(edits: &[&Edit]) -> Vec<String> {
     told
 }
 
-/// A rule about a port of the host as ufw is told of it.
-fn in_ufws_words(edit: &Edit) -> Option<String> {
+/// The commands of ufw for rules about ports of the host. Each of them goes ahead of the others, so
+/// that the first rule has to come last.
+fn ufws_commands(edits: &[&Edit]) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    for edit in edits.iter().rev() {
+        let words = |family| in_ufws_words(edit, family);
+        let Some(both) = words(None) else { continue };
+        // What no address belongs to is about both families, unless one of them is named.
+        let of_both = edits.iter().any(|other| {
+            other.place.family != edit.place.family
+                && in_ufws_words(other, None).as_ref() == Some(&both)
+        });
+        let command = if of_both { Some(both) } else { words(Some(edit.place.family)) };
+        commands.extend(command.filter(|command| !commands.contains(command)));
+    }
+    commands
+}
+
+/// A rule about a port of the host as ufw is told of it, for one family or for both.
+fn in_ufws_words(edit: &Edit, family: Option<Family>) -> Option<String> {
     if edit.place.chain != "INPUT" || !matches!(edit.op, Op::Insert | Op::Append) {
         return None;
     }
+    let anybody = match family {
+        None => "any",
+        Some(Family::Ipv4) => "0.0.0.0/0",
+        Some(Family::Ipv6) => "::/0",
+    };
     let mut words = edit.rule.split(' ').skip(2);
-    let (mut by, mut from, mut to) = (None, "any", "any");
+    let (mut by, mut from, mut to) = (None, anybody, "any");
     let (mut protocol, mut port, mut verb) = (None, None, None);
     while let Some(word) = words.next() {
         let value = words.next()?;
@@ -123,33 +147,44 @@ fn in_ufws_words(edit: &Edit) -> Option<String> {
     Some(format!("ufw prepend {verb} {by}from {from} to {to} port {} proto {}", port?, protocol?))
 }
 
-/// What firewalld does to the edits.
-fn beside_firewalld(edits: &[&Edit]) -> String {
-    let known = "`firewall-cmd --reload` and a restart of firewalld flush the rules of iptables \
-                 where firewalld has direct rules or works by iptables itself: load the plan again \
-                 then";
-    let direct: Vec<String> = edits
-        .iter()
-        .filter_map(|edit| {
-            let family = match edit.place.family {
-                Family::Ipv4 => "ipv4",
-                Family::Ipv6 => "ipv6",
-            };
-            let spec = edit.rule.splitn(3, ' ').nth(2)?;
-            let (table, chain) = (edit.place.holder.table(), &edit.place.chain);
-            let adds = matches!(edit.op, Op::Insert | Op::Append);
-            adds.then(|| {
-                format!(
-                    "`firewall-cmd --permanent --direct --add-rule {family} {table} {chain} 0 \
-                     {spec}`"
-                )
-            })
-        })
-        .collect();
-    match direct.len() == edits.len() {
-        true => format!("{known}, or let firewalld keep them itself: {}", direct.join(", ")),
-        false => known.to_owned(),
+/// What firewalld does to the edits, and the direct rules that it makes them again from. Measured with
+/// firewalld 1.3, both of its backends, `FlushAllOnReload` on and off.
+fn beside_firewalld(edits: &[&Edit], system: &System) -> String {
+    let known = "firewalld flushes every table of iptables, and removes chains made by hand, when it \
+                 starts, stops or reloads (`firewall-cmd --reload`), whatever its backend: load the \
+                 plan again then";
+    let adds = |edit: &&Edit| matches!(edit.op, Op::Insert | Op::Append);
+    // Its own chains of iptables accept what was redirected before they call direct rules.
+    let behind_its_own = |edit: &&Edit| {
+        edit.place.chain == "FORWARD"
+            && system.rules.chains.iter().any(|chain| &*chain.name == "FORWARD_direct")
+    };
+    if !edits.iter().all(|edit| adds(edit) && !behind_its_own(edit)) {
+        return known.to_owned();
     }
+    let mut direct: Vec<String> = Vec::new();
+    let mut counts: BTreeMap<&Place, usize> = BTreeMap::new();
+    for edit in edits {
+        let family = match edit.place.family {
+            Family::Ipv4 => "ipv4",
+            Family::Ipv6 => "ipv6",
+        };
+        let Holder::Iptables(_, table) = edit.place.holder else { continue };
+        let Some(rule) = edit.rule.splitn(3, ' ').nth(2) else { return known.to_owned() };
+        let (chain, own) = (edit.place.chain.as_str(), table.as_str());
+        let add = "firewall-cmd --permanent --direct --add";
+        let count = counts.entry(&edit.place).or_default();
+        if *count == 0 && !table.builtin_chains().contains(&chain) {
+            // A direct rule of a chain that is not there makes firewalld fail as a whole.
+            direct.push(format!("`{add}-chain {family} {own} {chain}`"));
+        }
+        direct.push(format!("`{add}-rule {family} {own} {chain} {count} {rule}`"));
+        *count += 1;
+    }
+    format!(
+        "{known}, or let firewalld keep the edits itself, from its next reload on: {}",
+        direct.join(", ")
+    )
 }
 
 /// What is left of the edits when the host starts again, and what brings them back.
@@ -231,7 +266,12 @@ fn keeps_rules(system: &System, owner: Owner) -> bool {
     let chains = system.rules.chains.iter();
     let by_chain = chains.filter(|chain| &*chain.name != "DOCKER-USER");
     let mut by_chain = by_chain.filter_map(|chain| Owner::of_chain(&chain.name));
+    let native = |chain: &Chain| match &chain.table {
+        Table::Native(table) => table.name == "firewalld",
+        Table::Iptables(_) => false,
+    };
     by_chain.any(|known| known == owner)
+        || (owner == Owner::Firewalld && system.rules.chains.iter().any(native))
 }
 
 /// What dockerd does to the edits.
