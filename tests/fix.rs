@@ -431,6 +431,27 @@ fn lasting(rules: &str, policy: &str) -> String {
     lines.iter().map(|line| format!("{}\n", line.as_str().unwrap())).collect()
 }
 
+/// Settings and routes as they are printed make real packets pass, and the policy hold.
+#[test]
+fn settings_and_routes_work_as_they_are_printed() {
+    let folder = TempDir::new().unwrap();
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "sh"])
+        .arg(root().join("tests/fix/settings.sh"))
+        .arg(folder.path())
+        .env("NATTRACE", env!("CARGO_BIN_EXE_nattrace"))
+        .output()
+        .unwrap();
+    let text = stdout(&output);
+    if text.is_empty() && !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        nattrace_skips::skip("settings and routes", &format!("no namespace of our own ({why})"));
+        return;
+    }
+    assert!(output.status.success(), "{}", show(&output));
+    assert!(text.lines().filter(|line| line.contains(": ")).count() >= 9, "{text}");
+}
+
 /// What was carried out with ufw 0.36 and firewalld 1.3, and outlived a reload of theirs.
 #[test]
 fn ufw_and_firewalld_are_told_in_their_own_words() {

@@ -39,7 +39,8 @@ pub(crate) fn sorted(lines: &[String]) -> Vec<Vec<String>> {
 pub(crate) fn patched(text: &str, diff: &str) -> Option<String> {
     let old: Vec<&str> = text.lines().collect();
     let (mut new, mut at) = (Vec::new(), 0);
-    for line in diff.lines().skip(2) {
+    let told = diff.lines().skip_while(|line| line.starts_with('#'));
+    for line in told.skip(2) {
         if let Some(numbers) = line.strip_prefix("@@ -") {
             let number = numbers.split([',', ' ']).next()?.parse::<usize>().ok()?;
             // A hunk of no old lines names the line before it.

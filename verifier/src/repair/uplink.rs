@@ -115,7 +115,8 @@ impl Evidence<'_> {
             text: format!("from {from} lookup {}", self.routing().table_name(table)),
             ..rule_of(priority.checked_sub(1)?, Some(from))
         };
-        Some(Routes { way: Way::Forth, rules: vec![near, far], route, changes: Vec::new() })
+        let rules = if table == MAIN { vec![far] } else { vec![near, far] };
+        Some(Routes { way: Way::Forth, rules, route, changes: Vec::new() })
     }
 
     /// Routes for the answers to what asked for an address of the uplink.
