@@ -273,8 +273,11 @@ impl<'a> Reader<'_, 'a> {
     fn address(&mut self, start: usize, word: &Word<'a>, bit: u16) {
         let first = self.once(bit, word);
         let negation = self.negation;
-        // `-x/0` is an address, too.
-        let odd = self.words.get(self.at).is_some_and(|word| word.text.ends_with("/0"));
+        // `-x/0` is an address, too, whatever `-x` is.
+        let none = |word: &Word<'_>| {
+            word.text.starts_with('-') && address::network(&word.text, self.context.family).is_ok()
+        };
+        let odd = self.words.get(self.at).is_some_and(none);
         let Some([argument]) = self.arguments(start, 1, odd) else { return };
         if !first {
             self.keep(start);
