@@ -114,6 +114,7 @@ pub(crate) fn read_rule<'a>(
     let mut reader = Reader::new(context, &chain, words, scratch, diagnostics);
     reader.read();
     if reader.scratch.is_of_other_family() {
+        reader.check_early_ports();
         let said = reader.diagnostics.len();
         let rest = reader.finish();
         // Nobody looks at it as a whole.
@@ -134,7 +135,10 @@ pub(crate) fn check_words<'a>(
     words: &[Word<'a>],
     diagnostics: &mut Vec<Diagnostic>,
 ) {
-    Reader::new(context, chain, words, &mut Scratch::default(), diagnostics).read();
+    let mut scratch = Scratch::default();
+    let mut reader = Reader::new(context, chain, words, &mut scratch, diagnostics);
+    reader.read();
+    reader.check_early_ports();
 }
 
 /// The addresses of `-s` or `-d`: nearly always one.

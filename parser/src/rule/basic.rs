@@ -194,24 +194,26 @@ impl<'a> Reader<'_, 'a> {
             Basic::In => self.interface_named(start, word, word, 4),
             Basic::Out => self.interface_named(start, word, word, 8),
             // iptables takes the whole word for the address, which does not count if the mask is none.
-            Basic::Source | Basic::Destination
-                if address::network(&word.text, self.context.family).is_ok() =>
-            {
+            Basic::Source | Basic::Destination if self.is_one_network(word) => {
                 self.once(if basic == Basic::Source { 1 } else { 2 }, word);
             }
             Basic::Goto => self.goto(start, word, &value()),
             Basic::Counters => self.counters(start, Some(&value())),
             _ => {
                 let letter = one.letter;
-                self.say(
-                    Diagnostic::error(
-                        "attached-value",
-                        format!("`-{letter}` needs its argument as a word of its own"),
-                        word.span,
-                    )
-                    .help(format!("write `-{letter} {}`", clip(one.value))),
-                );
-                self.keep(start);
+                let message = format!("`-{letter}` needs its argument as a word of its own");
+                let fault = Fault::new("attached-value", message)
+                    .help(format!("write `-{letter} {}`", clip(one.value)));
+                // Addresses are looked up at the end, and so are chains by iptables-nft.
+                match basic {
+                    Basic::Source | Basic::Destination => {
+                        self.fault_of_rule(start, word.span, fault);
+                    }
+                    Basic::Jump if self.context.backend != Some(Backend::Legacy) => {
+                        self.fault_of_rule(start, word.span, fault);
+                    }
+                    _ => self.fault(start, word.span, fault),
+                }
             }
         }
     }
@@ -270,13 +272,15 @@ impl<'a> Reader<'_, 'a> {
         self.keep(start);
     }
 
+    fn is_one_network(&self, word: &Word<'_>) -> bool {
+        !word.text.contains(',') && address::network(&word.text, self.context.family).is_ok()
+    }
+
     fn address(&mut self, start: usize, word: &Word<'a>, bit: u16) {
         let first = self.once(bit, word);
         let negation = self.negation;
         // `-x/0` is an address, too, whatever `-x` is.
-        let none = |word: &Word<'_>| {
-            word.text.starts_with('-') && address::network(&word.text, self.context.family).is_ok()
-        };
+        let none = |word: &Word<'_>| word.text.starts_with('-') && self.is_one_network(word);
         let odd = self.words.get(self.at).is_some_and(none);
         let Some([argument]) = self.arguments(start, 1, odd) else { return };
         if !first {

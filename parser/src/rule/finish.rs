@@ -33,12 +33,8 @@ impl<'a> Reader<'_, 'a> {
             target.span = target.span.cover(last.span);
             self.unsupported.pop();
         }
-        if let Some(span) = self.early_ports.filter(|_| self.protocol.is_some()) {
-            let message = "ports to translate to need the protocol before them".to_owned();
-            self.say(
-                Diagnostic::error("missing-protocol", message, span)
-                    .help("write `-p` before this option"),
-            );
+        if self.protocol.is_some() {
+            self.check_early_ports();
         }
         self.limit_expansion();
         let rule = Rule {
@@ -61,6 +57,17 @@ impl<'a> Reader<'_, 'a> {
             stands_in: None,
         };
         Read { rule, sources: self.source.more, destinations: self.destination.more }
+    }
+
+    /// Refuses ports to translate to that stand before the protocol.
+    pub(super) fn check_early_ports(&mut self) {
+        if let Some(span) = self.early_ports {
+            let message = "ports to translate to need the protocol before them".to_owned();
+            self.say(
+                Diagnostic::error("missing-protocol", message, span)
+                    .help("write `-p` before this option"),
+            );
+        }
     }
 
     /// Refuses lists that make more rules than any kernel should hold.
