@@ -108,8 +108,6 @@ fn undone(text: &str, said: &str) -> bool {
 struct Tally {
     /// Whether the tool forgets the counters of rules, as ip6tables-nft 1.8.9 does.
     forgets: bool,
-    /// Whether the kernel checks rules only when all are there, as that of iptables-legacy does.
-    looks_late: bool,
     accepted: usize,
     refused: usize,
     unsure: usize,
@@ -139,10 +137,8 @@ impl Tally {
             (Ours::Printed(_), Answer::Saved(_)) if codes.contains(&"unclosed-quote") => {
                 self.skipped += 1;
             }
-            // The kernel of iptables-legacy looks only at what is left of the rules at COMMIT.
-            (Ours::Refused(said), Answer::Saved(_)) if self.looks_late && undone(text, said) => {
-                self.skipped += 1;
-            }
+            // The kernel looks only at what is left of the rules at COMMIT.
+            (Ours::Refused(said), Answer::Saved(_)) if undone(text, said) => self.skipped += 1,
             (Ours::Unsure, _) => self.unsure += 1,
             (Ours::Printed(ours), Answer::Saved(theirs)) if self.same(ours, theirs) => {
                 self.accepted += 1;
@@ -177,8 +173,7 @@ fn run(seed: u64, count: usize, family: Family, backend: Backend) -> Tally {
     let mut rng = Rng::with_seed(seed);
     let texts: Vec<String> = (0..count).map(|_| text::text(family, &mut rng)).collect();
     let forgets = (family, backend) == (Family::Ipv6, Backend::Nft);
-    let looks_late = backend == Backend::Legacy;
-    let mut tally = Tally { forgets, looks_late, ..Tally::default() };
+    let mut tally = Tally { forgets, ..Tally::default() };
     for (text, theirs) in texts.iter().zip(iptables::judge(family, backend, &texts)) {
         tally.compare(text, ours(text, family, backend), &theirs);
     }

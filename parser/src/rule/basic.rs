@@ -272,7 +272,7 @@ impl<'a> Reader<'_, 'a> {
         self.keep(start);
     }
 
-    fn is_one_network(&self, word: &Word<'_>) -> bool {
+    pub(super) fn is_one_network(&self, word: &Word<'_>) -> bool {
         !word.text.contains(',') && address::network(&word.text, self.context.family).is_ok()
     }
 
@@ -384,7 +384,13 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// The interface of `-i NAME`; of `-iNAME`, iptables takes the whole word (kernel-facts H12).
-    fn interface_named(&mut self, start: usize, word: &Word<'a>, argument: &Word<'a>, bit: u16) {
+    pub(super) fn interface_named(
+        &mut self,
+        start: usize,
+        word: &Word<'a>,
+        argument: &Word<'a>,
+        bit: u16,
+    ) {
         let first = self.once(bit, word);
         let negated = self.negation.is_some();
         if !first {

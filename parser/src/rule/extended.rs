@@ -172,6 +172,15 @@ impl<'a> Reader<'_, 'a> {
             (Found::Basic(Basic::Goto), Some(value)) => self.goto(start, word, &value),
             (Found::Basic(Basic::Counters), Some(value)) => self.counters(start, Some(&value)),
             (Found::Basic(Basic::Modprobe), Some(_)) => {}
+            // The whole word is the value, as that of `-oeth1` is.
+            (Found::Basic(Basic::In), Some(_)) => self.interface_named(start, word, word, 4),
+            (Found::Basic(Basic::Out), Some(_)) => self.interface_named(start, word, word, 8),
+            (Found::Basic(Basic::Source), Some(_)) if self.is_one_network(word) => {
+                self.once(1, word);
+            }
+            (Found::Basic(Basic::Destination), Some(_)) if self.is_one_network(word) => {
+                self.once(2, word);
+            }
             (Found::Basic(_), Some(_)) => {
                 let message =
                     format!("`{}` needs its argument as a word of its own", clip(&word.text));
