@@ -8,21 +8,21 @@
 //! nobody knows the workings of, only what asks for nothing surely takes a packet.
 
 mod asked;
+mod changed;
 mod ranges;
 #[cfg(test)]
 mod tests;
 mod way;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use nattrace_model::System;
-use nattrace_model::condition::Condition;
 use nattrace_model::hook::Hook;
 use nattrace_model::ruleset::{ChainId, RuleId};
-use nattrace_model::target::{Action, ConnmarkAction, Target};
 use nattrace_parser::syntax::Family;
 
-use asked::{Dimension, Dimensions, MARK, TOS, TTL};
+use asked::{Dimension, Dimensions};
+use changed::Changes;
 use ranges::{Cube, Point, Product, Ranges, without};
 use way::{Chains, Terms, Walked, Way};
 
@@ -62,6 +62,7 @@ pub(super) struct Reach<'s> {
     chains: Chains<'s>,
     dimensions: [Dimensions; 2],
     callers: HashMap<ChainId, Vec<RuleId>>,
+    changes: Changes,
 }
 
 /// A way to a rule: the base chain's hook, the rules that call, and the rule itself.
@@ -86,7 +87,8 @@ impl<'s> Reach<'s> {
             walked.insert(chain, Walked::of(asked, &own.rules));
         }
         let chains = Chains { rules: &system.rules, walked };
-        Self { system, chains, dimensions, callers }
+        let changes = Changes::of(&system.rules, &dimensions);
+        Self { system, chains, dimensions, callers, changes }
     }
 
     fn dimensions(&self, chain: ChainId) -> &Dimensions {
@@ -172,8 +174,8 @@ impl<'s> Reach<'s> {
         tries: &mut usize,
     ) -> Result<Vec<RuleId>, Option<Seen>> {
         let Some(base) = path.stops.first() else { return Ok(Vec::new()) };
-        let loose = self.loose(&path.stops);
         let dimensions = self.dimensions(base.chain);
+        let loose = self.changes.before(&self.system.rules, dimensions, &path.stops);
         let everything = self.at_hook(dimensions, path.hook);
         let whole: Cube = everything
             .iter()
@@ -234,100 +236,6 @@ impl<'s> Reach<'s> {
         set(asked::IN_INTERFACE, comes);
         set(asked::OUT_INTERFACE, leaves);
         all
-    }
-
-    /// The dimensions that rules may change which packets meet on their way to a place.
-    fn loose(&self, stops: &[RuleId]) -> Vec<Dimension> {
-        let rules = &self.system.rules;
-        let Some(base) = stops.first() else { return Vec::new() };
-        let dimensions = self.dimensions(base.chain);
-        let mut change = Changed { dimensions, loose: Vec::new() };
-        let mut open = Vec::new();
-        let mut seen = HashSet::new();
-        for (at, stop) in stops.iter().enumerate() {
-            let Some(chain) = rules.chain(stop.chain) else { continue };
-            for rule in chain.rules.iter().take(stop.index as usize) {
-                change.by(&rule.target);
-                rule.target.calls(&mut |called, _| open.push(called));
-            }
-            // The call itself is met too, what is at the end of the way is not.
-            if let (Some(next), Some(call)) = (stops.get(at + 1), rules.rule(*stop)) {
-                change.by(&call.target);
-                call.target.calls(&mut |called, _| {
-                    if called != next.chain {
-                        open.push(called);
-                    }
-                });
-            }
-        }
-        while let Some(chain) = open.pop().filter(|_| !change.is_everything()) {
-            if !seen.insert(chain) {
-                continue;
-            }
-            for rule in rules.chain(chain).map_or(&[][..], |own| &own.rules) {
-                change.by(&rule.target);
-                rule.target.calls(&mut |called, _| open.push(called));
-            }
-        }
-        change.loose.sort_unstable();
-        change.loose.dedup();
-        change.loose
-    }
-}
-
-/// The dimensions that rules may change.
-struct Changed<'d> {
-    dimensions: &'d Dimensions,
-    loose: Vec<Dimension>,
-}
-
-impl Changed<'_> {
-    fn is_everything(&self) -> bool {
-        self.loose.len() >= self.dimensions.count()
-    }
-
-    fn facts(&mut self, about: impl Fn(&Condition) -> bool) {
-        self.loose.extend(self.dimensions.facts_about(about));
-    }
-
-    /// Adds what a target may change.
-    fn by(&mut self, target: &Target) {
-        match target {
-            // Anything may happen to a packet there.
-            Target::Unsupported(_) => self.loose = (0..self.dimensions.count()).collect(),
-            Target::Sequence(actions) => {
-                for action in actions {
-                    if let Action::Do(target) = action {
-                        self.by(target);
-                    }
-                }
-            }
-            Target::Map(map) => {
-                let entries = map.entries.iter().map(|entry| &entry.target);
-                entries.chain(map.otherwise.as_ref()).for_each(|target| self.by(target));
-            }
-            Target::Snpt(_) => self.loose.push(asked::SOURCE),
-            Target::Dnpt(_) => self.loose.push(asked::DESTINATION),
-            Target::Mark { .. }
-            | Target::Tproxy { .. }
-            | Target::Connmark(ConnmarkAction::Restore { .. }, _) => {
-                self.loose.push(MARK);
-                self.facts(|fact| matches!(fact, Condition::Mark { .. } | Condition::Set(..)));
-            }
-            Target::Connmark(..) => {
-                self.facts(|fact| matches!(fact, Condition::ConnectionMark { .. }));
-            }
-            Target::Notrack | Target::Zone(_) | Target::ConntrackOptions => {
-                self.loose.push(asked::STATE);
-                self.facts(|fact| {
-                    matches!(fact, Condition::Connection(..) | Condition::ConnectionMark { .. })
-                });
-            }
-            Target::Set { .. } => self.facts(|fact| matches!(fact, Condition::Set(..))),
-            Target::Ttl(_) => self.loose.push(TTL),
-            Target::Tos { .. } => self.loose.push(TOS),
-            _ => {}
-        }
     }
 }
 
