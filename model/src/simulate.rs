@@ -61,8 +61,8 @@ pub fn why(system: &System, flow: &Flow) -> Answer {
     every_way(system, flow, &mut Oracle::default())
 }
 
-/// The same as [`why`], without what a refused packet would have met, while somebody watches; who
-/// is handed back.
+/// The same as [`why`] while somebody watches, who is handed back; without what a refused packet
+/// would have met, unless that is watched, too.
 #[must_use]
 pub fn witnessed(
     system: &System,

@@ -20,9 +20,6 @@ use crate::target::Target;
 /// take it through any number of rules.
 const MOST_STEPS: usize = 50_000;
 
-/// After how many rules a witness is asked again what it knows of those that come.
-const FORESIGHT: usize = 16;
-
 impl Trip<'_, '_, '_> {
     /// Runs a base chain to its end. ACCEPT and the policy ACCEPT end it well.
     pub(crate) fn chain(&mut self, hook: Hook, base: ChainId) -> Result<(), Stop> {
@@ -30,10 +27,11 @@ impl Trip<'_, '_, '_> {
         let Some(policy) = rules.chain(base).and_then(|chain| chain.base) else { return Ok(()) };
         let mut callers: Vec<(ChainId, u32)> = Vec::new();
         let (mut current, mut index) = (base, 0u32);
-        let mut foreseen = self.run.oracle.witness.is_some();
+        let pace = self.run.oracle.witness.as_ref().map(|witness| witness.pace().max(1));
+        let mut foreseen = pace.is_some();
         let mut walked = 0usize;
         loop {
-            if foreseen && walked.is_multiple_of(FORESIGHT) {
+            if foreseen && walked.is_multiple_of(pace.unwrap_or(1)) {
                 let next = RuleId { chain: current, index };
                 match self.foresee(base, Stand { callers: callers.clone(), next }) {
                     Foresight::None => foreseen = false,

@@ -334,11 +334,12 @@ impl<'s> Run<'s, '_> {
         let (Err(_), Some(at)) = (travelled.result, travelled.decided_by) else {
             return Vec::new();
         };
-        if self.oracle.witness.is_some() {
-            // What would have been is not what a witness is asked about.
+        if self.oracle.witness.as_ref().is_some_and(|witness| !witness.watches_refused()) {
+            // What would have been is not what the witness is asked about.
             return Vec::new();
         }
         let mut oracle = self.oracle.replay();
+        oracle.witness = self.oracle.witness.take();
         let mut run = Run {
             system: self.system,
             oracle: &mut oracle,
@@ -359,6 +360,7 @@ impl<'s> Run<'s, '_> {
             run.connections = self.connections.clone();
         }
         let pardoned = run.forth(packet.clone(), state, origin);
+        self.oracle.witness = oracle.witness;
         pardoned.steps.get(at + 1..).map(<[Step]>::to_vec).unwrap_or_default()
     }
 }

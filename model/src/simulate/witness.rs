@@ -75,6 +75,16 @@ pub trait Witness: Debug {
 
     /// A packet's port, or its header as a whole, chose who gets it here.
     fn received(&mut self, packet: &Packet);
+
+    /// After how many rules it is asked again what it knows of those that come.
+    fn pace(&self) -> usize {
+        16
+    }
+
+    /// Whether it watches what a refused packet would have met, too; else nobody asks for that.
+    fn watches_refused(&self) -> bool {
+        false
+    }
 }
 
 /// Which end of a connection NAT picked.
