@@ -10,7 +10,7 @@ mod gateway;
 mod port;
 mod special;
 
-pub(crate) use address::AddressCells;
+pub(crate) use address::{AddressCells, AddressPlan};
 pub(crate) use gateway::{Alike, alike};
 pub(crate) use port::{PortCell, PortCells};
 pub(crate) use special::ranges as special_ranges;

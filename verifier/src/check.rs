@@ -27,6 +27,7 @@ use crate::given;
 use crate::packets::PacketSet;
 use crate::policy::{self, Demand};
 use crate::space::Space;
+use crate::walk::World;
 pub(crate) use demand::{Effects, arrives};
 pub use disagreement::{Between, Disagreement};
 pub use engine::Engine;
@@ -123,12 +124,13 @@ fn check_all(
 /// A host that questions are about, with what is found out about it once.
 struct Premises {
     system: Arc<System>,
+    world: World,
     redirections: [OnceLock<Redirections>; 2],
 }
 
 impl Premises {
     fn of(system: System) -> Self {
-        Self { system: Arc::new(system), redirections: Default::default() }
+        Self { system: Arc::new(system), world: World::default(), redirections: Default::default() }
     }
 
     /// What gives packets of a family another destination.

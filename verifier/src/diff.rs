@@ -49,7 +49,7 @@ use touched::{Touched, touched};
 
 use crate::packets::PacketSet;
 use crate::space::Space;
-use crate::walk::{Entry, Question, cut, divide};
+use crate::walk::{Entry, Question, World, cut, divide};
 
 /// Which packets are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,6 +104,19 @@ const STATES: [FlowState; 5] = [
     FlowState::Untracked,
 ];
 
+/// One of the hosts, with what is found out about it once.
+struct Known<'h> {
+    system: &'h System,
+    world: World,
+    identities: &'h Identities<'h>,
+}
+
+impl<'h> Known<'h> {
+    fn of(system: &'h System, identities: &'h Identities<'h>) -> Self {
+        Self { system, world: World::default(), identities }
+    }
+}
+
 /// Compares two hosts, or the same host with other rules.
 ///
 /// # Errors
@@ -135,6 +148,7 @@ pub fn compare_each(before: &System, after: &System, scope: Scope) -> Comparison
     if edits.is_empty() {
         return Comparison { hosts: host_differences(before, after), ..Comparison::default() };
     }
+    let known = (Known::of(before, &identities.0), Known::of(after, &identities.1));
     let maps = (Map::new(before), Map::new(after));
     let named = edits.named(before, after);
     let opened = Opened::between(&hosts, &edits, &maps);
@@ -152,7 +166,7 @@ pub fn compare_each(before: &System, after: &System, scope: Scope) -> Comparison
     let round = |starts: &[Start<'_>], rarity: Rarity| -> Found {
         let each: Vec<Found> = starts
             .par_iter()
-            .map(|start| start.compare(&hosts, &identities, passed.as_ref(), (rarity, scope.ways)))
+            .map(|start| start.compare(&hosts, &known, passed.as_ref(), (rarity, scope.ways)))
             .collect();
         let mut all = Found::default();
         for found in each {
@@ -309,7 +323,7 @@ impl<'a> Start<'a> {
     fn compare(
         &self,
         hosts: &Hosts<'_>,
-        identities: &(Identities<'_>, Identities<'_>),
+        known: &(Known<'_>, Known<'_>),
         passed: Option<&Passed>,
         (rarity, ways): (Rarity, usize),
     ) -> Found {
@@ -332,7 +346,7 @@ impl<'a> Start<'a> {
                 Rarity::Usual => ways,
                 Rarity::Odd => ways / USUAL_FOR_ODD,
             };
-            let (pieces, left) = differing(hosts, identities, &question, passed);
+            let (pieces, left) = differing(known, &question, passed);
             let usual = rarity == Rarity::Usual && state == FlowState::New;
             let places = &self.places;
             let teller = Teller { hosts, places, question: &question, space, usual };
@@ -346,18 +360,17 @@ impl<'a> Start<'a> {
 
 /// The packets of a question that fare differently, and those that were not looked at.
 fn differing(
-    hosts: &Hosts<'_>,
-    identities: &(Identities<'_>, Identities<'_>),
+    known: &(Known<'_>, Known<'_>),
     question: &Question,
     passed: Option<&Passed>,
 ) -> (Pieces, Option<PacketSet>) {
-    let (before, alike, unseen) = known_alike(hosts.before, &identities.0, question, passed);
+    let (before, alike, unseen) = known_alike(&known.0, question, passed);
     let rest = question.packets.difference(&alike);
     let (after, unseen_after) = match rest.is_empty() {
         true => (Vec::new(), None),
         false => {
             let question = Question { packets: rest, ..question.clone() };
-            classes(hosts.after, &identities.1, &question)
+            classes(&known.1, &question)
         }
     };
     let mut near = 0;
@@ -365,11 +378,11 @@ fn differing(
         (Some(one), Some(other)) => Some(one.union(&other)),
         (one, other) => one.or(other),
     };
-    let known: HashMap<&Fate, &PacketSet> = after.iter().map(|(set, fate)| (fate, set)).collect();
+    let fates: HashMap<&Fate, &PacketSet> = after.iter().map(|(set, fate)| (fate, set)).collect();
     let mut pieces = Pieces::default();
     for (set, fate) in &before {
         let mut rest = set.clone();
-        if let Some(same) = known.get(fate) {
+        if let Some(same) = fates.get(fate) {
             if fate.is_open() {
                 let fates = Arc::new((fate.clone(), fate.clone()));
                 pieces.add(rest.intersection(same), &fates, Status::Undetermined);
@@ -422,18 +435,17 @@ fn shared<'c>(
 /// The classes of a question's packets on the earlier host; those that pass no chain that differs,
 /// and so fare alike, only as a set; and those that were not looked at.
 fn known_alike(
-    system: &System,
-    identities: &Identities<'_>,
+    host: &Known<'_>,
     question: &Question,
     passed: Option<&Passed>,
 ) -> (Vec<(PacketSet, Fate)>, PacketSet, Option<PacketSet>) {
-    let divided = divide(system, question, |region, answer| {
+    let divided = divide(host.system, &host.world, question, |region, answer| {
         // How a connection was opened before is not told.
         let passed = passed.filter(|_| question.state == FlowState::New);
         let alike = passed.is_some_and(|passed| !passed.may_meet(answer));
         (alike && cut(answer).is_none() && region.unfollowed.is_none())
             .then_some(())
-            .ok_or_else(|| Fate::of(region, answer, identities))
+            .ok_or_else(|| Fate::of(region, answer, host.identities))
     });
     let mut alike = question.packets.space().none();
     let mut classes = Vec::new();
@@ -447,11 +459,9 @@ fn known_alike(
 }
 
 /// The classes of a question's packets on one host, and those that were not looked at.
-fn classes(
-    system: &System,
-    identities: &Identities<'_>,
-    question: &Question,
-) -> (Vec<(PacketSet, Fate)>, Option<PacketSet>) {
-    let divided = divide(system, question, |region, answer| Fate::of(region, answer, identities));
+fn classes(host: &Known<'_>, question: &Question) -> (Vec<(PacketSet, Fate)>, Option<PacketSet>) {
+    let divided = divide(host.system, &host.world, question, |region, answer| {
+        Fate::of(region, answer, host.identities)
+    });
     (divided.classes, divided.left.map(|(set, _)| set))
 }

@@ -31,7 +31,7 @@ use rayon::prelude::*;
 
 use crate::check::Disagreement;
 use crate::packets::PacketSet;
-use crate::walk::Entry;
+use crate::walk::{Entry, World};
 
 pub use fate::{Landing, Source, Target};
 pub use group::{Group, Grouping, grouping};
@@ -222,6 +222,7 @@ pub fn matrix_each(system: &System, scope: &Scope) -> Matrix {
         .flat_map(|family| (0..from.len()).map(move |index| (*family, index)))
         .collect();
     let services = service::all(system, &scope.services);
+    let world = World::default();
     let made: Vec<row::Made> = rows
         .par_iter()
         .map(|(family, index)| {
@@ -235,6 +236,7 @@ pub fn matrix_each(system: &System, scope: &Scope) -> Matrix {
                 .collect::<Vec<usize>>();
             let row = row::Row {
                 system,
+                world: &world,
                 family: *family,
                 index: *index,
                 from: &from,

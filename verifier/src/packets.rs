@@ -169,7 +169,7 @@ impl PacketSet {
         for _ in 0..MOST_TRIES {
             let (header, same_address, _) = self.pick(&self.function)?;
             if self.contains(&header) {
-                return Some(self.told_apart(header).normal());
+                return Some(told_apart(header, |other| self.contains(other)).normal());
             }
             if same_address != Some(false) || header.source != header.destination {
                 break;
@@ -179,20 +179,6 @@ impl PacketSet {
             self.function = self.space.minus(&self.function, &impossible);
         }
         self.sample(&[])
-    }
-
-    /// The packet with ports that differ, where the set has such a one: of what rules say of one
-    /// of them is then known which of them they mean.
-    fn told_apart(&self, header: Header) -> Header {
-        if !has_ports(header.protocol) || header.source_port != header.destination_port {
-            return header;
-        }
-        let from = |source_port| Header { source_port, ..header };
-        let to = |destination_port| Header { destination_port, ..header };
-        let others = [40_000, 40_001, 1024, 80, 1, u16::MAX].into_iter();
-        let mut others =
-            others.flat_map(|port| [from(port), to(port)]).filter(|other| *other != header);
-        others.find(|other| self.contains(other)).unwrap_or(header)
     }
 
     /// A packet of the set that a person would take as an example: plain addresses and ports.
@@ -296,6 +282,42 @@ impl PacketSet {
             _ => None,
         }))
     }
+}
+
+/// The packet with ports that differ, where a set has such a one: of what rules say of one of them
+/// is then known which of them they mean.
+pub(crate) fn told_apart(header: Header, contains: impl Fn(&Header) -> bool) -> Header {
+    if !has_ports(header.protocol) || header.source_port != header.destination_port {
+        return header;
+    }
+    let from = |source_port| Header { source_port, ..header };
+    let to = |destination_port| Header { destination_port, ..header };
+    let others = [40_000, 40_001, 1024, 80, 1, u16::MAX].into_iter();
+    let mut others =
+        others.flat_map(|port| [from(port), to(port)]).filter(|other| *other != header);
+    others.find(|other| contains(other)).unwrap_or(header)
+}
+
+/// A point of two functions, of which the first is about sources and what stands before them, and
+/// the other about everything else.
+pub(crate) fn point_of_both(
+    space: &Space,
+    sources: &BDDFunction,
+    others: &BDDFunction,
+) -> Option<Header> {
+    let family = space.family();
+    let cubes = [sources, others].map(|function| function.pick_cube(|_, _, _| false));
+    let [Some(sources), Some(others)] = cubes else { return None };
+    let behind = Field::Source.first(family) + Field::Source.width(family);
+    let (header, ..) = point_of(family, |variable| {
+        let cube = if variable < behind { &sources } else { &others };
+        match cube.get(variable as usize) {
+            Some(OptBool::True) => Some(true),
+            Some(OptBool::False) => Some(false),
+            _ => None,
+        }
+    });
+    Some(header)
 }
 
 /// The point whose variables are these, and where bits are free those of a plain packet; with what

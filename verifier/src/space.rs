@@ -45,6 +45,8 @@ enum Known {
     Masked(Field, u128, u128),
     /// The variables of some fields, a bit for each of them.
     Fields(u8),
+    /// The same with what stands before all fields.
+    Others(u8),
     WithPorts,
 }
 
@@ -334,17 +336,24 @@ impl Space {
     /// A function of these fields alone: it holds where others can be chosen so that the whole
     /// one does.
     pub(crate) fn only_of(&self, function: &BDDFunction, fields: &BTreeSet<Field>) -> BDDFunction {
-        let mut others = self.anything();
-        for field in Field::ALL.into_iter().rev().filter(|field| !fields.contains(field)) {
-            let first = field.first(self.family());
-            for variable in (first..first + field.width(self.family())).rev() {
-                others = self.and(&self.literal(variable, true), &others);
-            }
-        }
-        for variable in (0..FLAGS).rev() {
-            others = self.and(&self.literal(variable, true), &others);
-        }
-        self.kept(function.exists(&others))
+        let others: Vec<Field> =
+            Field::ALL.into_iter().filter(|field| !fields.contains(field)).collect();
+        self.without(function, &self.forgotten(&others))
+    }
+
+    /// A function without what it says of some variables.
+    pub(crate) fn without(&self, function: &BDDFunction, variables: &BDDFunction) -> BDDFunction {
+        self.kept(function.exists(variables))
+    }
+
+    /// The variables of some fields, and what stands before them all, to be forgotten.
+    pub(crate) fn forgotten(&self, others: &[Field]) -> BDDFunction {
+        let bit = |field: &Field| Field::ALL.iter().position(|own| own == field);
+        let key = others.iter().filter_map(bit).fold(0, |all, at| all | 1 << at);
+        self.remembered(Known::Others(key), || {
+            let of = |variable| others.iter().any(|field| self.is_of(*field, variable));
+            self.cube(|variable| variable < FLAGS || of(variable))
+        })
     }
 
     /// Whether a function of one field alone holds of a value whose first bits, so many of them, are

@@ -11,8 +11,12 @@ mod fold;
 mod ground;
 mod index;
 mod membership;
+mod piece;
 mod region;
+mod rest;
+mod skim;
 mod values;
+mod world;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -31,6 +35,9 @@ use crate::packets::PacketSet;
 use ground::Ground;
 pub(crate) use region::Region;
 use region::Testimony;
+use rest::{Alike, Rest};
+pub(crate) use skim::why;
+pub(crate) use world::World;
 
 /// Where packets begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -115,7 +122,12 @@ impl Classes {
 /// Divides the packets of a question into classes.
 #[must_use]
 pub fn walk(system: &System, question: &Question) -> Classes {
-    let divided = divide(system, question, fate);
+    walk_in(system, &World::default(), question)
+}
+
+/// The same for one of many questions about a host.
+pub(crate) fn walk_in(system: &System, world: &World, question: &Question) -> Classes {
+    let divided = divide(system, world, question, fate);
     let class = |(set, (ways, undetermined))| Class { set, ways, undetermined };
     let mut classes: Vec<Class> = divided.classes.into_iter().map(class).collect();
     if let Some((set, why)) = divided.left {
@@ -138,13 +150,14 @@ pub(crate) struct Divided<F> {
 /// terms that fit each of them.
 pub(crate) fn divide<F: Clone + Eq + Hash>(
     system: &System,
+    world: &World,
     question: &Question,
     fate: impl Fn(&Region, &Answer) -> F,
 ) -> Divided<F> {
     let space = question.packets.space();
-    let ground = Rc::new(Ground::new(system, space, question));
+    let ground = Rc::new(Ground::new(system, world, space, question));
     let mut found = Found { classes: Vec::new(), known: HashMap::new() };
-    let mut rest = question.packets.clone();
+    let mut rest = Rest::of(&question.packets);
     let mut asked = 0;
     while let Some(header) = rest.next() {
         if asked == question.most || space.is_exhausted() {
@@ -156,13 +169,13 @@ pub(crate) fn divide<F: Clone + Eq + Hash>(
         let witness: Box<dyn Witness> = Box::new(Testimony(Rc::clone(&region)));
         let (answer, _) = witnessed(system, &question.flow(&header), witness);
         let region = region.borrow();
-        let set = rest.intersection(&space.set(region.function()));
-        rest = rest.difference(&set);
-        if !set.contains(&header) {
+        let set = rest.take(region.parts().each_ref());
+        if !region.holds() {
             // Nothing may be lost, whatever went wrong: the packet stands for itself.
             let own = space.only(&header);
-            rest = rest.difference(&own);
-            found.add(fate(&region, &answer), own);
+            let anything = space.anything();
+            rest.take([own.function(), &anything, &anything]);
+            found.add(fate(&region, &answer), Alike::only(&own));
         }
         found.add(fate(&region, &answer), set);
     }
@@ -172,24 +185,25 @@ pub(crate) fn divide<F: Clone + Eq + Hash>(
     } else if rest.is_empty() {
         None
     } else {
-        Some((rest, "there are more different ways than are looked at"))
+        Some((rest.packets(), "there are more different ways than are looked at"))
     };
-    Divided { classes: found.classes, left, asked }
+    let classes = found.classes.into_iter().map(|(set, fate)| (set.packets(space), fate));
+    Divided { classes: classes.collect(), left, asked }
 }
 
 /// What becomes of a class.
 type Fate = (Vec<Way>, Option<String>);
 
 struct Found<F> {
-    classes: Vec<(PacketSet, F)>,
+    classes: Vec<(Alike, F)>,
     known: HashMap<F, usize>,
 }
 
 impl<F: Clone + Eq + Hash> Found<F> {
-    fn add(&mut self, fate: F, set: PacketSet) {
+    fn add(&mut self, fate: F, set: Alike) {
         let known = self.known.get(&fate).and_then(|at| self.classes.get_mut(*at));
         match known {
-            Some((class, _)) => *class = class.union(&set),
+            Some((class, _)) => class.join(set),
             None => {
                 self.known.insert(fate.clone(), self.classes.len());
                 self.classes.push((set, fate));

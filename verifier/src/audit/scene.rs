@@ -14,16 +14,17 @@ use nattrace_model::host::{Host, Interface, InterfaceKind, Scope, SocketProtocol
 use nattrace_model::owner::Owner;
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{Chain, ChainId, Rule, RuleId};
-use nattrace_model::simulate;
 use nattrace_parser::syntax::Family;
 
 use super::{Owners, owner};
+use crate::walk::{self, World};
 
 /// A host, with what several lints need of it.
 pub(super) struct Scene<'s> {
     pub(super) system: &'s System,
     pub(super) graph: ChainGraph,
     owners: Owners,
+    world: World,
 }
 
 /// A container's address in one of its networks.
@@ -57,7 +58,12 @@ pub(super) struct Published<'s> {
 
 impl<'s> Scene<'s> {
     pub(super) fn new(system: &'s System, owners: Owners) -> Self {
-        Self { system, graph: ChainGraph::new(&system.rules.chains), owners }
+        Self {
+            system,
+            graph: ChainGraph::new(&system.rules.chains),
+            owners,
+            world: World::default(),
+        }
     }
 
     pub(super) fn host(&self) -> &'s Host {
@@ -66,7 +72,7 @@ impl<'s> Scene<'s> {
 
     /// What becomes of a packet.
     pub(super) fn why(&self, flow: &Flow) -> Answer {
-        simulate::why(self.system, flow)
+        walk::why(self.system, &self.world, flow)
     }
 
     /// Somebody on the internet.

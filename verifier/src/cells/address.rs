@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use nattrace_model::System;
 use nattrace_model::address::Prefix;
@@ -36,18 +37,23 @@ type Starts = Vec<(u128, usize)>;
 type Intervals = Vec<Vec<(u128, u128)>>;
 
 /// The addresses of a family, divided as a host does.
-pub(crate) struct AddressCells {
+pub(crate) struct AddressPlan {
     /// The first address of each interval, with its cell; the first of all is 0.
     starts: Starts,
     /// The intervals of each cell, both ends inclusive.
     cells: Intervals,
     /// The cells that hold addresses of containers, with those addresses: which container's.
     containers: BTreeMap<usize, Vec<(u128, usize)>>,
+}
+
+/// The same as sets of packets.
+pub(crate) struct AddressCells {
+    plan: Arc<AddressPlan>,
     functions: RefCell<HashMap<(Field, usize), BDDFunction>>,
     owners: RefCell<HashMap<(usize, usize), BDDFunction>>,
 }
 
-impl AddressCells {
+impl AddressPlan {
     /// As a host divides them; of those of `alike` it does not matter where they are.
     pub(crate) fn of(system: &System, family: Family, alike: &BTreeMap<u128, Alike>) -> Self {
         let most = match family {
@@ -56,13 +62,7 @@ impl AddressCells {
         };
         let (starts, cells) = divide(&labels(system, family), alike, most);
         let mut containers: BTreeMap<usize, Vec<(u128, usize)>> = BTreeMap::new();
-        let mut divided = Self {
-            starts,
-            cells,
-            containers: BTreeMap::new(),
-            functions: RefCell::default(),
-            owners: RefCell::default(),
-        };
+        let mut divided = Self { starts, cells, containers: BTreeMap::new() };
         for (at, container) in running(system) {
             for own in addresses_of(container, family) {
                 let cell = divided.cell(own);
@@ -74,20 +74,32 @@ impl AddressCells {
     }
 
     /// The cell of an address.
-    pub(crate) fn cell(&self, address: IpAddr) -> usize {
+    fn cell(&self, address: IpAddr) -> usize {
         let value = bits(address);
         let next = self.starts.partition_point(|(start, _)| *start <= value);
         next.checked_sub(1).and_then(|at| self.starts.get(at)).map_or(0, |(_, cell)| *cell)
     }
+}
+
+impl AddressCells {
+    /// The cells of a plan.
+    pub(crate) fn of(plan: &Arc<AddressPlan>) -> Self {
+        Self { plan: Arc::clone(plan), functions: RefCell::default(), owners: RefCell::default() }
+    }
+
+    /// The cell of an address.
+    pub(crate) fn cell(&self, address: IpAddr) -> usize {
+        self.plan.cell(address)
+    }
 
     /// Whether a cell is one address.
     pub(crate) fn is_single(&self, cell: usize) -> bool {
-        matches!(self.cells.get(cell).map(Vec::as_slice), Some([(first, last)]) if first == last)
+        matches!(self.intervals(cell), [(first, last)] if first == last)
     }
 
     /// The intervals of a cell.
     pub(crate) fn intervals(&self, cell: usize) -> &[(u128, u128)] {
-        self.cells.get(cell).map_or(&[], Vec::as_slice)
+        self.plan.cells.get(cell).map_or(&[], Vec::as_slice)
     }
 
     /// The packets with an address of the cell.
@@ -104,7 +116,8 @@ impl AddressCells {
 
     /// Whether two cells hold addresses of the same container, perhaps.
     pub(crate) fn may_share_container(&self, source: usize, destination: usize) -> bool {
-        self.containers.contains_key(&source) && self.containers.contains_key(&destination)
+        self.plan.containers.contains_key(&source)
+            && self.plan.containers.contains_key(&destination)
     }
 
     /// The packets from a container to itself, from an address of one cell to one of another.
@@ -118,11 +131,11 @@ impl AddressCells {
             return known.clone();
         }
         let mut to: BTreeMap<usize, Vec<u128>> = BTreeMap::new();
-        for (own, container) in self.containers.get(&destination).into_iter().flatten() {
+        for (own, container) in self.plan.containers.get(&destination).into_iter().flatten() {
             to.entry(*container).or_default().push(*own);
         }
         let mut pairs = Vec::new();
-        for (from, container) in self.containers.get(&source).into_iter().flatten() {
+        for (from, container) in self.plan.containers.get(&source).into_iter().flatten() {
             let from = space.equals(Field::Source, *from);
             for own in to.get(container).into_iter().flatten() {
                 pairs.push(space.and(&from, &space.equals(Field::Destination, *own)));

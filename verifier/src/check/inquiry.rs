@@ -8,7 +8,6 @@ use nattrace_model::answer::Answer;
 use nattrace_model::flow::Flow;
 use nattrace_model::host::Assumption;
 use nattrace_model::packet::tcp_flag;
-use nattrace_model::simulate::{self, why};
 use nattrace_parser::policy::{Entry, Families, Kind, Vacuous};
 use rayon::prelude::*;
 
@@ -22,7 +21,7 @@ use crate::header::Header;
 use crate::packets::PacketSet;
 use crate::policy::{self, Demand, Property, Question};
 use crate::space::Space;
-use crate::walk::{self, walk};
+use crate::walk::{self, walk_in};
 
 /// How many classes are looked at for what an answer rests on.
 const MOST_SAMPLES: usize = 64;
@@ -111,7 +110,7 @@ impl Inquiry<'_> {
             }
         }
         let asked = walk::Question::new(packets, packets::entry(question));
-        let classes = walk(self.system, &asked);
+        let classes = walk_in(self.system, &self.premises.world, &asked);
         self.asked += classes.asked;
         let effects = Effects::new(question, space);
         // Packets that break the demand on every way, on some way, and on a way that nobody knows.
@@ -148,6 +147,10 @@ impl Inquiry<'_> {
         Ok(())
     }
 
+    fn why(&self, flow: &Flow) -> Answer {
+        walk::why(self.system, &self.premises.world, flow)
+    }
+
     /// Asks the simulator about a packet that the classes say something of.
     fn confirm(
         &mut self,
@@ -155,7 +158,7 @@ impl Inquiry<'_> {
         flow: Flow,
         expected: Expected,
     ) -> Result<(), Disagreement> {
-        let answer = why(self.system, &flow);
+        let answer = self.why(&flow);
         let judgement = judge(question, self.system, &answer);
         match (judgement, expected) {
             (Judgement::Broken(reason), _) => {
@@ -190,7 +193,7 @@ impl Inquiry<'_> {
         let Some(header) = sound.sample(&[]) else { return Ok(()) };
         self.samples -= 1;
         let flow = flow_of(asked, &header);
-        let answer = why(self.system, &flow);
+        let answer = self.why(&flow);
         match judge(question, self.system, &answer) {
             Judgement::Kept => {
                 self.assumptions.extend(answer.assumptions);
@@ -206,7 +209,7 @@ impl Inquiry<'_> {
         let Some(header) = others.example() else { return Ok(()) };
         let asked = walk::Question::new(others.clone(), packets::entry(question));
         let flow = flow_of(&asked, &header);
-        let answer = why(self.system, &flow);
+        let answer = self.why(&flow);
         match judge(question, self.system, &answer) {
             Judgement::Kept => self.assumptions.extend(answer.assumptions),
             Judgement::Open(_) => {}
@@ -220,7 +223,7 @@ impl Inquiry<'_> {
     /// What is to blame for a class whose fate nobody knows.
     fn blame(&mut self, asked: &walk::Question, class: &Class, why: String) -> String {
         let Some(header) = class.set.example() else { return why };
-        let answer = simulate::why(self.system, &asked.flow(&header));
+        let answer = self.why(&asked.flow(&header));
         self.assumptions.extend(answer.assumptions.iter().cloned());
         undetermined(&answer).unwrap_or(why)
     }

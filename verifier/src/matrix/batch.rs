@@ -3,7 +3,6 @@
 use std::collections::{BTreeSet, HashMap};
 
 use nattrace_model::answer::{Answer, Outcome, Verdict};
-use nattrace_model::simulate::why;
 
 use super::column::{Column, Lot, Nodes};
 use super::diagram::Id;
@@ -19,6 +18,7 @@ use crate::header::Header;
 use crate::packets::PacketSet;
 use crate::policy::Where;
 use crate::space::Field;
+use crate::walk;
 
 /// Some lots of a column.
 pub(super) struct Batch<'a> {
@@ -233,7 +233,7 @@ impl<'a> Batch<'a> {
         let (fate, open) = column.fates.known.get(fate)?;
         let first = shares.first()?;
         let asked = flow_of(&first.start.question, &first.header);
-        let answer = why(column.row.system, &asked);
+        let answer = walk::why(column.row.system, column.row.world, &asked);
         if open.is_none() && !fate.is(&answer) {
             let told = (answer.verdict, answer.outcome, fate.verdict, fate.outcome);
             let (verdict, outcome, wrong_verdict, wrong_outcome) = told;

@@ -17,11 +17,12 @@ use crate::check::{Disagreement, flow_of, packets};
 use crate::packets::PacketSet;
 use crate::policy::{self, AddressSet, Demand, Side, Where, Zones};
 use crate::space::{Field, Space};
-use crate::walk::{self, walk};
+use crate::walk::{self, World, walk_in};
 
 /// A row that is asked for.
 pub(super) struct Row<'a> {
     pub(super) system: &'a System,
+    pub(super) world: &'a World,
     pub(super) family: Family,
     pub(super) index: usize,
     pub(super) from: &'a [Zone],
@@ -119,7 +120,7 @@ impl Row<'_> {
         let mut found: Vec<Vec<Found>> = columns.iter().map(|_| Vec::new()).collect();
         let mut met = 0;
         for (index, start) in starts.iter().enumerate() {
-            let classes = walk(self.system, &start.question);
+            let classes = walk_in(self.system, self.world, &start.question);
             made.asked += classes.asked;
             for class in &classes.classes {
                 let fate = fates.index(Fate::of(class, &start.at), class.undetermined.clone());

@@ -90,12 +90,8 @@ impl Region {
         from: &Stand,
     ) -> Option<Context> {
         let ground = Rc::clone(&self.ground);
-        let traits = *ground
-            .traits
-            .borrow_mut()
-            .entry(base)
-            .or_insert_with(|| Traits::of(rules, base, ground.macs_in_sets));
-        if traits.mac && ground.knows_macs {
+        let traits = ground.land.traits(rules, base);
+        if traits.mac && ground.land.knows_macs {
             return None;
         }
         let packet = view.packet();
@@ -197,7 +193,7 @@ impl Region {
 impl Traits {
     /// Of all rules that a base chain may lead to; `in_sets` tells whether entries of ipsets hold
     /// hardware addresses.
-    fn of(rules: &Ruleset, base: ChainId, in_sets: bool) -> Self {
+    pub(super) fn of(rules: &Ruleset, base: ChainId, in_sets: bool) -> Self {
         let mut traits = Self::default();
         let mut open = vec![base];
         let mut seen = HashSet::from([base]);

@@ -8,7 +8,7 @@ use nattrace_model::simulate::View;
 use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
 
-use crate::header::bits;
+use crate::header::bits as bits_of;
 use crate::space::{Field, Space, Tier};
 use crate::walk::region::{Provenance, Region};
 
@@ -18,6 +18,18 @@ const MANY: usize = 16;
 /// The fields whose values rules ask for one by one.
 const SOUGHT: [Field; 4] =
     [Field::Source, Field::Destination, Field::Protocol, Field::DestinationPort];
+
+/// A field, the value that is asked for, and how much of it.
+pub(super) type Sought = (Field, u128, Bits);
+
+/// How much of a value is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bits {
+    /// All of it.
+    All,
+    /// So many of its first bits.
+    First(u32),
+}
 
 /// The packets that a chain is folded for, with what of them is quickly asked.
 pub(crate) struct Filter<'c> {
@@ -42,50 +54,19 @@ impl<'c> Filter<'c> {
         Self { care, unsourced, values }
     }
 
-    /// Whether none of the packets has an address, the protocol or the one port that a condition
-    /// asks for.
-    pub(crate) fn rules_out(
-        &self,
-        region: &Region,
-        view: &View<'_>,
-        condition: &Condition,
-    ) -> bool {
+    /// Whether rules are many enough to ask for what is quickly asked.
+    pub(crate) fn is_worthwhile(&self) -> bool {
+        self.values.is_some()
+    }
+
+    /// Whether none of the packets has what a condition asks for.
+    pub(super) fn rules_out(&self, space: &Space, (field, asked, bits): Sought) -> bool {
         let Some(values) = &self.values else { return false };
-        let packet = view.packet();
-        let space = &region.ground.space;
-        let (field, asked, length) = match condition {
-            Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
-                if prefix.family() != space.family() {
-                    return false;
-                }
-                let Some(length) = prefix_length(prefix) else { return false };
-                let address = match condition {
-                    Condition::Source(..) => packet.source,
-                    _ => packet.destination,
-                };
-                match region.address_from(address).as_slice() {
-                    [Provenance::Sent(field)] => (*field, bits(prefix.network()), length),
-                    _ => return false,
-                }
-            }
-            Condition::Protocol(Sense::Is, number)
-                if packet.protocol == region.header().protocol =>
-            {
-                (Field::Protocol, (*number).into(), 8)
-            }
-            Condition::Port(Sense::Is, PortSide::Destination, first, last) if first == last => {
-                let Transport::Ports { destination, .. } = packet.transport else { return false };
-                if view.is_drawn(PortSide::Destination) {
-                    return false;
-                }
-                match region.port_from(destination).as_slice() {
-                    [field] => (*field, (*first).into(), 16),
-                    _ => return false,
-                }
-            }
-            _ => return false,
-        };
         let own = SOUGHT.iter().zip(values).find(|(sought, _)| **sought == field);
+        let length = match bits {
+            Bits::All => field.width(space.family()),
+            Bits::First(length) => length,
+        };
         own.is_some_and(|(_, values)| !space.holds_within(values, field, asked, length))
     }
 
@@ -106,8 +87,47 @@ impl<'c> Filter<'c> {
     }
 }
 
+impl Region {
+    /// The value of a field, as it was sent, that a condition asks for: an address, the protocol, or
+    /// the one port.
+    pub(super) fn sought(&self, view: &View<'_>, condition: &Condition) -> Option<Sought> {
+        let packet = view.packet();
+        match condition {
+            Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
+                if prefix.family() != self.ground.space.family() {
+                    return None;
+                }
+                let length = prefix_length(prefix)?;
+                let address = match condition {
+                    Condition::Source(..) => packet.source,
+                    _ => packet.destination,
+                };
+                let bits = if prefix.is_single() { Bits::All } else { Bits::First(length) };
+                match self.address_from(address).as_slice() {
+                    [Provenance::Sent(field)] => Some((*field, bits_of(prefix.network()), bits)),
+                    _ => None,
+                }
+            }
+            Condition::Protocol(Sense::Is, number) if packet.protocol == self.header().protocol => {
+                Some((Field::Protocol, (*number).into(), Bits::All))
+            }
+            Condition::Port(Sense::Is, PortSide::Destination, first, last) if first == last => {
+                let Transport::Ports { destination, .. } = packet.transport else { return None };
+                if view.is_drawn(PortSide::Destination) {
+                    return None;
+                }
+                match self.port_from(destination).as_slice() {
+                    [field] => Some((*field, (*first).into(), Bits::All)),
+                    _ => None,
+                }
+            }
+            _ => None,
+        }
+    }
+}
+
 /// How many bits of a prefix are given, where they are its first ones.
-fn prefix_length(prefix: &Prefix) -> Option<u32> {
+pub(super) fn prefix_length(prefix: &Prefix) -> Option<u32> {
     match prefix {
         Prefix::V4(_, mask) => {
             (mask.leading_ones() == mask.count_ones()).then(|| mask.count_ones())

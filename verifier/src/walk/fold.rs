@@ -15,11 +15,11 @@ use nattrace_parser::syntax::Policy;
 use oxidd::BooleanFunction;
 use oxidd::bdd::BDDFunction;
 
-use crate::space::Space;
 use crate::walk::conditions::Extent;
 use crate::walk::context::Context;
-use crate::walk::filter::Filter;
+use crate::walk::filter::{Bits, Filter};
 use crate::walk::index::{Known, is_count};
+use crate::walk::piece::{Exit, Key, Left, Piece};
 use crate::walk::region::Region;
 
 /// With at most so many parts the packet's own is sought among them; else among the rules.
@@ -61,33 +61,6 @@ pub(crate) enum Folded {
     For(Vec<(BDDFunction, Rc<Fold>)>),
 }
 
-/// How a packet leaves a piece of a chain.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Exit {
-    /// By an end of the base chain.
-    End(usize),
-    /// It has to walk.
-    Open(usize),
-    /// Back to where the chain was called.
-    Return,
-}
-
-/// A piece of a chain: the packets that it decides about.
-struct Piece {
-    exits: Vec<(Exit, BDDFunction)>,
-    any: BDDFunction,
-}
-
-impl Piece {
-    fn of(exit: Exit, function: &BDDFunction) -> Self {
-        Self { exits: vec![(exit, function.clone())], any: function.clone() }
-    }
-
-    fn is_open(&self) -> bool {
-        self.exits.iter().any(|(exit, _)| matches!(exit, Exit::Open(_)))
-    }
-}
-
 /// The ways in which packets leave that were met.
 #[derive(Default)]
 struct Exits {
@@ -95,6 +68,14 @@ struct Exits {
     ends: Vec<RuleId>,
     known: HashMap<Target, usize>,
     open: Vec<Stand>,
+}
+
+/// The packets that a rule matches.
+struct Matched {
+    sure: BDDFunction,
+    /// Those that it may match, where they are others.
+    perhaps: Option<BDDFunction>,
+    key: Key,
 }
 
 /// What a fold is made of.
@@ -200,7 +181,7 @@ impl Region {
         let (mut chain, mut from) = (stand.next.chain, stand.next.index);
         loop {
             let all = &rules.chain(chain)?.rules;
-            let candidates = self.ground.index(chain, all).candidates(view, &known);
+            let candidates = self.ground.land.index(chain, all).candidates(view, &known);
             let mut next = None;
             for index in candidates.into_iter().filter(|index| *index >= from) {
                 let rule = all.get(index as usize)?;
@@ -263,7 +244,8 @@ impl Region {
             let piece = self.piece(&mut matter, at, &left)?;
             let mut here = piece.exits;
             let mut on = vec![space.minus(&left, &piece.any)];
-            on.extend(here.extract_if(.., |(exit, _)| *exit == Exit::Return).map(|(_, back)| back));
+            let back = here.extract_if(.., |left| left.by == Exit::Return);
+            on.extend(back.map(|left| left.packets));
             left = space.union(on);
             gone.extend(here);
             match matter.callers.pop() {
@@ -275,11 +257,11 @@ impl Region {
         let policy = vec![left];
         let mut decided: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.ends.len()];
         let mut open: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.open.len()];
-        for (exit, function) in gone {
-            match exit {
+        for Left { by, packets, .. } in gone {
+            match by {
                 Exit::Return => {}
-                Exit::End(at) => decided.get_mut(at)?.push(function),
-                Exit::Open(at) => open.get_mut(at)?.push(function),
+                Exit::End(at) => decided.get_mut(at)?.push(packets),
+                Exit::Open(at) => open.get_mut(at)?.push(packets),
             }
         }
         let mut fold = Fold::default();
@@ -326,7 +308,7 @@ impl Region {
         let ground = Rc::clone(&self.ground);
         let space = &ground.space;
         let all = &matter.rules.chain(chain)?.rules;
-        let mut candidates = ground.index(chain, all).candidates(matter.view, &matter.known);
+        let mut candidates = ground.land.index(chain, all).candidates(matter.view, &matter.known);
         candidates.retain(|index| *index >= from);
         let filter = Filter::of(space, care, candidates.len());
         let mut pieces = Vec::new();
@@ -334,18 +316,21 @@ impl Region {
             let Some(rule) = all.get(index as usize) else { continue };
             if counts(matter.view, rule) {
                 // It may drop what it does not match: from here on everything walks.
-                pieces.push(matter.open(RuleId { chain, index }, care));
+                pieces.push(matter.open(RuleId { chain, index }, (care, Key::default())));
                 break;
             }
             if rule.target.does_nothing() {
                 continue;
             }
-            let Some((sure, perhaps)) = self.matches(matter.view, rule, &filter) else { continue };
+            let Some(Matched { sure, perhaps, key }) = self.matches(matter.view, rule, &filter)
+            else {
+                continue;
+            };
             let id = RuleId { chain, index };
             let piece = match perhaps.filter(|perhaps| *perhaps != sure) {
                 // Chance, or something unknown, decides.
-                Some(perhaps) => matter.open(id, &perhaps),
-                None => self.carried_out(matter, id, &rule.target, &sure)?,
+                Some(perhaps) => matter.open(id, (&perhaps, key)),
+                None => self.carried_out(matter, id, &rule.target, (&sure, key))?,
             };
             // What comes behind a rule that all packets leave by is met by none.
             let last = piece.any == *care;
@@ -354,7 +339,7 @@ impl Region {
                 break;
             }
         }
-        Some(together(space, pieces))
+        Some(Piece::together(space, pieces))
     }
 
     /// What the target of a rule does with the packets that match it.
@@ -363,18 +348,18 @@ impl Region {
         matter: &mut Matter<'_, '_, '_>,
         id: RuleId,
         target: &Target,
-        sure: &BDDFunction,
+        (sure, key): (&BDDFunction, Key),
     ) -> Option<Piece> {
         let space = self.ground.space.clone();
         let (to, returns) = match target {
-            Target::Return => return Some(Piece::of(Exit::Return, sure)),
+            Target::Return => return Some(Piece::of(Exit::Return, (sure, key))),
             Target::Jump(to) => (*to, true),
             Target::Goto(to) => (*to, false),
             target if target.ends() => {
                 let at = matter.exits.end(target, id);
-                return Some(Piece::of(Exit::End(at), sure));
+                return Some(Piece::of(Exit::End(at), (sure, key)));
             }
-            _ => return Some(matter.open(id, sure)),
+            _ => return Some(matter.open(id, (sure, key))),
         };
         let opened = matter.exits.open.len();
         if returns {
@@ -384,34 +369,34 @@ impl Region {
         if returns {
             matter.callers.pop();
         }
-        let mut called = called?;
+        let called = called?;
         let short = matter.rules.chain(to).is_some_and(|chain| chain.rules.len() <= SHORT);
         if short && called.is_open() {
             matter.exits.open.truncate(opened);
-            return Some(matter.open(id, sure));
+            return Some(matter.open(id, (sure, key)));
         }
-        if returns {
-            called.exits.retain(|(exit, _)| *exit != Exit::Return);
-            let each = called.exits.iter().map(|(_, function)| function.clone());
-            called.any = space.union(each.collect());
-            return Some(called);
-        }
-        let falls = space.minus(sure, &called.any);
-        called.exits.push((Exit::Return, falls));
-        Some(Piece { exits: called.exits, any: sure.clone() })
+        let called = match returns {
+            true => called.without_returns(&space),
+            false => called.all_returning(&space, sure),
+        };
+        Some(called.within(key))
     }
 
     /// For which of some packets all conditions of a rule hold, surely and, where that differs,
     /// perhaps; `None` for none.
-    fn matches(
-        &mut self,
-        view: &View<'_>,
-        rule: &Rule,
-        filter: &Filter<'_>,
-    ) -> Option<(BDDFunction, Option<BDDFunction>)> {
+    fn matches(&mut self, view: &View<'_>, rule: &Rule, filter: &Filter<'_>) -> Option<Matched> {
         let space = self.ground.space.clone();
-        if rule.conditions.iter().any(|condition| filter.rules_out(self, view, condition)) {
-            return None;
+        let mut key = Key::default();
+        if filter.is_worthwhile() {
+            for condition in &rule.conditions {
+                let Some(sought) = self.sought(view, condition) else { continue };
+                if filter.rules_out(&space, sought) {
+                    return None;
+                }
+                if let (field, value, Bits::All) = sought {
+                    key.set(field, value);
+                }
+            }
         }
         let mut unsure = false;
         for condition in rule.conditions.iter().filter(|c| !super::conditions::varies(c)) {
@@ -455,13 +440,13 @@ impl Region {
             perhaps = Some(perhaps.unwrap_or(sure));
             sure = space.nothing();
         }
-        Some((sure, perhaps))
+        Some(Matched { sure, perhaps, key })
     }
 }
 
 impl Matter<'_, '_, '_> {
     /// Packets that walk from a rule on.
-    fn open(&mut self, rule: RuleId, packets: &BDDFunction) -> Piece {
+    fn open(&mut self, rule: RuleId, packets: (&BDDFunction, Key)) -> Piece {
         let stand = Stand { callers: self.callers.clone(), next: rule };
         self.exits.open.push(stand);
         Piece::of(Exit::Open(self.exits.open.len() - 1), packets)
@@ -496,32 +481,4 @@ fn end_of(rules: &Ruleset, base: ChainId, by: Option<RuleId>) -> End {
             None => End::Policy,
         },
     }
-}
-
-/// Pieces one behind the other: what one decides about, the later ones don't see.
-fn together(space: &Space, mut pieces: Vec<Piece>) -> Piece {
-    while pieces.len() > 1 {
-        let mut paired = Vec::with_capacity(pieces.len().div_ceil(2));
-        let mut all = pieces.into_iter();
-        while let Some(mut first) = all.next() {
-            if let Some(second) = all.next() {
-                for (exit, function) in second.exits {
-                    let left = space.minus(&function, &first.any);
-                    // No two rules are open alike.
-                    let known = match exit {
-                        Exit::Open(_) => None,
-                        _ => first.exits.iter_mut().find(|(own, _)| *own == exit),
-                    };
-                    match known {
-                        Some((_, own)) => *own = space.or(own, &left),
-                        None => first.exits.push((exit, left)),
-                    }
-                }
-                first.any = space.or(&first.any, &second.any);
-            }
-            paired.push(first);
-        }
-        pieces = paired;
-    }
-    pieces.pop().unwrap_or_else(|| Piece { exits: Vec::new(), any: space.nothing() })
 }

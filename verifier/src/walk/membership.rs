@@ -24,7 +24,7 @@ impl Region {
         sense: Sense,
         asked: &SetCondition,
     ) -> Extent {
-        if asked.asks_counters || !self.ground.sets.contains_key(&*asked.name) {
+        if asked.asks_counters || !self.ground.land.sets.contains_key(&*asked.name) {
             return Extent::Same;
         }
         if !self.is_plain(view) {
@@ -59,12 +59,12 @@ impl Region {
     fn test(&self, view: &View<'_>, name: &str, asked: &SetCondition) -> Both {
         let space = &self.ground.space;
         let none = || Both { yes: space.nothing(), may: space.nothing() };
-        match self.ground.sets.get(name) {
+        match self.ground.land.sets.get(name) {
             None => Both { yes: space.nothing(), may: space.anything() },
             Some(IpSet::List(members)) => {
                 let mut all = none();
                 for member in members {
-                    let list = self.ground.sets.get(member);
+                    let list = self.ground.land.sets.get(member);
                     if matches!(list, Some(IpSet::List(_))) {
                         continue;
                     }

@@ -111,11 +111,9 @@ impl Region {
         &self.header
     }
 
-    /// The packets.
-    pub(crate) fn function(&self) -> BDDFunction {
-        let [source, destination, rest] = &self.parts;
-        let space = &self.ground.space;
-        space.and(source, &space.and(destination, rest))
+    /// Whether they are what one of them is: nothing is said of them that it is not.
+    pub(super) fn holds(&self) -> bool {
+        self.parts.iter().all(|part| self.holds_here(part))
     }
 
     /// The packets as far as some fields tell; it may be more of them.
@@ -132,7 +130,7 @@ impl Region {
         all
     }
 
-    /// What was restricted so far.
+    /// What was restricted so far: the packets are those that are in all of it.
     pub(crate) fn parts(&self) -> [BDDFunction; 3] {
         self.parts.clone()
     }
@@ -201,8 +199,7 @@ impl Region {
 
     /// The packets whose protocol is treated like that of this one.
     pub(crate) fn alike_protocols(&self) -> BDDFunction {
-        let only = |number: u8| self.ground.range(Field::Protocol, number.into(), number.into());
-        self.ground.protocols.alike(self.header.protocol, only, &self.ground.space)
+        self.ground.alike_protocols(self.header.protocol)
     }
 
     fn host_decisions(&mut self, answering: Option<IpAddr>) {
@@ -211,7 +208,7 @@ impl Region {
         let number = header.protocol;
         self.restrict(&self.alike_protocols());
         if is_icmp(number)
-            && let Some(types) = ground.icmp_types.get(&number)
+            && let Some(types) = ground.land.icmp_types.get(&number)
         {
             let (first, last) = types.cell(header.icmp.0.into(), 255);
             self.restrict(&ground.range(Field::IcmpType, first.into(), last.into()));
@@ -222,12 +219,12 @@ impl Region {
             let flags = header.tcp_flags & mask;
             self.restrict(&space.masked(Field::TcpFlags, flags.into(), mask.into()));
             let both = ECE | CWR;
-            if flags == SYN && ground.sees_congestion {
+            if flags == SYN && ground.land.sees_congestion {
                 let asks = space.masked(Field::TcpFlags, both.into(), both.into());
                 self.agree(header.tcp_flags & both == both, &asks);
             }
         }
-        if ground.routes_by_port && has_ports(number) {
+        if ground.land.routes_by_port && has_ports(number) {
             self.same_routed_port(Field::SourcePort);
             self.same_routed_port(Field::DestinationPort);
         }
@@ -271,7 +268,7 @@ impl Region {
 
     fn same_routed_port(&mut self, field: Field) {
         let value = u32::try_from(field.of(&self.header)).unwrap_or(0);
-        let (first, last) = self.ground.routed_ports.cell(value, u16::MAX.into());
+        let (first, last) = self.ground.land.routed_ports.cell(value, u16::MAX.into());
         let function = self.ground.range(field, first.into(), last.into());
         self.restrict(&function);
     }
@@ -433,7 +430,7 @@ impl Region {
     fn introduce(&mut self, address: IpAddr) {
         let ground = Rc::clone(&self.ground);
         let alone = [address];
-        for one in ground.siblings.get(&address).map_or(alone.as_slice(), Vec::as_slice) {
+        for one in ground.land.siblings.get(&address).map_or(alone.as_slice(), Vec::as_slice) {
             let one = *one;
             if ground.sourced {
                 self.compare(Field::Source, bits(one));
