@@ -31,16 +31,16 @@ impl Trip<'_, '_, '_> {
         let mut foreseen = pace.is_some();
         let mut walked = 0usize;
         loop {
+            let mut otherwise = None;
             if foreseen && walked.is_multiple_of(pace.unwrap_or(1)) {
                 let next = RuleId { chain: current, index };
                 match self.foresee(base, Stand { callers: callers.clone(), next }) {
                     Foresight::None => foreseen = false,
-                    Foresight::Ends(by) => {
-                        let rule = by.and_then(|id| Some((id, rules.rule(id)?)));
-                        return match rule {
-                            Some((id, rule)) => self.target(hook, id, &rule.target).map(|_| ()),
-                            None => self.policy(hook, base, policy.policy),
-                        };
+                    Foresight::Ends(by) => return self.end(hook, (base, policy.policy), by),
+                    Foresight::Perhaps(stand, none) => {
+                        otherwise = Some(*none);
+                        callers = stand.callers;
+                        (current, index) = (stand.next.chain, stand.next.index);
                     }
                     Foresight::From(stand) => {
                         callers = stand.callers;
@@ -61,11 +61,12 @@ impl Trip<'_, '_, '_> {
             };
             walked += 1;
             let id = RuleId { chain: current, index };
-            if self.run.oracle.witness.is_some() {
-                self.testify(id);
-            }
             let view = self.view();
             let (may_drop, holds) = (view.may_drop(&rule.conditions), view.all(&rule.conditions));
+            otherwise = otherwise.filter(|_| matches!(holds, Ternary::May(_)));
+            if otherwise.is_none() && self.run.oracle.witness.is_some() {
+                self.testify(id);
+            }
             let matches = match holds {
                 Ternary::May(why) => {
                     let position =
@@ -84,6 +85,19 @@ impl Trip<'_, '_, '_> {
                 let step =
                     Step::Rule { hook, rule: id, effect: Effect::Drop, rewrites: Vec::new() };
                 return self.refuse(step, Stop::Dropped);
+            }
+            if let Some(otherwise) = otherwise {
+                // What comes now was not foreseen yet.
+                walked = 0;
+                match otherwise {
+                    _ if matches => {}
+                    Foresight::Ends(by) => return self.end(hook, (base, policy.policy), by),
+                    Foresight::From(stand) | Foresight::Perhaps(stand, _) => {
+                        callers = stand.callers;
+                        (current, index) = (stand.next.chain, stand.next.index);
+                    }
+                    Foresight::None => {}
+                }
             }
             if !matches {
                 continue;
@@ -111,6 +125,19 @@ impl Trip<'_, '_, '_> {
                     None => return self.policy(hook, base, policy.policy),
                 },
             }
+        }
+    }
+
+    /// Ends a base chain by a rule, or by its policy.
+    fn end(
+        &mut self,
+        hook: Hook,
+        (base, policy): (ChainId, Policy),
+        by: Option<RuleId>,
+    ) -> Result<(), Stop> {
+        match by.and_then(|id| Some((id, self.run.system.rules.rule(id)?))) {
+            Some((id, rule)) => self.target(hook, id, &rule.target).map(|_| ()),
+            None => self.policy(hook, base, policy),
         }
     }
 

@@ -32,6 +32,9 @@ pub enum Foresight {
     /// Where the first rule stands that may do something: it wants to hear of that one and all
     /// that come.
     From(Stand),
+    /// Where the first rule stands that may do something, if nobody can say whether that matches,
+    /// and what comes where it does not: it wants to hear of neither.
+    Perhaps(Stand, Box<Self>),
 }
 
 /// A place among the rules of a base chain.

@@ -2,8 +2,11 @@
 //!
 //! Rules are first divided into pieces, each with the packets that it decides about; neighbours are
 //! then put together by pairs, the first one going before the second. Where a rule does more than
-//! to end the chain, or nobody can say whether it matches, the fold is open: there the packet walks
-//! on by itself.
+//! to end the chain, or nobody can say whether it matches and what it does then is not simple, the
+//! fold is open: there the packet walks on by itself.
+
+mod forks;
+mod locate;
 
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -21,6 +24,7 @@ use crate::walk::filter::{Bits, Filter};
 use crate::walk::index::{Known, is_count};
 use crate::walk::piece::{Exit, Key, Left, Piece};
 use crate::walk::region::Region;
+use forks::Then;
 
 /// With at most so many parts the packet's own is sought among them; else among the rules.
 const FEW: usize = 12;
@@ -41,6 +45,8 @@ enum Fate {
     Ends(Option<RuleId>),
     /// From there on they walk.
     Walks(Stand),
+    /// A rule may match them; where it does not, this comes.
+    Forks(Foresight),
 }
 
 /// A base chain folded.
@@ -50,6 +56,8 @@ pub(crate) struct Fold {
     ends: HashMap<End, usize>,
     /// The parts that are open, by the rule.
     open: HashMap<RuleId, Vec<usize>>,
+    /// The parts that a rule may match.
+    forks: Vec<usize>,
 }
 
 /// What is known of a context.
@@ -68,6 +76,9 @@ struct Exits {
     ends: Vec<RuleId>,
     known: HashMap<Target, usize>,
     open: Vec<Stand>,
+    /// What comes where rules do not match that may.
+    forks: Vec<Foresight>,
+    known_forks: HashMap<(Then, Then), usize>,
 }
 
 /// The packets that a rule matches.
@@ -161,64 +172,16 @@ impl Region {
         let own = sought.and_then(|at| fold.parts.get(at)).filter(|own| self.holds_here(&own.1));
         let own = own.or_else(|| fold.parts.iter().find(|(_, part)| self.holds_here(part)));
         let Some((fate, part)) = own else { return Foresight::None };
-        self.restrict(part);
-        match fate {
+        let foresight = match fate {
             Fate::Ends(by) => Foresight::Ends(*by),
             Fate::Walks(stand) => Foresight::From(stand.clone()),
-        }
-    }
-
-    /// The part of a fold that the packet is in, as the rules tell that may match it.
-    fn locate(
-        &self,
-        view: &View<'_>,
-        rules: &Ruleset,
-        (base, stand): (ChainId, &Stand),
-        fold: &Fold,
-    ) -> Option<usize> {
-        let known = Known::all(view);
-        let mut callers = stand.callers.clone();
-        let (mut chain, mut from) = (stand.next.chain, stand.next.index);
-        loop {
-            let all = &rules.chain(chain)?.rules;
-            let candidates = self.ground.land.index(chain, all).candidates(view, &known);
-            let mut next = None;
-            for index in candidates.into_iter().filter(|index| *index >= from) {
-                let rule = all.get(index as usize)?;
-                if rule.target.does_nothing() {
-                    continue;
-                }
-                let mut says = rule.conditions.iter().map(|condition| view.says(condition));
-                if says.any(|says| says == Some(false)) {
-                    continue;
-                }
-                let id = RuleId { chain, index };
-                let open = fold.open.get(&id).into_iter().flatten().find(|at| {
-                    let part = fold.parts.get(**at);
-                    matches!(part, Some((Fate::Walks(stand), _)) if stand.callers == callers)
-                });
-                if open.is_some() {
-                    return open.copied();
-                }
-                match &rule.target {
-                    Target::Return => {}
-                    Target::Jump(to) => {
-                        callers.push((chain, index + 1));
-                        next = Some(*to);
-                    }
-                    Target::Goto(to) => next = Some(*to),
-                    target => return fold.ends.get(&End::By(target.clone())).copied(),
-                }
-                break;
-            }
-            (chain, from) = match next {
-                Some(to) => (to, 0),
-                None => match callers.pop() {
-                    Some(caller) => caller,
-                    None => return fold.ends.get(&end_of(rules, base, None)).copied(),
-                },
-            };
-        }
+            Fate::Forks(otherwise) => match self.unsure(view, rules, from) {
+                Some(stand) => Foresight::Perhaps(stand, Box::new(otherwise.clone())),
+                None => return Foresight::None,
+            },
+        };
+        self.restrict(part);
+        foresight
     }
 
     /// Folds a base chain from some place on.
@@ -257,11 +220,13 @@ impl Region {
         let policy = vec![left];
         let mut decided: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.ends.len()];
         let mut open: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.open.len()];
+        let mut forks: Vec<Vec<BDDFunction>> = vec![Vec::new(); exits.forks.len()];
         for Left { by, packets, .. } in gone {
             match by {
                 Exit::Return => {}
                 Exit::End(at) => decided.get_mut(at)?.push(packets),
                 Exit::Open(at) => open.get_mut(at)?.push(packets),
+                Exit::Fork(at) => forks.get_mut(at)?.push(packets),
             }
         }
         let mut fold = Fold::default();
@@ -283,6 +248,10 @@ impl Region {
         for (stand, functions) in exits.open.into_iter().zip(open) {
             fold.open.entry(stand.next).or_default().push(fold.parts.len());
             fold.parts.push((Fate::Walks(stand), space.union(functions)));
+        }
+        for (otherwise, functions) in exits.forks.into_iter().zip(forks) {
+            fold.forks.push(fold.parts.len());
+            fold.parts.push((Fate::Forks(otherwise), space.union(functions)));
         }
         Some(fold)
     }
@@ -316,7 +285,8 @@ impl Region {
             let Some(rule) = all.get(index as usize) else { continue };
             if counts(matter.view, rule) {
                 // It may drop what it does not match: from here on everything walks.
-                pieces.push(matter.open(RuleId { chain, index }, (care, Key::default())));
+                let open = matter.open(RuleId { chain, index }, (care, Key::default()));
+                pieces.push(open.of_rule(index));
                 break;
             }
             if rule.target.does_nothing() {
@@ -329,17 +299,21 @@ impl Region {
             let id = RuleId { chain, index };
             let piece = match perhaps.filter(|perhaps| *perhaps != sure) {
                 // Chance, or something unknown, decides.
-                Some(perhaps) => matter.open(id, (&perhaps, key)),
+                Some(perhaps) => match matter.undecided(rule, id).filter(|_| !sure.satisfiable()) {
+                    Some(target) => Piece::perhaps(space, target, (perhaps, key)),
+                    None => matter.open(id, (&perhaps, key)),
+                },
                 None => self.carried_out(matter, id, &rule.target, (&sure, key))?,
             };
             // What comes behind a rule that all packets leave by is met by none.
             let last = piece.any == *care;
-            pieces.push(piece);
+            pieces.push(piece.of_rule(index));
             if last {
                 break;
             }
         }
-        Some(Piece::together(space, pieces))
+        let mut forks = |target, otherwise| matter.fork((chain, all.len()), target, otherwise);
+        Some(Piece::together(space, pieces, &mut forks).settled(space, &mut forks))
     }
 
     /// What the target of a rule does with the packets that match it.
