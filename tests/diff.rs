@@ -106,6 +106,53 @@ fn what_is_equal_is_equal() {
     }
 }
 
+/// A host with a table of nft's own, whose base chain has some name.
+fn native(folder: &TempDir, chain: &str, port: u16) -> PathBuf {
+    let host = folder.path().join(format!("{chain}-{port}"));
+    fs::create_dir(&host).unwrap();
+    for entry in fs::read_dir(case("01-default-bridge")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, host.join(path.file_name().unwrap())).unwrap();
+    }
+    let list = serde_json::json!({"nftables": [
+        {"table": {"family": "ip", "name": "own", "handle": 1}},
+        {"chain": {"family": "ip", "table": "own", "name": chain, "handle": 1, "type": "filter",
+            "hook": "input", "prio": -5, "policy": "accept"}},
+        {"rule": {"family": "ip", "table": "own", "chain": chain, "handle": 2, "expr": [
+            {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}},
+                "right": port}},
+            {"drop": null}]}}
+    ]});
+    fs::write(host.join("nft-ruleset.json"), list.to_string()).unwrap();
+    host
+}
+
+#[test]
+fn base_chains_that_were_only_renamed_are_the_same() {
+    let folder = TempDir::new().unwrap();
+    let old = native(&folder, "early", 2222);
+    let status = |new: &Path| diff(&[], &old, new).status.code();
+    assert_eq!(status(&native(&folder, "first", 2222)), Some(0));
+    assert_eq!(status(&native(&folder, "first", 2223)), Some(1));
+}
+
+/// ufw denies ports whose packets its policy drops anyway.
+#[test]
+fn a_drop_before_a_drop_is_no_change() {
+    let (old, new) = (case("08a-ufw-docker"), case("08b-ufw-deny-8080"));
+    for (one, other) in [(&old, &new), (&new, &old)] {
+        let output = diff(&["--all"], one, other);
+        assert_eq!(output.status.code(), Some(0), "{}", show(&output));
+    }
+    let folder = TempDir::new().unwrap();
+    let open = |text: &str| text.replacen(":INPUT DROP", ":INPUT ACCEPT", 1);
+    let (old, new) = (edited(&folder, "08a-ufw-docker", open), folder.path().join("other.rules"));
+    let text = fs::read_to_string(case("08b-ufw-deny-8080").join("iptables-save")).unwrap();
+    fs::write(&new, open(&text)).unwrap();
+    let snapshot = case("08a-ufw-docker").display().to_string();
+    assert_eq!(diff(&["-s", &snapshot], &old, &new).status.code(), Some(1));
+}
+
 /// The rules of a case with two more chains, in which chance decides.
 fn with_chains(folder: &TempDir, name: &str, rename: impl Fn(&str) -> String) -> PathBuf {
     let text = fs::read_to_string(case("01-default-bridge").join("iptables-save")).unwrap();

@@ -10,7 +10,7 @@ use nattrace_model::hook::Hook;
 use nattrace_model::ruleset::{Base, Chain, ChainId, ChainKind, RuleId};
 use nattrace_parser::syntax::{Family, Policy};
 
-use super::identity::{Identities, Meaning, Name, name};
+use super::identity::{Identities, Meaning};
 
 /// How many addresses that rules name are places of their own.
 const MOST_NAMED: usize = 32;
@@ -46,7 +46,8 @@ impl Edits {
             let tracks = |system: &System| system.rules.tracks_connections(family);
             let same = same_host
                 && tracks(before) == tracks(after)
-                && bases(before, family) == bases(after, family);
+                && bases(before, family, |id, _| identities.0.number(id))
+                    == bases(after, family, |id, _| identities.1.number(id));
             if !same {
                 edits.everything.push(family);
             }
@@ -123,7 +124,11 @@ fn all_of(id: ChainId, chain: &Chain) -> (ChainId, Vec<u32>) {
 }
 
 /// The base chains of a family that matter, in order; which of them are empty and accept does not.
-pub(super) fn bases(system: &System, family: Family) -> Vec<(Name, Hook, i32, Policy, ChainKind)> {
+pub(super) fn bases<K>(
+    system: &System,
+    family: Family,
+    key: impl Fn(ChainId, &Chain) -> K,
+) -> Vec<(K, Hook, i32, Policy, ChainKind)> {
     let mut all = Vec::new();
     for hook in Hook::ALL {
         for id in system.rules.base_chains(family, hook) {
@@ -132,7 +137,7 @@ pub(super) fn bases(system: &System, family: Family) -> Vec<(Name, Hook, i32, Po
             if policy == Policy::Accept && chain.rules.is_empty() {
                 continue;
             }
-            all.push((name(chain), hook, priority, policy, kind));
+            all.push((key(*id, chain), hook, priority, policy, kind));
         }
     }
     all

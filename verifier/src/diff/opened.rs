@@ -20,6 +20,7 @@ use oxidd::bdd::BDDFunction;
 
 use super::change::Hosts;
 use super::edits::{Edits, bases};
+use super::identity::name;
 use super::search::Map;
 use super::touched::{Taken, proxy_targets};
 use crate::packets::PacketSet;
@@ -281,7 +282,7 @@ fn translates_sources(base: &Base) -> bool {
 /// Whether the base chains that matter are the same, but for those that translate sources.
 fn same_but_for_sources(hosts: &Hosts<'_>, family: Family) -> bool {
     let others = |system: &System| {
-        let mut all = bases(system, family);
+        let mut all = bases(system, family, |_, chain| name(chain));
         all.retain(|(_, hook, _, policy, kind)| {
             let nat = *kind == ChainKind::Nat && matches!(hook, Hook::Postrouting | Hook::Input);
             !nat || *policy != Policy::Accept

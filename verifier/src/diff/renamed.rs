@@ -1,7 +1,7 @@
 //! Chains that have another name on the later host: they are called where the old ones were, or
 //! hold the same rules.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use nattrace_model::System;
 use nattrace_model::condition::Condition;
@@ -41,7 +41,9 @@ pub(super) fn renamed(before: &System, after: &System) -> Vec<(ChainId, ChainId)
             None => {}
         }
     }
-    let mut pairs = Pairs { before, after, lone_before, lone_after, found: Vec::new() };
+    let hooked = hooked_alike(before, after, &known);
+    shared.extend(&hooked);
+    let mut pairs = Pairs { before, after, lone_before, lone_after, found: hooked };
     while let Some((old, new)) = shared.pop_front() {
         if pairs.is_done() {
             break;
@@ -50,6 +52,32 @@ pub(super) fn renamed(before: &System, after: &System) -> Vec<(ChainId, ChainId)
     }
     pairs.alike();
     pairs.found
+}
+
+/// The base chains without a counterpart that are called at the same places of the same tables, in
+/// their order.
+fn hooked_alike(
+    before: &System,
+    after: &System,
+    known: &HashMap<Name, ChainId>,
+) -> Vec<(ChainId, ChainId)> {
+    let place = |system: &System, id: ChainId| {
+        let base = system.rules.chain(id)?.base?;
+        Some((home(system, id)?, base.hook, base.priority, base.kind))
+    };
+    let names: HashSet<Name> = chains(after).map(|(_, chain)| name(chain)).collect();
+    let mut lone: Vec<(ChainId, _)> = chains(before)
+        .filter(|(_, chain)| !names.contains(&name(chain)))
+        .filter_map(|(id, _)| Some((id, place(before, id)?)))
+        .collect();
+    let mut found = Vec::new();
+    for (id, _) in chains(after).filter(|(_, chain)| !known.contains_key(&name(chain))) {
+        let Some(own) = place(after, id) else { continue };
+        if let Some(at) = lone.iter().position(|(_, other)| *other == own) {
+            found.push((lone.remove(at).0, id));
+        }
+    }
+    found
 }
 
 fn chains(system: &System) -> impl Iterator<Item = (ChainId, &nattrace_model::ruleset::Chain)> {
