@@ -258,3 +258,31 @@ fn junit_tells_of_every_lint_and_fails_with_the_command() {
     let one = run("audit -s corpus/cases/01-default-bridge --format junit --only duplicate-rule");
     assert_eq!(count(&String::from_utf8(one.stdout).unwrap(), "<testcase"), 1);
 }
+
+/// What is said to end a finding about a file does.
+#[test]
+fn a_file_without_what_programs_make_is_left() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let case = program::root().join("corpus/cases/14a-docker-user-wrong-port/iptables-save");
+    std::fs::copy(case, folder.path().join("rules.v4")).unwrap();
+    let audit = || {
+        let mut command = program::nattrace();
+        command.current_dir(folder.path()).args(["audit", "--rules", "rules.v4", "--json"]);
+        let output = command.args(["--only", "persisted-runtime-rules"]).output().unwrap();
+        assert!(output.status.success(), "{}", show(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["findings"].clone()
+    };
+    let found = audit();
+    let fix = found[0]["fix"][0].as_str().unwrap().to_owned();
+    let mut shell = std::process::Command::new("sh");
+    assert!(shell.current_dir(folder.path()).args(["-c", &fix]).status().unwrap().success());
+    assert_eq!(audit().as_array().unwrap().len(), 0);
+    let left = std::fs::read_to_string(folder.path().join("rules.v4")).unwrap();
+    assert!(left.contains(":DOCKER-USER "), "{left}");
+    assert!(left.contains("-A FORWARD -j DOCKER-USER"), "{left}");
+    assert!(left.contains("-A DOCKER-USER -i eth0 -p tcp -m tcp --dport 8080 -j DROP"), "{left}");
+    for gone in [":DOCKER ", "-j DOCKER\n", "MASQUERADE", "docker0"] {
+        assert!(!left.contains(gone), "{gone} in {left}");
+    }
+    assert!(folder.path().join("rules.v4.bak").exists());
+}

@@ -2,6 +2,7 @@
 
 use nattrace_model::owner::Owner;
 use nattrace_model::ruleset::{ChainId, RuleId};
+use nattrace_model::target::Target;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -90,7 +91,13 @@ fn without(scene: &Scene<'_>, maker: Owner, file: &str) -> Option<String> {
     }
     for (id, _, rule) in scene.rules() {
         let here = rules.sources.get(usize::from(rule.origin.source));
-        if here.is_some_and(|own| own.name == file) && scene.owner(id) == maker {
+        // Whoever finds the chain of people there may not call it any more.
+        let called = match rule.target {
+            Target::Jump(called) => rules.chain(called).map_or("", |called| &called.name),
+            _ => "",
+        };
+        let kept = called == "DOCKER-USER";
+        if here.is_some_and(|own| own.name == file) && !kept && scene.owner(id) == maker {
             gone.push(usize::try_from(rule.origin.line).ok()?);
         }
     }

@@ -50,13 +50,13 @@ fn volatile(scene: &Scene<'_>, condition: &Condition) -> Option<Volatile> {
                     "container `{}` may get another address than {address}",
                     container.name
                 ),
-                fix: docker::keep_address(network, container, address),
+                fix: docker::remake(scene, network, &network.subnets),
                 help: match network.options.is_default {
                     true => {
                         "the default network hands out addresses as it likes: put the container into a network of your \
                              own and fix its address there (docker run --ip, compose: ipv4_address)"
                     }
-                    false => "compose: ipv4_address, else the next `up` makes it anew",
+                    false => "compose: ipam and ipv4_address, else the next `up` makes it anew",
                 },
             })
         }

@@ -8,22 +8,6 @@ use nattrace_parser::syntax::Family;
 
 use crate::audit::scene::Scene;
 
-/// The commands that let a container keep its address; none in the default network, which gives
-/// none away.
-pub(in crate::audit) fn keep_address(
-    network: &Network,
-    container: &Container,
-    address: IpAddr,
-) -> Vec<String> {
-    if network.options.is_default {
-        return Vec::new();
-    }
-    vec![
-        format!("docker network disconnect {} {}", network.name, container.name),
-        format!("docker network connect {} {} {}", asked(address), network.name, container.name),
-    ]
-}
-
 /// `--ip 172.18.0.2`.
 fn asked(address: IpAddr) -> String {
     match address {
@@ -33,7 +17,9 @@ fn asked(address: IpAddr) -> String {
 }
 
 /// The commands that make a network anew with these subnets and a bridge whose name stays, and put
-/// its containers back; none for the default network, which only the daemon's configuration moves.
+/// its containers back, with the addresses that they have where these are still inside: Docker gives
+/// away addresses only in networks whose subnets were asked for. None for the default network, which
+/// only the daemon's configuration moves.
 pub(in crate::audit) fn remake(
     scene: &Scene<'_>,
     network: &Network,
@@ -68,7 +54,7 @@ pub(in crate::audit) fn remake(
     commands.push(format!("{create} {name}"));
     for own in inside {
         let endpoints = own.endpoints.iter().filter(|end| end.network == *name);
-        let kept = endpoints.flat_map(|end| &end.assigned);
+        let kept = endpoints.flat_map(|end| &end.addresses).map(|(address, _)| address);
         let kept = kept.filter(|address| subnets.iter().any(|subnet| subnet.contains(**address)));
         let asked: String = kept.map(|address| format!("{} ", asked(*address))).collect();
         commands.push(format!("docker network connect {asked}{name} {}", own.name));
@@ -133,4 +119,50 @@ pub(in crate::audit) fn free_subnet(
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use nattrace_corpus::case::{Case, cases_dir};
+    use nattrace_model::build;
+
+    use super::*;
+    use crate::audit::Owners;
+
+    #[test]
+    fn a_network_is_made_anew_as_it_was() {
+        let case = Case::read(&cases_dir().join("03c-snat-hand-edit-correct")).unwrap();
+        let system = build::load(&case.texts(), &[]).system;
+        let scene = Scene::new(&system, Owners::Hand);
+        let network = scene.networks().find(|network| network.name == "pub").unwrap();
+        let commands = remake(&scene, network, &network.subnets);
+        assert_eq!(
+            commands,
+            [
+                "docker network disconnect pub app",
+                "docker network disconnect pub web",
+                "docker network rm pub",
+                "docker network create --subnet 172.18.0.0/16 \
+                 -o com.docker.network.bridge.name=br-17f69efef4eb pub",
+                "docker network connect --ip 172.18.0.2 pub app",
+                "docker network connect --ip 172.18.0.3 pub web",
+            ]
+        );
+        let default = scene.networks().find(|network| network.options.is_default).unwrap();
+        assert!(remake(&scene, default, &default.subnets).is_empty());
+    }
+
+    #[test]
+    fn a_free_subnet_is_nowhere_else() {
+        let case = Case::read(&cases_dir().join("04-networks")).unwrap();
+        let system = build::load(&case.texts(), &[]).system;
+        let scene = Scene::new(&system, Owners::Hand);
+        let like = &scene.networks().next().unwrap().subnets[0];
+        let free = free_subnet(&scene, like, &[]).unwrap();
+        assert_eq!(free.length(), like.length());
+        let known = system.host.inventory.networks.iter().flat_map(|network| &network.subnets);
+        assert!(known.into_iter().all(|known| !known.contains(free.network())));
+        let next = free_subnet(&scene, like, std::slice::from_ref(&free)).unwrap();
+        assert_ne!(next, free);
+    }
 }
