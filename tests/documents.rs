@@ -170,3 +170,29 @@ fn every_transcript_is_true() {
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
     assert!(ran > 10, "{ran} commands");
 }
+
+/// The transcript of `apply` in README, in a namespace with the host that it speaks of.
+#[test]
+fn the_story_of_the_readme_is_printed_as_it_stands_there() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let output = Command::new("unshare")
+        .args(["--net", "--mount", "sh"])
+        .arg(root().join("tests/fix/story.sh"))
+        .arg(folder.path())
+        .arg(root().join("corpus/cases/02-host-binding-ipv4"))
+        .env("NATTRACE", env!("CARGO_BIN_EXE_nattrace"))
+        .output()
+        .unwrap();
+    let told = program::show(&output);
+    let printed = String::from_utf8(output.stdout).unwrap();
+    if printed.is_empty() && !output.status.success() {
+        nattrace_skips::skip("the story of README", &format!("no namespace of our own: {told}"));
+        return;
+    }
+    assert!(output.status.success(), "{told}");
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(
+        readme.contains(&format!("```console\n{printed}```\n")),
+        "README does not say\n{printed}"
+    );
+}

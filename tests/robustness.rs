@@ -269,3 +269,74 @@ fn arguments_that_are_no_text() {
     long.args(["why", "--snapshot", host, &"x".repeat(100_000), "to", "1.1.1.1"]);
     refused(&output(long.stdin(Stdio::null())), &["unknown"]);
 }
+
+/// How a part of a snapshot comes to harm.
+fn harmed(text: &str, other: &str, kind: usize, random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = text.as_bytes().to_vec();
+    let at = random.usize(0..bytes.len().max(1));
+    match kind {
+        0 => bytes.truncate(at),
+        1 => bytes = other.as_bytes().to_vec(),
+        2 => bytes.splice(at..(at + 40).min(bytes.len()), []).for_each(drop),
+        3 => bytes.iter_mut().skip(at).take(3).for_each(|byte| *byte = random.u8(..)),
+        _ => {
+            let number = random.u32(..).to_string();
+            bytes.splice(at..at, number.into_bytes()).for_each(drop);
+        }
+    }
+    bytes
+}
+
+/// Snapshots that came to harm on their way, and plans: whatever is left of them is answered, or it
+/// is said at its place what is wrong.
+#[test]
+fn damaged_snapshots_and_plans_get_an_answer() {
+    let mut random = fastrand::Rng::with_seed(31);
+    let hosts = ["14a-docker-user-wrong-port", "11a-ipv6-ip6tables"];
+    let [host, other] = hosts.map(|name| root().join("corpus/cases").join(name));
+    let folder = tempfile::TempDir::new().unwrap();
+    let policy = folder.path().join("policy.toml");
+    let text = "version = 1\n[[deny]]\nfrom = \"internet\"\nlands = \"172.17.0.2:80\"\n";
+    fs::write(&policy, text).unwrap();
+    let mut names: Vec<String> = fs::read_dir(&host)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !name.starts_with("observed") && !name.starts_with("policy"))
+        .collect();
+    names.sort();
+    for round in 0..12 {
+        let damaged = folder.path().join(round.to_string());
+        fs::create_dir(&damaged).unwrap();
+        let chosen = random.usize(..names.len());
+        for (number, name) in names.iter().enumerate() {
+            let text = fs::read_to_string(host.join(name)).unwrap();
+            let there = fs::read_to_string(other.join(name)).unwrap_or_default();
+            let bytes = match number == chosen {
+                true => harmed(&text, &there, round % 5, &mut random),
+                false => text.into_bytes(),
+            };
+            fs::write(damaged.join(name), bytes).unwrap();
+        }
+        for words in [&["fix", "--format", "commands"][..], &["redact"]] {
+            let mut program = nattrace();
+            program.args(words).arg("-s").arg(&damaged);
+            if words[0] == "fix" {
+                program.arg(&policy);
+            }
+            let output = output(&mut program);
+            let about = format!("{} of round {round}: {:.4000}", names[chosen], show(&output));
+            assert!(matches!(output.status.code(), Some(0..=3)), "{about}");
+            assert!(output.status.code() != Some(2) || !output.stderr.is_empty(), "{about}");
+        }
+    }
+    let plan = nattrace().args(["fix", "--format", "plan", "-s"]).arg(&host).arg(&policy).output();
+    let plan = String::from_utf8(plan.unwrap().stdout).unwrap();
+    assert!(plan.contains("nattrace/plan/1"), "{plan}");
+    for round in 0..10 {
+        let path = folder.path().join("plan.json");
+        fs::write(&path, harmed(&plan, text, round % 5, &mut random)).unwrap();
+        let output = output(nattrace().args(["apply", "--dry-run"]).arg(&path));
+        // Refused where it can still be read: this is another host.
+        assert!(matches!(output.status.code(), Some(2 | 5)), "{:.4000}", show(&output));
+    }
+}

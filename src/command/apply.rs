@@ -133,7 +133,8 @@ impl Transaction<'_> {
         let preparation = prepare(self.plan, &forced).map_err(Stop::Refused)?;
         let capture = nattrace_apply::capture(Conntrack::Omit);
         let now = View::new(self.global, preparation.parts_now(&capture))?;
-        let then = View::new(self.global, preparation.parts_then(&capture))?;
+        let then = View::with_edits(self.global, preparation.parts_then(&capture))
+            .map_err(|refusal| Stop::Refused(vec![refusal]))?;
         let session = self.session(report, &forced).map_err(Stop::Refused)?;
         let mut verdict = self.judge.judge(&now, &then, session.as_ref());
         verdict.refusals.extend(interfaces::missing(self.plan, &now.system));

@@ -47,6 +47,18 @@ fn an_interface_that_the_host_does_not_have_is_noticed() {
 }
 
 #[test]
+fn an_edit_that_leads_nowhere_is_refused() {
+    for backend in BACKENDS {
+        let Some(host) = Host::new(backend) else { return };
+        let edit = host.edit(INPUT, Op::Append, 0, "-p tcp -m tcp --dport 8080 -j DORP");
+        let plan = Plan::new(vec![edit], host.analysed());
+        let apply = format!("apply {}", host.write(&plan).display());
+        host.refuses(&apply, "DORP");
+        host.refuses(&format!("{apply} --force drift,backend,ssh,must-hold"), "DORP");
+    }
+}
+
+#[test]
 fn the_other_backend_is_noticed() {
     let Some(host) = Host::new(Backend::Legacy) else { return };
     let mut plan = host.plan();

@@ -30,6 +30,23 @@ impl View {
         global: &Global,
         parts: Vec<(&'static str, String)>,
     ) -> Result<Self> {
+        let told = |fault| Failure::input(format!("this host can't be read: {fault}"));
+        Self::read(global, parts).map_err(told)
+    }
+
+    /// The same of a host as it would be: rules that can't be are no fault of the host.
+    pub(super) fn with_edits(
+        global: &Global,
+        parts: Vec<(&'static str, String)>,
+    ) -> std::result::Result<Self, Refusal> {
+        let told = |fault| Refusal::new(format!("the edits do not fit: {fault}"));
+        Self::read(global, parts).map_err(told)
+    }
+
+    fn read(
+        global: &Global,
+        parts: Vec<(&'static str, String)>,
+    ) -> std::result::Result<Self, String> {
         let text =
             |(name, text): (&str, String)| Text { name: name.to_owned(), text: Arc::new(text) };
         let parts: Vec<Text> = parts.into_iter().map(text).collect();
@@ -40,7 +57,7 @@ impl View {
         match errors.next() {
             Some(found) => {
                 let message = &found.diagnostic.message;
-                Err(Failure::input(format!("this host can't be read: {}: {message}", found.part)))
+                Err(format!("{}: {message}", found.part))
             }
             None => Ok(Self { system }),
         }
