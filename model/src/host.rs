@@ -370,7 +370,7 @@ impl Host {
     }
 
     /// An own address that stands for the one of an interface where no part lists addresses: one
-    /// that rules show for it, or any other of the host's.
+    /// that rules show for it, or another of the host's, a container bridge's at last.
     #[must_use]
     pub fn stand_in(&self, interface: &str, family: Family) -> Option<IpAddr> {
         if self.has(Part::Addresses) {
@@ -380,8 +380,10 @@ impl Host {
             let mut own = interface.addresses.iter().map(|own| own.local);
             own.find(|own| Family::of(*own) == family && !own.is_loopback())
         };
+        let others = || self.interfaces.iter();
+        let outer = || others().filter(|other| !self.is_container_bridge(&other.name));
         let named = self.interface(interface).and_then(of);
-        named.or_else(|| self.interfaces.iter().find_map(of))
+        named.or_else(|| outer().find_map(of)).or_else(|| others().find_map(of))
     }
 
     /// Whether an interface is a bridge whose ports are containers or guests, not a network card.

@@ -262,7 +262,7 @@ fn local_source(
     if let Some(name) = guess
         && found.route.preferred_source.is_none()
     {
-        let address = host_address(host, Some(name), family)?;
+        let address = host.stand_in(name, family)?;
         assumptions.push(Assumption {
             code: "source-assumed",
             text: format!(

@@ -115,10 +115,13 @@ fn inner(
     assumptions: &mut Vec<Assumption>,
 ) -> Result<String, Advised> {
     let same_family = |own: IpAddr| own.is_ipv4() == address.is_ipv4();
+    let width = if address.is_ipv4() { 32 } else { 128 };
     let routed = |name: &str| {
         let tables = host.routing.tables(Family::of(address)).values();
         tables.flat_map(|table| table.routes()).any(|route| {
+            // A single neighbour tells nothing of the network around it.
             route.kind == RouteKind::Unicast
+                && route.destination.length() < width
                 && route.next_hops.iter().any(|hop| hop.interface == name)
         })
     };

@@ -49,6 +49,8 @@ pub(super) struct Clues {
     pub(super) subnets: Vec<SubnetClue>,
     /// Single addresses behind an interface.
     pub(super) behind: Vec<(IpAddr, String, String)>,
+    /// Addresses that DNAT sends packets to.
+    pub(super) targets: BTreeMap<IpAddr, String>,
     /// Single addresses in rules whose interfaces a listing hides.
     pub(super) hidden: BTreeMap<IpAddr, String>,
     /// Networks that are seen to come in by an interface.
@@ -296,6 +298,9 @@ impl Clues {
             let to = range.addresses.filter(|(first, last)| first == last).map(|(to, _)| to);
             if let Some(to) = to.filter(|_| shape.hidden) {
                 self.hidden.entry(to).or_insert_with(place);
+            }
+            if let Some(to) = to {
+                self.targets.entry(to).or_insert_with(place);
             }
             // `! -i docker0 … -j DNAT --to-destination 172.17.0.2:80`
             if let (Some(to), Some(bridge)) = (to, shape.input_is_not()) {

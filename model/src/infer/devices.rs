@@ -99,29 +99,36 @@ impl Devices {
                 self.bridges.entry("docker0".to_owned()).or_insert_with(|| clue.place.clone());
                 "docker0".to_owned()
             }
-            None => match self.only_unplaced(clue.except.as_deref()) {
-                Some(name) => name,
-                None => {
+            None => match self.unplaced(clues, clue.except.as_deref()).as_slice() {
+                [only] => (*only).clone(),
+                [] => {
                     let name = format!("net-{subnet}");
                     self.unnamed.insert(name.clone(), clue.place.clone());
                     name
                 }
+                // Nobody can tell which.
+                _ => return,
             },
         };
         self.subnets.insert((interface, key(subnet)), (subnet.clone(), clue.place.clone()));
     }
 
-    /// The inner interface whose network is not known, if there is just one.
-    fn only_unplaced(&self, except: Option<&str>) -> Option<String> {
+    /// The inner interfaces whose network is not known: bridges and tunnels, or where there are
+    /// none, others by which no rule says that packets leave for elsewhere.
+    fn unplaced(&self, clues: &Clues, except: Option<&str>) -> Vec<&String> {
         let names = self.bridges.keys().chain(self.others.keys());
-        let mut unplaced = names.filter(|name| {
-            self.uplink.as_ref() != Some(name)
-                && except != Some(name.as_str())
-                && !self.subnets.keys().any(|(interface, _)| interface == *name)
-                && (self.bridges.contains_key(*name) || is_tunnel_name(name))
-        });
-        let first = unplaced.next()?;
-        unplaced.next().is_none().then(|| first.clone())
+        let unplaced: Vec<&String> = names
+            .filter(|name| {
+                let named = clues.interfaces.get(*name);
+                self.uplink.as_ref() != Some(name)
+                    && except != Some(name.as_str())
+                    && !self.subnets.keys().any(|(interface, _)| interface == *name)
+                    && named.is_none_or(|(clue, _)| *clue == UplinkClue::Named)
+            })
+            .collect();
+        let inner = |name: &&&String| self.bridges.contains_key(**name) || is_tunnel_name(name);
+        let surely: Vec<&String> = unplaced.iter().filter(inner).copied().collect();
+        if surely.is_empty() { unplaced } else { surely }
     }
 
     /// Addresses of Docker's default pools in a listing that hides the interfaces: they are
@@ -158,6 +165,14 @@ impl Devices {
                     let key = (*address, interface.clone());
                     self.neighbours.entry(key).or_insert_with(|| place.clone());
                 }
+            }
+        }
+        for (address, place) in &clues.targets {
+            let unplaced = self.unplaced(clues, None);
+            let [only] = unplaced.as_slice() else { continue };
+            if !is_internet(*address) && !self.is_inside(*address) {
+                let key = (*address, (*only).clone());
+                self.neighbours.insert(key, place.clone());
             }
         }
         for (subnet, interface, place) in &clues.arrivals {

@@ -421,9 +421,7 @@ pub(crate) fn source_for(host: &Host, found: &Found<'_>, destination: IpAddr) ->
     let hop = found.next_hops().next()?;
     let family = Family::of(destination);
     if !host.knows_addresses_of(&hop.interface, family) {
-        // What was inferred about the interface stands in; another interface's would be a guess.
-        let own = &host.interface(&hop.interface)?.addresses;
-        return own.iter().map(|address| address.local).find(|local| Family::of(*local) == family);
+        return host.stand_in(&hop.interface, family);
     }
     match destination {
         IpAddr::V4(_) => select_source4(host, &hop.interface, hop.gateway.unwrap_or(destination)),

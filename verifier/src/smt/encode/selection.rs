@@ -54,11 +54,8 @@ impl Encoder<'_> {
         }
         let Some(hop) = usable(route).next() else { return self.nothing(self.width()) };
         if !self.host.knows_addresses_of(&hop.interface, self.family()) {
-            let own = self.host.interface(&hop.interface);
-            let mut addresses = own.into_iter().flat_map(|own| &own.addresses).map(|a| a.local);
-            let first = addresses.find(|local| Family::of(*local) == self.family());
-            return match first {
-                Some(first) => Maybe { is: yes, value: self.address(first) },
+            return match self.host.stand_in(&hop.interface, self.family()) {
+                Some(own) => Maybe { is: yes, value: self.address(own) },
                 None => self.nothing(self.width()),
             };
         }
