@@ -154,6 +154,7 @@ fn the_hook_is_the_program() {
     let entry = value("entry:");
     let words: Vec<&str> = entry.split_whitespace().collect();
     assert_eq!(words, ["nattrace", "check"]);
+    assert!(hooks.contains("- id: nattrace-audit\n") && hooks.contains("entry: nattrace audit\n"));
     let folder = repository(RULES);
     let mut command = Command::new(env!("CARGO_BIN_EXE_nattrace"));
     command.current_dir(folder.path()).args(["check", "--rules", "rules.v4"]);

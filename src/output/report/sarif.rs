@@ -120,6 +120,10 @@ fn location(place: &Place, message: Option<&str>) -> Value {
 fn uri(path: &str) -> String {
     let path = path.strip_prefix("./").unwrap_or(path);
     let mut uri = String::with_capacity(path.len());
+    if path.starts_with('/') {
+        // A reference that begins with a slash can't be combined with the root of a repository.
+        uri.push_str("file://");
+    }
     for byte in path.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~/!$&'()*+,;=@".contains(&byte) {
             uri.push(char::from(byte));
@@ -167,5 +171,6 @@ mod tests {
     #[test]
     fn a_path_is_a_reference() {
         assert_eq!(uri("./a b/ü:1.toml"), "a%20b/%C3%BC%3A1.toml");
+        assert_eq!(uri("/srv/rules.v4"), "file:///srv/rules.v4");
     }
 }
