@@ -57,6 +57,19 @@ fn the_hand_edits_are_found() {
     }
 }
 
+/// What two uplinks are told to do is done side by side.
+#[test]
+fn uplinks_share_neither_marks_nor_tables() {
+    let found = findings("07b-two-uplinks-rule-from");
+    let fixes: Vec<&Vec<String>> = found.iter().map(|finding| &finding.fix).collect();
+    assert_eq!(fixes.len(), 2);
+    let both = fixes.iter().all(|fix| fix.len() == 5);
+    assert!(both && fixes[0].iter().all(|command| !fixes[1].contains(command)), "{fixes:?}");
+    let last = |index: usize| fixes[index][4].clone();
+    assert_eq!(last(0), "ip rule add fwmark 0x100/0x100 lookup 200 priority 90");
+    assert_eq!(last(1), "ip rule add fwmark 0x200/0x200 lookup 201 priority 90");
+}
+
 /// Hosts as Docker leaves them: no error, but for what is really open.
 #[test]
 fn clean_hosts_raise_no_alarm() {

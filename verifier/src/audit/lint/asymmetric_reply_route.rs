@@ -123,7 +123,10 @@ fn by_mark(scene: &Scene<'_>, family: Family, by: &str) -> Vec<String> {
         Family::Ipv4 => &host.routing.rules4,
         Family::Ipv6 => &host.routing.rules6,
     };
-    let free_table = (200..250).find(|id| !host.routing.tables(family).contains_key(id));
+    // Each uplink has a table and a bit of its own.
+    let place = scene.uplinks(family).iter().position(|own| own.name == by).unwrap_or(0);
+    let known = host.routing.tables(family);
+    let free_table = (200..250).filter(|id| !known.contains_key(id)).nth(place);
     let used = |bit: u32| {
         let routed = rules.iter().any(|rule| rule.mark.is_some_and(|(_, mask)| mask & bit != 0));
         let read = scene.rules().flat_map(|(_, _, rule)| &rule.conditions).any(|condition| {
@@ -135,7 +138,7 @@ fn by_mark(scene: &Scene<'_>, family: Family, by: &str) -> Vec<String> {
         });
         routed || read || written
     };
-    let free_bit = (8..24).map(|shift| 1u32 << shift).find(|bit| !used(*bit));
+    let free_bit = (8..24).map(|shift| 1u32 << shift).filter(|bit| !used(*bit)).nth(place);
     let (Some(table), Some(bit)) = (free_table, free_bit) else { return Vec::new() };
     let program = scene.program_at(family, Hook::Prerouting);
     let via = gateway.map(|gateway| format!("via {gateway} ")).unwrap_or_default();
