@@ -7,7 +7,7 @@ pub(super) struct Ranges(Vec<(u128, u128)>);
 impl Ranges {
     /// One range; none of values where its ends are the wrong way round.
     pub(super) fn one(first: u128, last: u128) -> Self {
-        Self::of(vec![(first, last)])
+        if first <= last { Self(vec![(first, last)]) } else { Self::none() }
     }
 
     pub(super) fn none() -> Self {
@@ -110,6 +110,9 @@ pub(super) fn without(product: &Product, cube: &Cube) -> Vec<Product> {
     let mut rest = product.clone();
     for (at, range) in cube.iter().enumerate() {
         let Some(own) = rest.get(at) else { continue };
+        if own.first() >= Some(range.0) && own.last().is_some_and(|last| last <= range.1) {
+            continue;
+        }
         let (inside, outside) = own.split(*range);
         if !outside.is_empty() {
             let mut part = rest.clone();
