@@ -140,3 +140,16 @@ fn a_list_of_a_chain_that_is_not_there_is_refused_with_its_place() {
         }
     }
 }
+
+#[test]
+fn a_second_declaration_without_a_policy_leaves_that_of_the_first() {
+    let text = "*filter\n:INPUT DROP [3:4]\n:INPUT - [0:0]\nCOMMIT\n";
+    for (backend, expected) in
+        [(Backend::Nft, ":INPUT DROP [0:0]"), (Backend::Legacy, ":INPUT DROP [3:4]")]
+    {
+        let origin = Origin { family: Some(Family::Ipv4), backend: Some(backend) };
+        let (rules, _) = nattrace_parser::parse_rules_of(text, origin);
+        let printed = emit_rules(&rules, EmitOptions::default());
+        assert_eq!(printed.lines().nth(1), Some(expected), "{backend:?}");
+    }
+}

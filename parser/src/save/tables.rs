@@ -8,7 +8,7 @@ use super::chains::{self, Declared, Order};
 use super::{Block, Line, LineForm, Origin, RuleLine, all_lines, commands};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::recognize::{header, table};
-use crate::syntax::{Backend, Family, TableName};
+use crate::syntax::{Backend, Chain, Family, TableName};
 use crate::words::clip;
 
 /// Reads everything but the rules.
@@ -186,9 +186,21 @@ impl<'a> Scan<'_, 'a> {
             Place::Outside => self.other(line),
             Place::Table(index) => {
                 if let Some(block) = self.blocks.get_mut(index)
-                    && let Some(chain) =
+                    && let Some(mut chain) =
                         chains::declaration(line, block.name, self.origin.backend, self.diagnostics)
                 {
+                    // `-` leaves the policy of a declaration before it.
+                    let builtin = block.name.builtin_chains().contains(&chain.name.as_ref());
+                    let before = |one: &&Chain<'_>| one.name == chain.name && one.policy.is_some();
+                    if builtin
+                        && chain.policy.is_none()
+                        && let Some(before) = block.chains.iter().rev().find(before)
+                    {
+                        chain.policy = before.policy;
+                        if self.origin.backend == Some(Backend::Legacy) {
+                            chain.counters = before.counters;
+                        }
+                    }
                     block.chains.push(chain);
                 }
             }
