@@ -72,6 +72,8 @@ fn varied(
     };
     let text = match name.as_str() {
         "sysctl" => settings(&text, variation),
+        "ip-addr.json" => interfaces(&text, variation)?,
+        "ip-route.json" | "ip6-route.json" => routes(&text, variation)?,
         "bridge-link.json" => bridge_ports(&text, variation)?,
         part if part == rules => policy_rules(&text, variation)?,
         _ => text,
@@ -90,7 +92,41 @@ fn settings(text: &str, variation: &Variation) -> String {
     });
     let kept: Vec<String> = kept.map(str::to_owned).collect();
     let new = changed.iter().map(|(name, value)| format!("{name} = {value}"));
-    kept.into_iter().chain(new).map(|line| line + "\n").collect()
+    let off = variation.without6.iter();
+    let off = off.map(|name| format!("net.ipv6.conf.{name}.disable_ipv6 = 1"));
+    kept.into_iter().chain(new).chain(off).map(|line| line + "\n").collect()
+}
+
+/// The interfaces: bridges whose frames pass the rules, and one that has lost its addresses of IPv6.
+fn interfaces(text: &str, variation: &Variation) -> io::Result<String> {
+    let mut interfaces: Vec<Value> = serde_json::from_str(text)?;
+    for interface in &mut interfaces {
+        let name = interface.get("ifname").and_then(Value::as_str).unwrap_or("").to_owned();
+        let data = interface.pointer_mut("/linkinfo/info_data").and_then(Value::as_object_mut);
+        if let (Some(data), true) = (data, variation.filtering.contains(&name)) {
+            for setting in ["nf_call_iptables", "nf_call_ip6tables"] {
+                data.insert(setting.to_owned(), 1.into());
+            }
+        }
+        let addresses = interface.get_mut("addr_info").and_then(Value::as_array_mut);
+        if let (Some(addresses), true) = (addresses, variation.without6 == Some(name)) {
+            addresses.retain(|address| address.get("family") != Some(&Value::from("inet6")));
+        }
+    }
+    Ok(Value::from(interfaces).to_string())
+}
+
+/// The routes without those of IPv6 by the interface on which that is off.
+fn routes(text: &str, variation: &Variation) -> io::Result<String> {
+    let mut routes: Vec<Value> = serde_json::from_str(text)?;
+    if let Some(name) = &variation.without6 {
+        routes.retain(|route| {
+            let word = |key: &str| route.get(key).and_then(Value::as_str).unwrap_or("");
+            let of_ipv6 = word("dst").contains(':') || word("gateway").contains(':');
+            word("dev") != name || !of_ipv6
+        });
+    }
+    Ok(Value::from(routes).to_string())
 }
 
 fn bridge_ports(text: &str, variation: &Variation) -> io::Result<String> {

@@ -21,6 +21,8 @@ pub(crate) struct Generator {
     mood: Mood,
     /// Whether later packets of masqueraded connections are routed by another interface.
     turns: bool,
+    /// The interface on which IPv6 is off.
+    without6: Option<&'static str>,
 }
 
 /// How many of its rules end a packet's way.
@@ -66,7 +68,7 @@ impl Generator {
         let mut random = fastrand::Rng::with_seed(mixed);
         let mood = if random.bool() { Mood::Wild } else { Mood::Calm };
         let turns = has_routing_of_its_own(seed, backend, family) && random.u8(0..100) < 15;
-        Self { seed, random, family, backend, bridge_nf, mood, turns }
+        Self { seed, random, family, backend, bridge_nf, mood, turns, without6: None }
     }
 
     fn chance(&mut self, percent: u8) -> bool {
@@ -200,11 +202,17 @@ impl Generator {
             }
         }
         sysctls.extend(self.own_settings());
+        let off = self.family == Family::Ipv6 && self.chance(8);
+        self.without6 = off.then(|| self.pick(&["w1", "lan", "br0", "br1"]));
+        let bridges = ["br0", "br1"].into_iter().filter(|_| self.chance(12));
+        let filtering: Vec<String> = bridges.map(str::to_owned).collect();
         Variation {
             sysctls,
             hairpin: self.chance(50),
             isolated: self.chance(12),
             policy_rules: self.policy_rules(),
+            filtering,
+            without6: self.without6.map(str::to_owned),
         }
     }
 
@@ -216,6 +224,7 @@ impl Generator {
                 "ip_default_ttl" if self.chance(20) => self.random.choice([1, 63, 128, 255]),
                 "ip_default_ttl" => Some(64),
                 name if name.ends_with("ignore_all") => Some(u8::from(self.chance(6))),
+                name if name.contains("echo_ignore") => Some(u8::from(self.chance(50))),
                 _ => Some(u8::from(self.chance(25))),
             };
             drawn.push((path.to_owned(), value.unwrap_or(64).to_string()));

@@ -11,6 +11,7 @@
 
 mod around;
 mod parts;
+mod variation;
 
 use std::fs;
 use std::io;
@@ -20,7 +21,7 @@ use nattrace_model::address::Prefix;
 use nattrace_parser::syntax::Family;
 use serde::{Deserialize, Serialize};
 
-use super::command::{output, run};
+use super::command::output;
 use super::frame::Mac;
 use super::surroundings::WireName;
 
@@ -252,6 +253,12 @@ pub(crate) struct Variation {
     pub(crate) isolated: bool,
     /// Policy rules beside the usual three, of the family under test.
     pub(crate) policy_rules: Vec<String>,
+    /// The bridges whose own `nf_call_iptables` and `nf_call_ip6tables` are on (kernel-facts K26).
+    #[serde(default)]
+    pub(crate) filtering: Vec<String>,
+    /// The interface on which IPv6 is off, which takes its addresses along (kernel-facts K25).
+    #[serde(default)]
+    pub(crate) without6: Option<String>,
 }
 
 /// The name of a part and its text.
@@ -393,53 +400,18 @@ pub(crate) fn write_sysctl(path: &str, value: &str) -> io::Result<()> {
         .map_err(|error| io::Error::other(format!("can't write {value} to {file}: {error}")))
 }
 
-impl Variation {
-    /// Makes the host so; `before` is how it was.
-    pub(crate) fn apply(&self, before: Option<&Self>, family: Family) -> io::Result<()> {
-        for (path, value) in &self.sysctls {
-            write_sysctl(path, value)?;
-        }
-        if before.is_none_or(|b| (b.hairpin, b.isolated) != (self.hairpin, self.isolated)) {
-            for container in CONTAINERS {
-                let flag = |on: bool| if on { "on" } else { "off" };
-                let isolated = flag(self.isolated && container.bridge == "br0");
-                let arguments = [
-                    "link",
-                    "set",
-                    "dev",
-                    container.wire,
-                    "hairpin",
-                    flag(self.hairpin),
-                    "isolated",
-                    isolated,
-                ];
-                output("bridge", &arguments, "")?;
-            }
-        }
-        let version = match family {
-            Family::Ipv4 => "-4",
-            Family::Ipv6 => "-6",
-        };
-        if before.is_none_or(|before| before.policy_rules != self.policy_rules) {
-            for rule in before.map(|b| b.policy_rules.as_slice()).unwrap_or(&[]) {
-                let mut arguments = vec![version, "rule", "del"];
-                arguments.extend(rule.split(' '));
-                run("ip", &arguments, "")?;
-            }
-            for rule in &self.policy_rules {
-                let mut arguments = vec![version, "rule", "add"];
-                arguments.extend(rule.split(' '));
-                output("ip", &arguments, "")?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Whether an address is one of the host's own.
 pub(crate) fn is_own(address: IpAddr) -> bool {
     ADDRESSES.iter().any(|(_, own)| {
         own.split('/').next().and_then(|own| own.parse::<IpAddr>().ok()) == Some(address)
+    })
+}
+
+/// Whether an address is one of an interface of the host.
+pub(crate) fn is_own_of(interface: &str, address: IpAddr) -> bool {
+    ADDRESSES.iter().any(|(name, own)| {
+        let parsed = own.split('/').next().and_then(|own| own.parse::<IpAddr>().ok());
+        *name == interface && parsed == Some(address)
     })
 }
 

@@ -153,7 +153,9 @@ fn destination(generator: &mut Generator) -> Option<IpAddr> {
 
 fn own(generator: &mut Generator) -> Option<IpAddr> {
     let own = topology::own_addresses(generator.family);
-    let reachable = own.into_iter().filter(|address| !address.is_loopback());
+    let off = generator.without6;
+    let gone = |address| off.is_some_and(|name| topology::is_own_of(name, address));
+    let reachable = own.into_iter().filter(|address| !address.is_loopback() && !gone(*address));
     let reachable: Vec<IpAddr> = reachable.collect();
     generator.random.choice(reachable)
 }

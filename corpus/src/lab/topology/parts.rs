@@ -15,9 +15,6 @@ type Asked = (&'static str, &'static str, &'static [&'static str]);
 /// The parts of a snapshot that a [`Variation`] does not touch.
 pub(crate) fn fixed_parts() -> io::Result<Vec<Text>> {
     let mut texts = ask(&[
-        ("ip-addr.json", "ip", &["-j", "-d", "addr"]),
-        ("ip-route.json", "ip", &["-j", "route", "show", "table", "all"]),
-        ("ip6-route.json", "ip", &["-j", "-6", "route", "show", "table", "all"]),
         ("ipset-save", "ipset", &["save"]),
         ("listeners", "ss", &["-Hlntup"]),
     ])?;
@@ -31,6 +28,10 @@ pub(crate) fn fixed_parts() -> io::Result<Vec<Text>> {
 /// The parts of a snapshot that a [`Variation`] touches.
 pub(crate) fn varying_parts() -> io::Result<Vec<Text>> {
     let mut texts = ask(&[
+        ("ip-addr.json", "ip", &["-j", "-d", "addr"]),
+        // Of all tables both families are listed.
+        ("ip-route.json", "ip", &["-j", "route", "show", "table", "all"]),
+        ("ip6-route.json", "ip", &["-j", "-6", "route", "show", "table", "all"]),
         ("ip-rule.json", "ip", &["-j", "rule"]),
         ("ip6-rule.json", "ip", &["-j", "-6", "rule"]),
         ("bridge-link.json", "bridge", &["-j", "-d", "link"]),
@@ -57,14 +58,17 @@ const INTERFACE_SYSCTLS: [&str; 6] = [
 ];
 
 /// Settings of what the host itself sends (kernel-facts K21 to K24).
-pub(crate) const OWN_SYSCTLS: [&str; 7] = [
+pub(crate) const OWN_SYSCTLS: [&str; 10] = [
     "net/ipv4/fwmark_reflect",
     "net/ipv4/icmp_echo_ignore_all",
+    "net/ipv4/icmp_echo_ignore_broadcasts",
     "net/ipv4/icmp_errors_use_inbound_ifaddr",
     "net/ipv4/ip_default_ttl",
     "net/ipv4/tcp_fwmark_accept",
     "net/ipv6/fwmark_reflect",
     "net/ipv6/icmp/echo_ignore_all",
+    "net/ipv6/icmp/echo_ignore_anycast",
+    "net/ipv6/icmp/echo_ignore_multicast",
 ];
 
 fn sysctl() -> io::Result<String> {
@@ -84,7 +88,7 @@ fn sysctl() -> io::Result<String> {
         for setting in INTERFACE_SYSCTLS {
             paths.push(format!("net/ipv4/conf/{interface}/{setting}"));
         }
-        for setting in ["forwarding", "hop_limit"] {
+        for setting in ["disable_ipv6", "forwarding", "hop_limit"] {
             paths.push(format!("net/ipv6/conf/{interface}/{setting}"));
         }
     }
