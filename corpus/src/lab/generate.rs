@@ -203,7 +203,8 @@ impl Generator {
         }
         sysctls.extend(self.own_settings());
         let off = self.family == Family::Ipv6 && self.chance(8);
-        self.without6 = off.then(|| self.pick(&["w1", "lan", "br0", "br1"]));
+        // Without the bridge's address no container has a way out.
+        self.without6 = off.then(|| self.pick(&["w1", "lan"]));
         let bridges = ["br0", "br1"].into_iter().filter(|_| self.chance(12));
         let filtering: Vec<String> = bridges.map(str::to_owned).collect();
         Variation {

@@ -176,7 +176,7 @@ impl<'s> Run<'s, '_> {
         let out_interface = self.asked_interface(travelled);
         let link = self.link_to(Leg::Back, packet.source);
         let user = User::Root;
-        let key = Lookup::of_echo_answer(&back, link);
+        let key = Lookup::of_echo_answer(&back, "lo").by_link(link);
         let key = Lookup { source: None, tos: 0, out_interface, user, ..key };
         let bound = out_interface.map_or(Bound::ByPacket, Bound::To);
         match routing::lookup_bound(host, &key, bound) {
@@ -273,10 +273,9 @@ impl<'s> Run<'s, '_> {
         }
         let asker = asker(packet);
         let key = Lookup {
-            in_interface: self.link_to(Leg::Back, asker),
             protocol: packet.protocol,
             ports: packet.destination_port().zip(packet.source_port()),
-            ..Lookup::to(asker)
+            ..Lookup::to(asker).by_link(self.link_to(Leg::Back, asker))
         };
         let host = &self.system.host;
         let chosen = match routing::lookup(host, &key) {

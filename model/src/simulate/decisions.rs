@@ -55,7 +55,6 @@ impl<'s> Trip<'_, 's, '_> {
             }
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
         }
-        let host = &self.run.system.host;
         // What comes in by loopback seeks a link-local address there alone (`rt6_need_strict`; seen in
         // the lab, where un-NATing led an answer to one).
         let narrow =
@@ -64,7 +63,7 @@ impl<'s> Trip<'_, 's, '_> {
             if narrow && self.in_interface == "lo" { Bound::To("lo") } else { Bound::ByPacket };
         // What comes in again by loopback is routed in nobody's name but root's.
         let key = Lookup { user: User::Root, ..Lookup::of(&self.packet, self.in_interface) };
-        match routing::lookup_bound(host, &key, bound) {
+        match self.lookup(key, bound) {
             LookupResult::Found(found) => self.found_input(found),
             LookupResult::None => self.no_route_input(None),
             LookupResult::Refused(rule) => {
@@ -376,14 +375,28 @@ impl<'s> Trip<'_, 's, '_> {
     pub(crate) fn route_output(&mut self) -> Result<OutRoute<'s>, Stop> {
         let link = self.run.link_to(self.leg, self.packet.destination);
         let key = match self.maker {
-            Maker::IcmpAnswer => Lookup::of_echo_answer(&self.packet, link),
-            _ => Lookup::made(&self.packet, link),
+            Maker::IcmpAnswer => Lookup::of_echo_answer(&self.packet, "lo"),
+            _ => Lookup::made(&self.packet, "lo"),
         };
+        let key = if self.bound == Bound::Free { key } else { key.by_link(link) };
         // The traffic class of IPv6 comes into the packet after its route.
         let tos = if self.packet.source.is_ipv6() { 0 } else { key.tos };
         let source = key.source.filter(|_| self.sourced);
-        let out_interface = self.asked_interface;
+        let out_interface = self.asked_interface.or(key.out_interface);
         self.route_output_by(Lookup { source, tos, out_interface, ..key })
+    }
+
+    /// Looks a route up; of ports that NAT draws chance says whether a policy rule is for them.
+    fn lookup(&mut self, key: Lookup<'_>, bound: Bound<'_>) -> LookupResult<'s> {
+        let key = Lookup { drawn: self.drawn, ..key };
+        let (host, leg) = (&self.run.system.host, self.leg.words());
+        let oracle = &mut *self.run.oracle;
+        routing::lookup_by(host, &key, bound, &mut |rule, likely| {
+            oracle.decide(
+                || format!("{leg}the policy rule `{}` is for the port drawn", rule.text),
+                likely,
+            )
+        })
     }
 
     /// Routes a packet that is sent from here by a lookup.
@@ -395,8 +408,7 @@ impl<'s> Trip<'_, 's, '_> {
             }
         };
         let key = Lookup { user, ..key };
-        let host = &self.run.system.host;
-        let found = match routing::lookup_bound(host, &key, self.bound) {
+        let found = match self.lookup(key, self.bound) {
             LookupResult::Found(found) => found,
             LookupResult::None => return self.no_route_output(None, None),
             LookupResult::Refused(rule) => {
@@ -504,7 +516,7 @@ impl<'s> Trip<'_, 's, '_> {
             Some(_) | None => Bound::Free,
         };
         let link = self.run.link_to(self.leg, self.packet.destination);
-        let route = self.route_output_by(Lookup::of(&self.packet, link))?;
+        let route = self.route_output_by(Lookup::of(&self.packet, "lo").by_link(link))?;
         if before == Some((route.interface, route.gateway)) {
             // Nothing new to tell.
             self.steps.truncate(steps);

@@ -357,7 +357,8 @@ impl<'s> Run<'s, '_> {
     /// The route that an ICMP error has before it has a source.
     fn error_route(&self, back: &Packet) -> LookupResult<'s> {
         let link = self.link_to(Leg::Back, back.destination);
-        let key = Lookup { source: None, user: User::Root, ..Lookup::made(back, link) };
+        let key = Lookup::made(back, "lo").by_link(link);
+        let key = Lookup { source: None, user: User::Root, ..key };
         routing::lookup(&self.system.host, &key)
     }
 

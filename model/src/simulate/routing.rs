@@ -10,6 +10,8 @@ use nattrace_parser::syntax::Family;
 use crate::host::Host;
 use crate::host::route::{NextHop, PolicyRule, Route, RouteKind, RouteTable, RuleAction, TableId};
 use crate::packet::{Packet, Transport, protocol};
+use crate::simulate::drawn::{self, Drawn, PortRange};
+use crate::simulate::matching::Ternary;
 
 /// What is looked up.
 #[derive(Clone, Debug)]
@@ -25,6 +27,8 @@ pub(crate) struct Lookup<'a> {
     /// The interface that is asked for (`flowi_oif`).
     pub(crate) out_interface: Option<&'a str>,
     pub(crate) user: User,
+    /// Which of the ports NAT has drawn.
+    pub(crate) drawn: Drawn,
 }
 
 /// In whose name a packet is routed.
@@ -88,7 +92,14 @@ impl<'a> Lookup<'a> {
             ports: None,
             out_interface: None,
             user: User::OfProcess,
+            drawn: Drawn::default(),
         }
+    }
+
+    /// The same for what goes back by the link that a question of a link-local address came by,
+    /// which is asked for then (`flowi6_oif`); `lo` for no such link.
+    pub(crate) fn by_link(self, link: &'a str) -> Self {
+        if link == "lo" { self } else { Self { out_interface: Some(link), ..self } }
     }
 
     /// The type of service as policy rules and routes see it: of IPv4 without what was the
@@ -113,8 +124,14 @@ impl<'a> Lookup<'a> {
             let strict = to.is_unicast_link_local() || to.is_loopback();
             return strict.then_some(self.in_interface);
         }
+        if !to.is_unicast_link_local() {
+            return None;
+        }
+        if self.out_interface.is_some() {
+            return self.out_interface;
+        }
         let Some(IpAddr::V6(source)) = self.source else { return None };
-        if !to.is_unicast_link_local() || !source.is_unicast_link_local() {
+        if !source.is_unicast_link_local() {
             return None;
         }
         host.owner(source.into()).map(|interface| interface.name.as_str())
@@ -180,6 +197,16 @@ pub(crate) fn lookup_bound<'s>(
     key: &Lookup<'_>,
     bound: Bound<'_>,
 ) -> LookupResult<'s> {
+    lookup_by(host, key, bound, &mut |_, likely| likely)
+}
+
+/// Looks up a route; whether a policy rule selects a port that NAT draws, `decide` says.
+pub(crate) fn lookup_by<'s>(
+    host: &'s Host,
+    key: &Lookup<'_>,
+    bound: Bound<'_>,
+    decide: &mut dyn FnMut(&PolicyRule, bool) -> bool,
+) -> LookupResult<'s> {
     let rules = host.routing.rules(key.family());
     let mut at_least = 0;
     for rule in rules {
@@ -190,6 +217,7 @@ pub(crate) fn lookup_bound<'s>(
             Selection::Yes => true,
             Selection::No => false,
             Selection::Unknown => return LookupResult::Unknown(rule),
+            Selection::Chance(likely) => decide(rule, likely),
         };
         if !selected {
             continue;
@@ -218,13 +246,17 @@ enum Selection {
     Yes,
     No,
     Unknown,
+    /// It depends on a port that NAT draws; whether that is likely.
+    Chance(bool),
 }
 
 /// Whether a policy rule is for this lookup (`fib_rule_match`, `fib4_rule_match`).
 fn selects(rule: &PolicyRule, key: &Lookup<'_>) -> Selection {
-    let within = |range: Option<(u16, u16)>, port: Option<u16>| {
-        range.is_none_or(|(first, last)| port.is_some_and(|port| (first..=last).contains(&port)))
-    };
+    let (from, to) = (key.ports.map(|(source, _)| source), key.ports.map(|(_, to)| to));
+    let from = within(rule.source_port, from, key.drawn.source);
+    let to = within(rule.destination_port, to, key.drawn.destination);
+    let excluded = matches!(from, Ternary::No) || matches!(to, Ternary::No);
+    let sure = matches!((from, to), (Ternary::Yes, Ternary::Yes));
     // An unset source is 0.0.0.0, which only `from all` or a prefix of length 0 covers.
     let source = |prefix: &crate::address::Prefix| match key.source {
         Some(source) => prefix.contains(source),
@@ -242,15 +274,27 @@ fn selects(rule: &PolicyRule, key: &Lookup<'_>) -> Selection {
         && rule.mark.is_none_or(|(value, mask)| key.mark & mask == value & mask)
         && rule.tos.is_none_or(|tos| tos == 0 || tos == key.service())
         && rule.protocol.is_none_or(|protocol| protocol == key.protocol)
-        && within(rule.source_port, key.ports.map(|(source, _)| source))
-        && within(rule.destination_port, key.ports.map(|(_, destination)| destination));
+        && !excluded;
     let all = match (rule.users, key.user) {
         (None | Some((0, u32::MAX)), _) => all,
         (Some((first, _)), User::Root) => all && first == 0,
         (Some(_), User::OfProcess) if all => return Selection::Unknown,
         (Some(_), User::OfProcess) => false,
     };
-    if all != rule.inverted { Selection::Yes } else { Selection::No }
+    match (all && !sure, all != rule.inverted) {
+        (true, _) => Selection::Chance(rule.inverted),
+        (false, true) => Selection::Yes,
+        (false, false) => Selection::No,
+    }
+}
+
+/// Whether a port is in the range that a policy rule asks for.
+fn within(range: Option<(u16, u16)>, port: Option<u16>, drawn: Option<PortRange>) -> Ternary {
+    match (range, port) {
+        (None, _) => Ternary::Yes,
+        (Some(_), None) => Ternary::No,
+        (Some(range), Some(port)) => drawn::within(port, drawn, &[range]),
+    }
 }
 
 /// The best route of a table: longest prefix, then lowest metric (`fib_table_lookup`).
@@ -371,6 +415,7 @@ pub(crate) fn validate_source(
         ports: packet.destination_port().zip(packet.source_port()),
         out_interface: None,
         user: User::Root,
+        drawn: Drawn::default(),
     };
     let LookupResult::Found(found) = lookup(host, &key) else {
         let strict = settings.rp_filter != 0;

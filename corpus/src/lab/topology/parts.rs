@@ -14,10 +14,7 @@ type Asked = (&'static str, &'static str, &'static [&'static str]);
 
 /// The parts of a snapshot that a [`Variation`] does not touch.
 pub(crate) fn fixed_parts() -> io::Result<Vec<Text>> {
-    let mut texts = ask(&[
-        ("ipset-save", "ipset", &["save"]),
-        ("listeners", "ss", &["-Hlntup"]),
-    ])?;
+    let mut texts = ask(&[("ipset-save", "ipset", &["save"]), ("listeners", "ss", &["-Hlntup"])])?;
     let (networks, containers) = docker();
     texts.push(("docker-network-inspect.json".to_owned(), networks.to_string()));
     texts.push(("docker-inspect.json".to_owned(), containers.to_string()));

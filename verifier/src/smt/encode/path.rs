@@ -343,6 +343,7 @@ impl<'s> Encoder<'s> {
             kind: t.choice(narrow, kind(bound::TO), kind(bound::BY_PACKET)),
             to: t.choice(narrow, self.loopback(), self.no_interface()),
         };
+        self.miss_drawn(trip, ordinary);
         let key = Key { root: t.yes, ..self.key(&trip.packet, trip.in_interface) };
         let found = self.lookup_bound(&key, held);
         self.stop(trip, t.and(ordinary, found.unknown), end::UNKNOWN);
@@ -536,10 +537,12 @@ impl<'s> Encoder<'s> {
     fn route_output(&self, run: &Run, trip: &mut Trip, when: B) {
         let t = &self.t;
         let link = self.link_to(run, trip.packet.tuple.destination);
-        let made = self.key_of_made(&trip.packet, link);
+        let made = self.key_of_made(&trip.packet, self.loopback());
         // The traffic class of IPv6 comes into the packet after its route.
         let tos = if self.is_ipv4() { made.tos } else { t.number(8, 0u8) };
-        let key = Key { tos, out_interface: trip.asked_interface, ..made };
+        let free = t.is_number(trip.bound, bound::FREE);
+        let link = t.choice(free, self.loopback(), link);
+        let key = self.key_by_link(Key { tos, out_interface: trip.asked_interface, ..made }, link);
         let answers = t.is_number(trip.maker, maker::ICMP_ANSWER);
         let key = self.key_of_answer(key, answers);
         self.route_output_by(key, trip, when);
@@ -553,6 +556,7 @@ impl<'s> Encoder<'s> {
             return;
         }
         use RouteKind as Kind;
+        self.miss_drawn(trip, when);
         let key = Key { root: t.not(t.is_number(trip.maker, maker::SENDER)), ..key };
         let source = Maybe { is: trip.sourced, value: key.source.value };
         let held = Bound { kind: trip.bound, to: trip.bound_to };
@@ -608,7 +612,7 @@ impl<'s> Encoder<'s> {
         trip.bound = t.choice(when, held, trip.bound);
         trip.bound_to = t.choice(when, trip.route.interface, trip.bound_to);
         let link = self.link_to(run, to);
-        let key = self.key(&trip.packet, link);
+        let key = self.key_by_link(self.key(&trip.packet, self.loopback()), link);
         self.route_output_by(key, trip, when);
     }
 }

@@ -126,7 +126,7 @@ impl Encoder<'_> {
             tos: t.number(8, 0u8),
             out_interface,
             root: t.yes,
-            ..self.key_of_made(&back, self.link_to(about.run, source))
+            ..self.key_of_made(&back, self.loopback())
         };
         let key = self.key_of_answer(key, t.yes);
         let held = Bound { kind: t.number(2, bound::TO), to: out_interface };
@@ -163,8 +163,9 @@ impl Encoder<'_> {
             ported: self.has_ports(tuple.protocol),
             from_port: tuple.to_port,
             to_port: tuple.from_port,
-            ..self.key_to(asker, self.link_to(about.run, asker))
+            ..self.key_to(asker, self.loopback())
         };
+        let key = self.key_by_link(key, self.link_to(about.run, asker));
         let chosen = self.source_for(&self.lookup(&key), asker);
         let datagram = t.is_number(tuple.protocol, protocol::UDP);
         t.choice(datagram, unless(t, chosen, tuple.destination), tuple.destination)
@@ -420,8 +421,9 @@ impl Encoder<'_> {
         let key = Key {
             source: self.nothing(self.width()),
             root: t.yes,
-            ..self.key_of_made(back, self.link_to(about.run, from))
+            ..self.key_of_made(back, self.loopback())
         };
+        let key = self.key_by_link(key, self.link_to(about.run, from));
         let found = self.lookup(&key);
         let chosen = self.source_for(&found, from);
         if self.is_ipv4() && self.is_on("net.ipv4.icmp_errors_use_inbound_ifaddr") {

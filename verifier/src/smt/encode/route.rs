@@ -5,7 +5,7 @@ use nattrace_model::host::route::{NextHop, PolicyRule, Route, RouteKind, RuleAct
 use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::Family;
 
-use super::state::{Maybe, Packet, bound};
+use super::state::{Maybe, Packet, Trip, bound};
 use super::{Decider, Encoder};
 use crate::smt::term::{B, V};
 
@@ -99,6 +99,27 @@ impl<'s> Encoder<'s> {
         Key { to_port: t.choice(answers, typed, key.to_port), ..key }
     }
 
+    /// The lookup for what goes back by the link that a question of a link-local address came by; the
+    /// loopback for no such link.
+    pub(super) fn key_by_link(&self, key: Key, link: V) -> Key {
+        let none = self.t.equal(link, self.loopback());
+        let out_interface = self.t.choice(none, key.out_interface, link);
+        Key { out_interface, ..key }
+    }
+
+    /// Notes packets whose ports NAT draws where policy rules ask for ports.
+    pub(super) fn miss_drawn(&self, trip: &Trip, when: B) {
+        let rules = self.host.routing.rules(self.family());
+        let from = rules.iter().any(|rule| rule.source_port.is_some());
+        let to = rules.iter().any(|rule| rule.destination_port.is_some());
+        let t = &self.t;
+        let drawn = t.or(
+            t.and(t.is(from), trip.drawn_source.is),
+            t.and(t.is(to), trip.drawn_destination.is),
+        );
+        self.miss(t.and(when, drawn), "policy rules by a port that NAT draws");
+    }
+
     /// The lookup for an address alone.
     pub(super) fn key_to(&self, destination: V, in_interface: V) -> Key {
         let zero = |width| self.t.number(width, 0u8);
@@ -150,13 +171,15 @@ impl<'s> Encoder<'s> {
             let link_local = self.is_link_local6(key.destination);
             let strict = t.or(link_local, self.is_loopback(key.destination));
             let own = self.owner(key.source.value);
+            let asked = t.and(link_local, self.has_interface(key.out_interface));
             let sends = t.all([
                 link_local,
                 key.source.is,
                 self.is_link_local6(key.source.value),
                 self.has_interface(own),
             ]);
-            link.is = t.either(from_here, sends, strict);
+            let own = t.choice(asked, key.out_interface, own);
+            link.is = t.either(from_here, t.or(asked, sends), strict);
             link.value = t.choice(from_here, own, key.in_interface);
         }
         let to = t.is_number(bound.kind, bound::TO);
