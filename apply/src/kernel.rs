@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The settings that decide about packets, below `/proc/sys`; `*` stands for every name of a
 /// folder. The script of [`crate::SCRIPT`] reads the same list.
-pub const SYSCTLS: [&str; 41] = [
+pub const SYSCTLS: [&str; 44] = [
     "net/bridge/bridge-nf-call-arptables",
     "net/bridge/bridge-nf-call-ip6tables",
     "net/bridge/bridge-nf-call-iptables",
@@ -33,6 +33,7 @@ pub const SYSCTLS: [&str; 41] = [
     "net/ipv4/ip_forward",
     "net/ipv4/ip_local_port_range",
     "net/ipv4/ip_nonlocal_bind",
+    "net/ipv4/tcp_ecn",
     "net/ipv4/tcp_fwmark_accept",
     "net/ipv6/bindv6only",
     "net/ipv6/conf/*/disable_ipv6",
@@ -43,6 +44,8 @@ pub const SYSCTLS: [&str; 41] = [
     "net/ipv6/conf/*/seg6_enabled",
     "net/ipv6/fwmark_reflect",
     "net/ipv6/icmp/echo_ignore_all",
+    "net/ipv6/icmp/echo_ignore_anycast",
+    "net/ipv6/icmp/echo_ignore_multicast",
     "net/ipv6/ip_nonlocal_bind",
     "net/netfilter/nf_conntrack_checksum",
     "net/netfilter/nf_conntrack_tcp_be_liberal",
@@ -117,5 +120,45 @@ mod tests {
         assert!(names.contains(&"net.ipv4.ip_forward"), "{text}");
         assert!(names.contains(&"net.ipv4.conf.lo.rp_filter"), "{text}");
         assert!(names.is_sorted());
+    }
+
+    /// The settings that the simulator's sources name: as a whole, or for an interface.
+    fn read_by_the_simulator(text: &str) -> Vec<String> {
+        let text = text.split("#[cfg(test)]").next().unwrap_or("");
+        let mut words = text.split('"').skip(1).step_by(2);
+        let mut found = Vec::new();
+        let whole = words.by_ref().filter(|word| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            word.starts_with("net.") && word.chars().all(plain)
+        });
+        found.extend(whole.map(|word| word.replace('.', "/")));
+        for family in ["Ipv4", "Ipv6"] {
+            let asks = format!("(Family::{family}, ");
+            for call in text.split("sysctls").flat_map(|rest| rest.split(&asks).nth(1)) {
+                let setting = call.split(')').next().and_then(|call| call.split('"').nth(1));
+                let folder = format!("net/{}/conf/*", family.to_lowercase());
+                found.extend(setting.map(|setting| format!("{folder}/{setting}")));
+            }
+        }
+        let flags = text.split("flag(\"").skip(1).filter_map(|rest| rest.split('"').next());
+        found.extend(flags.map(|setting| format!("net/ipv4/conf/*/{setting}")));
+        found
+    }
+
+    #[test]
+    fn what_the_simulator_reads_is_collected() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/src/simulate");
+        let mut read = Vec::new();
+        for entry in fs::read_dir(&folder).expect("the simulator is there") {
+            let text = fs::read_to_string(entry.expect("an entry").path()).expect("a source");
+            read.extend(read_by_the_simulator(&text));
+        }
+        let misses: Vec<&String> =
+            read.iter().filter(|setting| !SYSCTLS.contains(&setting.as_str())).collect();
+        assert!(misses.is_empty(), "no snapshot collects {misses:?}");
+        for known in ["net/ipv4/conf/*/src_valid_mark", "net/ipv6/conf/*/disable_ipv6"] {
+            assert!(read.iter().any(|setting| setting == known), "{read:?}");
+        }
+        assert!(read.len() > 15, "{read:?}");
     }
 }
