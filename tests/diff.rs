@@ -45,6 +45,17 @@ fn is(change: &Value, from: &str, to: &str, what: &str, before: &str, after: &st
         && change["after"] == after
 }
 
+/// What was asked for already is not advised.
+#[test]
+fn all_that_was_compared_is_told_once() {
+    let (old, new) = (case("03-snat-hand-edit"), case("03c-snat-hand-edit-correct"));
+    let told = |arguments: &[&str]| {
+        String::from_utf8(diff(arguments, &old, &new).stdout).unwrap().contains("diff --all")
+    };
+    assert!(told(&[]), "odd packets are left out");
+    assert!(!told(&["--all"]));
+}
+
 /// Story 1: the hand edit leaves as .205, and rewrites what containers send to one another.
 #[test]
 fn the_first_story() {

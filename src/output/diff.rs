@@ -129,7 +129,7 @@ impl Compared<'_> {
         (told, others)
     }
 
-    fn summary(&self) -> String {
+    fn summary(&self, all: bool) -> String {
         let count = |status| self.changes().iter().filter(|change| change.status == status).count();
         let (sure, open) = (count(Status::Changed), count(Status::Undetermined));
         let plural = |many: usize| if many == 1 { "" } else { "s" };
@@ -142,9 +142,9 @@ impl Compared<'_> {
             (sure, open) => format!("{sure} change{}, {open} undetermined", plural(sure)),
         };
         if !self.comparison.left.is_empty() {
-            text.push_str(match sure {
-                0 => "; not all odd packets were compared",
-                _ => "; odd packets were not all compared (`nattrace diff --all` tells more)",
+            text.push_str(match sure == 0 || all {
+                true => "; not all odd packets were compared",
+                false => "; odd packets were not all compared (`nattrace diff --all` tells more)",
             });
         }
         text.push('\n');
@@ -173,7 +173,7 @@ pub(crate) fn concise(compared: &Compared<'_>, all: bool) -> String {
     if others > 0 {
         let _ = writeln!(text, "and {others} more about odd packets (`nattrace diff --all`)");
     }
-    text + &compared.summary()
+    text + &compared.summary(all)
 }
 
 /// What changes beside what was asked for: a line for what differs in where packets go only, so
@@ -259,7 +259,7 @@ pub(crate) fn pretty(compared: &Compared<'_>, all: bool) -> String {
     if others > 0 {
         let _ = writeln!(text, "and {others} more about odd packets (`nattrace diff --all`)");
     }
-    text + &compared.summary()
+    text + &compared.summary(all)
 }
 
 fn sides<'a>(
