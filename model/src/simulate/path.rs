@@ -287,6 +287,13 @@ impl<'s> Trip<'_, 's, '_> {
         // kernel-facts A7: the same packet comes in again by loopback, already routed.
         self.in_interface = "lo";
         self.out_interface = "";
+        if matches!(self.packet.source, IpAddr::V6(source) if source.is_multicast()) {
+            // `ip6_rcv_core`; seen in the lab with the reset about what DNAT led here from a group.
+            let why = "a group is no source";
+            return self
+                .refuse(decision(RouteDecision::Martian, Some(why.into())), Stop::Martian)
+                .map(|()| End::Delivered);
+        }
         let addressed = self.packet.destination;
         if self.tracking == Tracking::Invalid {
             // What could not be placed is looked at once more, perhaps in another zone.

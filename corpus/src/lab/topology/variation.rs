@@ -72,6 +72,7 @@ impl Variation {
             }
             output("ip", &["-6", "-batch", "-"], &batch)?;
             ip(&neighbours())?;
+            wait_for_addresses(name)?;
         }
         match &self.without6 {
             Some(name) => write_sysctl(&setting(name), "1"),
@@ -93,4 +94,19 @@ impl Variation {
         }
         Ok(())
     }
+}
+
+/// Waits until an interface has the routes of its addresses, which the kernel adds later.
+fn wait_for_addresses(name: &str) -> io::Result<()> {
+    let own = ADDRESSES.iter().filter(|(own, address)| *own == name && address.contains(':'));
+    let wanted: Vec<&str> = own.filter_map(|(_, address)| address.split('/').next()).collect();
+    for _ in 0..100 {
+        let routes = output("ip", &["-6", "route", "show", "table", "local", "dev", name], "")?;
+        let there = |address: &&str| routes.contains(&format!("local {address} "));
+        if wanted.iter().all(there) {
+            return Ok(());
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    Err(io::Error::other(format!("the addresses of {name} have no routes")))
 }
