@@ -5,8 +5,10 @@
 //! ends the rule: what was not understood is kept in [`Rule::unsupported`].
 
 mod basic;
+mod chain_name;
 mod extended;
 mod finish;
+mod jump;
 
 use std::borrow::Cow;
 
@@ -20,7 +22,8 @@ use crate::syntax::{
 };
 use crate::words::{Word, clip};
 
-pub(crate) use basic::{basic_takes_value, check_chain_name, is_chain_name, option_names};
+pub(crate) use basic::{basic_takes_value, option_names};
+pub(crate) use chain_name::{check_chain_name, is_chain_name};
 
 /// What surrounds a rule.
 #[derive(Clone, Copy, Debug)]

@@ -5,39 +5,14 @@ use std::borrow::Cow;
 use super::{Addresses, Reader};
 use crate::arguments::{Fault, address, number};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::extension::{ExtensionKind, find};
 use crate::protocols;
 use crate::recognize::Tool;
 use crate::span::Span;
-use crate::syntax::{AddressMask, Backend, Counters, Family, Negatable, Target};
+use crate::syntax::{AddressMask, Backend, Counters, Family, Negatable};
 use crate::words::{Letter, Word, clip, letters};
 
 /// The longest name of an interface (if.h, `IFNAMSIZ` without its NUL).
 const LONGEST_INTERFACE: usize = 15;
-
-/// The longest name of a chain (kernel-facts G7).
-const LONGEST_CHAIN: usize = 28;
-
-/// Targets of xtables-addons, which may well exist on a host.
-const FOREIGN_TARGETS: &[&str] = &[
-    "ACCOUNT",
-    "CHAOS",
-    "DELUDE",
-    "DHCPMAC",
-    "DNETMAP",
-    "ECHO",
-    "IPMARK",
-    "LOGMARK",
-    "PROTO",
-    "QUEUE",
-    "SYSRQ",
-    "TARPIT",
-    "FULLCONENAT",
-    "WOL",
-    "IMQ",
-    "ROUTE",
-    "NETFLOW",
-];
 
 /// A basic option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -510,65 +485,6 @@ impl<'a> Reader<'_, 'a> {
             self.fault(start, word.span, Fault::new("wrong-family", message));
         }
     }
-
-    /// `-g`, `--goto=CHAIN` or `-gCHAIN`.
-    pub(super) fn goto(&mut self, start: usize, word: &Word<'a>, name: &Word<'a>) {
-        self.refuse_negation(&word.text);
-        if !self.once(64, word) {
-            self.keep(start);
-            return;
-        }
-        self.target_span = word.span.cover(name.span);
-        self.target = Target::Goto(name.text.clone(), name.span);
-        self.check_jump(start);
-    }
-
-    fn jump(&mut self, start: usize, word: &Word<'a>) {
-        self.refuse_negation(&word.text);
-        let first = self.once(64, word);
-        let Some([name]) = self.arguments(start, 1, false) else { return };
-        if !first {
-            self.keep(start);
-            return;
-        }
-        self.target_span = word.span.cover(name.span);
-        self.target = match name.text.as_ref() {
-            "ACCEPT" => Target::Accept,
-            "DROP" => Target::Drop,
-            "RETURN" => Target::Return,
-            text => match find(ExtensionKind::Target, text) {
-                Some(extension) => {
-                    self.target_use = Some(self.scratch.uses.len());
-                    self.load(extension, name.span);
-                    Target::None
-                }
-                None if FOREIGN_TARGETS.contains(&text) => self.foreign_target(start, name),
-                None => Target::Jump(name.text.clone(), name.span),
-            },
-        };
-        self.check_jump(start);
-    }
-
-    /// Refuses a jump to what can't be the name of a chain.
-    fn check_jump(&mut self, start: usize) {
-        if let Target::Jump(text, span) | Target::Goto(text, span) = &self.target
-            && let Some(fault) = bad_chain_name(text)
-        {
-            let span = *span;
-            self.fault(start, span, fault);
-        }
-    }
-
-    fn foreign_target(&mut self, start: usize, name: &Word<'a>) -> Target<'a> {
-        let message = format!("target `{}` is not known", clip(&name.text));
-        self.say(
-            Diagnostic::warning("unknown-target", message, name.span)
-                .help("the rule is kept, but what it does can't be said"),
-        );
-        self.foreign = true;
-        let words = self.words.get(start..self.at).unwrap_or_default();
-        super::raw(words, None).map_or(Target::None, Target::Unsupported)
-    }
 }
 
 fn said(fault: Fault, span: Span) -> Diagnostic {
@@ -599,43 +515,4 @@ pub(crate) fn bad_interface(name: &str) -> Option<Fault> {
         );
         Fault::new("invalid-interface", message)
     })
-}
-
-/// What is wrong with the name of a chain (kernel-facts G7).
-pub(crate) fn bad_chain_name(name: &str) -> Option<Fault> {
-    if name.is_empty() || name.starts_with(['-', '!']) {
-        let message = format!("expected the name of a chain, found `{}`", clip(name));
-        return Some(Fault::new("invalid-chain-name", message));
-    }
-    let plain = name.bytes().all(|byte| byte.is_ascii_graphic());
-    if !plain && name.contains(|char: char| char.is_whitespace() || char.is_control()) {
-        let message = format!("chain name `{}` holds a blank or control character", clip(name));
-        return Some(Fault::new("invalid-chain-name", message));
-    }
-    if name.len() > LONGEST_CHAIN {
-        let message = format!(
-            "chain name `{}` is too long: at most {LONGEST_CHAIN} characters, these are {}",
-            clip(name),
-            name.len()
-        );
-        return Some(Fault::new("invalid-chain-name", message));
-    }
-    None
-}
-
-/// Whether a chain may have this name.
-pub(crate) fn is_chain_name(name: &str) -> bool {
-    bad_chain_name(name).is_none()
-}
-
-/// Reports what is wrong with the name of a chain that is declared.
-pub(crate) fn check_chain_name(name: &str, span: Span, diagnostics: &mut Vec<Diagnostic>) {
-    if let Some(fault) = bad_chain_name(name) {
-        diagnostics.push(Diagnostic::error(fault.code, fault.message, span));
-    } else if matches!(name, "ACCEPT" | "DROP" | "RETURN")
-        || find(ExtensionKind::Target, name).is_some()
-    {
-        let message = format!("chain name `{name}` is the name of a target");
-        diagnostics.push(Diagnostic::error("invalid-chain-name", message, span));
-    }
 }
