@@ -9,10 +9,18 @@ use crate::simulate::trip::{Stop, Trip};
 pub const MOST_COPIES: usize = 4;
 
 impl<'s> Trip<'_, 's, '_> {
+    /// A frame for everybody with br_netfilter: first the copies for the other ports, then the host's
+    /// own, of which the bridge confirms the connection before the IP layer sees it, so that nat INPUT
+    /// comes too late (`br_nf_local_in`; kernel-facts K29).
+    pub(crate) fn receive_from_flood(&mut self, arrival: Arrival<'s>) -> Result<(), Stop> {
+        self.flood(arrival)?;
+        self.confirm()
+    }
+
     /// The copies of a frame for everybody: no answer tells of them, but their connection is that of
     /// the host's copy too, and NAT in POSTROUTING is done with it before INPUT (`br_flood`;
     /// kernel-facts K17).
-    pub(crate) fn flood(&mut self, arrival: Arrival<'s>) -> Result<(), Stop> {
+    fn flood(&mut self, arrival: Arrival<'s>) -> Result<(), Stop> {
         let host = &self.run.system.host;
         let bridge = arrival.interface;
         let ports: Vec<_> = host

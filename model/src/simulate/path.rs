@@ -92,7 +92,7 @@ impl<'s> Trip<'_, 's, '_> {
             return self.bridge(arrival);
         }
         if filtered && !rewritten && self.delivery != LinkDelivery::Unicast {
-            self.flood(arrival)?;
+            self.receive_from_flood(arrival)?;
         }
         if filtered {
             // The bridge has its own look before PREROUTING, which lets these pass (measured).

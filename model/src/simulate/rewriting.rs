@@ -115,6 +115,9 @@ impl Trip<'_, '_, '_> {
             }
             _ => return Ok(()),
         };
+        if self.is_confirmed() {
+            return Ok(());
+        }
         let claims = self.claims();
         let mapping = nat::choose(manip, &current, choice, zone, &claims);
         if let Some(witness) = &mut self.run.oracle.witness {
@@ -136,6 +139,9 @@ impl Trip<'_, '_, '_> {
     /// kernel-facts K19). A datagram socket may answer from another address than it was asked at,
     /// and that be rewritten to the one that was asked.
     pub(crate) fn bind_to_itself(&mut self, manip: Manip) {
+        if self.is_confirmed() {
+            return;
+        }
         let claims = self.claims();
         let Some(current) = self.connection().map(|connection| connection.current()) else {
             return;
@@ -148,6 +154,12 @@ impl Trip<'_, '_, '_> {
         let mapping = nat::choose(manip, &current, choice, self.zone, &claims);
         self.tell_claims(manip, &current, (choice, mapping), &claims);
         self.settle(manip, mapping);
+    }
+
+    /// Whether the connection is in the table already: its tuples stay as they are then, whatever a
+    /// nat chain says (`nf_nat_setup_info`; kernel-facts K29).
+    fn is_confirmed(&self) -> bool {
+        self.connection().is_some_and(|connection| connection.confirmed)
     }
 
     /// What other connections of the packet's zone have.

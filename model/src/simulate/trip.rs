@@ -278,14 +278,10 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         if nat_pending {
             self.nat(hook, chains)?;
         }
-        // What belongs to a connection but did not begin it does not confirm it: the refusal of its
-        // first packet, say (`__nf_conntrack_confirm`).
-        let begins =
-            matches!(self.tracking, Tracking::Tracked { direction: Direction::Original, .. });
-        if matches!(hook, Hook::Postrouting | Hook::Input) && begins {
-            self.confirm()?;
+        match hook {
+            Hook::Postrouting | Hook::Input => self.confirm(),
+            Hook::Prerouting | Hook::Forward | Hook::Output => Ok(()),
         }
-        Ok(())
     }
 
     /// Runs a chain that is no nat chain. What mangle OUTPUT changes is routed anew
@@ -492,8 +488,12 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
 
     /// Enters the connection that the packet begins into the table (`__nf_conntrack_confirm`): one
     /// whose answers would be taken for those of another is not entered, and its packet dropped
-    /// (kernel-facts K19).
-    fn confirm(&mut self) -> Result<(), Stop> {
+    /// (kernel-facts K19). What belongs to a connection but did not begin it does not confirm it: the
+    /// refusal of its first packet, say.
+    pub(crate) fn confirm(&mut self) -> Result<(), Stop> {
+        if !matches!(self.tracking, Tracking::Tracked { direction: Direction::Original, .. }) {
+            return Ok(());
+        }
         let Some(own) = self.connection().filter(|connection| !connection.confirmed) else {
             return Ok(());
         };

@@ -9,9 +9,16 @@ use super::{Decider, Encoder, Run};
 use crate::smt::term::{B, V};
 
 impl Encoder<'_> {
+    /// A frame for everybody with br_netfilter: first the copies for the other ports, then the host's
+    /// own, of which the bridge confirms the connection before the IP layer sees it (kernel-facts K29).
+    pub(super) fn receive_from_flood(&self, run: &Run, trip: &mut Trip, bridge: V, when: B) {
+        self.flood(run, trip, bridge, when);
+        self.confirm(trip, when);
+    }
+
     /// The copies of a frame for everybody, of which nothing is left but what they did to the
     /// connection (kernel-facts K17).
-    pub(super) fn flood(&self, run: &Run, trip: &mut Trip, bridge: V, when: B) {
+    fn flood(&self, run: &Run, trip: &mut Trip, bridge: V, when: B) {
         let t = &self.t;
         let when = t.and(when, trip.alive);
         if when == t.no {

@@ -70,7 +70,7 @@ impl<'s> Encoder<'s> {
         let routed = t.minus(trip.alive, bridged);
         let to_all = t.not(t.is_number(trip.delivery, delivery::UNICAST));
         let flooded = t.minus(t.all([routed, filtered, to_all]), rewritten);
-        self.flood(run, trip, came, flooded);
+        self.receive_from_flood(run, trip, came, flooded);
         let routed = t.and(routed, trip.alive);
         self.check_header(trip, t.and(routed, filtered));
         let silent = t.all([filtered, rewritten, t.is(!self.is_ipv4())]);

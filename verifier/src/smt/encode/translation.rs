@@ -176,7 +176,9 @@ impl Encoder<'_> {
             }
             _ => return,
         };
-        self.change_connection(trip, when, |own| self.mapped(own, manip, &mapping));
+        // kernel-facts K29
+        let open = self.t.minus(when, self.connection(trip).confirmed);
+        self.change_connection(trip, open, |own| self.mapped(own, manip, &mapping));
         if matches!(target, Target::Masquerade(..)) {
             let masqueraded_by = trip.out_interface;
             self.change_connection(trip, when, |own| Connection { masqueraded_by, ..*own });
@@ -187,6 +189,8 @@ impl Encoder<'_> {
     /// where its answers would be taken for those of the first connection
     /// (`nf_nat_alloc_null_binding`; kernel-facts K19).
     pub(super) fn bind_to_itself(&self, trip: &mut Trip, manip: Manip, when: B) {
+        // kernel-facts K29
+        let when = self.t.minus(when, self.connection(trip).confirmed);
         let claims = self.claims(trip);
         if claims.when == self.t.no {
             return self.change_connection(trip, when, |own| self.settled(own, manip));
