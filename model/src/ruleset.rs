@@ -181,6 +181,8 @@ pub struct Ruleset {
     conntrack: [bool; 2],
     /// Whether any rule asks for ports of bridges.
     asks_physdev: bool,
+    /// Whether any rule changes the marks of connections.
+    moves_connection_marks: bool,
 }
 
 fn family_index(family: Family) -> usize {
@@ -214,13 +216,23 @@ impl Ruleset {
         let asks_physdev = chains.iter().flat_map(|chain| &chain.rules).any(|rule| {
             rule.conditions.iter().any(|condition| matches!(condition, Condition::Physdev(..)))
         });
-        Self { sources, chains, hooks, conntrack, asks_physdev }
+        let moves_connection_marks = chains
+            .iter()
+            .flat_map(|chain| &chain.rules)
+            .any(|rule| rule.target.moves_connection_mark());
+        Self { sources, chains, hooks, conntrack, asks_physdev, moves_connection_marks }
     }
 
     /// Whether any rule asks by which port of a bridge a packet came or goes.
     #[must_use]
     pub fn asks_physdev(&self) -> bool {
         self.asks_physdev
+    }
+
+    /// Whether any rule changes the marks of connections.
+    #[must_use]
+    pub fn moves_connection_marks(&self) -> bool {
+        self.moves_connection_marks
     }
 
     /// The base chains at a hook in the order in which the kernel visits them.

@@ -78,8 +78,8 @@ fn every_way(system: &System, flow: &Flow, oracle: &mut Oracle) -> Answer {
     let answer = exchange::answer(system, flow, oracle);
     let first = (oracle.decisions(), answer);
     let mut others = Vec::new();
-    while oracle.advance() {
-        if others.len() + 1 == MOST_BRANCHES {
+    while oracle.cut || oracle.advance() {
+        if oracle.cut || others.len() + 1 == MOST_BRANCHES {
             return merge::merge(first, others, merge::Coverage::Cut);
         }
         let answer = exchange::answer(system, flow, oracle);

@@ -202,6 +202,23 @@ pub enum Target {
 }
 
 impl Target {
+    /// Whether it may give a connection another mark.
+    #[must_use]
+    pub fn moves_connection_mark(&self) -> bool {
+        match self {
+            Self::Connmark(ConnmarkAction::Set { .. } | ConnmarkAction::Save { .. }, _) => true,
+            Self::Sequence(actions) => actions.iter().any(|action| match action {
+                Action::If(_) => false,
+                Action::Do(target) => target.moves_connection_mark(),
+            }),
+            Self::Map(map) => {
+                let targets = map.entries.iter().map(|entry| &entry.target);
+                targets.chain(&map.otherwise).any(Self::moves_connection_mark)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it is the last thing that its base chain does with a packet.
     #[must_use]
     pub fn ends(&self) -> bool {

@@ -21,8 +21,9 @@ use crate::simulate::question::{Origin, filled_in, first_packet_of, origin};
 use crate::simulate::reply::{About, Progress};
 use crate::simulate::trip::{Answerers, Leg, Run, Stop, Trip};
 
-/// In how many ways the answer to a connection's first packet is tried where chance decides.
-const MOST_REHEARSALS: usize = 8;
+/// In how many ways the answer to a connection's first packet is tried where chance decides, before
+/// the question is left open.
+const MOST_REHEARSALS: usize = 32;
 
 /// A trip that is over.
 pub(crate) struct Travelled<'s> {
@@ -285,13 +286,15 @@ impl<'s> Run<'s, '_> {
 
     /// Lets the answer to a connection's first packet pass, for the marks that it leaves on the
     /// connection: tracking has seen it, so it came this way, whatever is known of the hosts around
-    /// (kernel-facts K20). Where chance decides, the likely way is taken, of those by which it arrives.
+    /// (kernel-facts K20). Of the ways that it may take, those count by which it arrives; where they
+    /// leave other marks, each of these is tried (kernel-facts K30).
     fn rehearse_answer(&mut self, travelled: &Travelled<'s>, first: &Packet, origin: Origin<'s>) {
         let mut oracle = Oracle::default();
         oracle.witness = self.oracle.witness.take();
         let begun = std::mem::take(&mut self.connections);
-        let mut likely = None;
-        for _ in 0..MOST_REHEARSALS {
+        let one_is_enough = !self.system.rules.moves_connection_marks();
+        let (mut arrived, mut lost): (Vec<Vec<Connection>>, Vec<_>) = (Vec::new(), Vec::new());
+        for tried in 1.. {
             let mut run = Run {
                 system: self.system,
                 oracle: &mut oracle,
@@ -309,18 +312,34 @@ impl<'s> Run<'s, '_> {
                 link: self.link,
             };
             let arrives = run.consequence(travelled, first, origin).outcome == Outcome::Connects;
-            let connections = run.connections;
-            if arrives {
-                likely = Some(connections);
+            let left = run.connections;
+            let ways = if arrives { &mut arrived } else { &mut lost };
+            if !ways.iter().any(|known| marks(known, begun.len()) == marks(&left, begun.len())) {
+                ways.push(left);
+            }
+            if (arrives && one_is_enough) || !oracle.advance() {
                 break;
             }
-            likely.get_or_insert(connections);
-            if !oracle.advance() {
+            if tried == MOST_REHEARSALS {
+                self.oracle.cut |= !one_is_enough;
                 break;
             }
         }
         self.oracle.witness = oracle.witness;
-        self.connections = likely.unwrap_or(begun);
+        let mut ways = if arrived.is_empty() { lost } else { arrived }.into_iter();
+        let mut left = ways.next().unwrap_or_default();
+        for other in ways {
+            let marks = marks(&left, begun.len());
+            let question = || {
+                let marks: Vec<String> = marks.iter().map(|mark| format!("{mark:#x}")).collect();
+                format!("the answer to the first packet left connection mark {}", marks.join(", "))
+            };
+            if self.oracle.decide(question, true) {
+                break;
+            }
+            left = other;
+        }
+        self.connections = left;
     }
 
     /// What the packet would have met had the step that stopped it let it pass.
@@ -363,6 +382,11 @@ impl<'s> Run<'s, '_> {
         self.oracle.witness = oracle.witness;
         pardoned.steps.get(at + 1..).map(<[Step]>::to_vec).unwrap_or_default()
     }
+}
+
+/// The marks of the connections that a first packet began.
+fn marks(connections: &[Connection], begun: usize) -> Vec<u32> {
+    connections.iter().take(begun).map(|connection| connection.mark).collect()
 }
 
 pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Travelled<'s> {

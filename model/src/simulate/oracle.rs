@@ -21,6 +21,8 @@ pub(crate) struct Decision {
 pub(crate) struct Oracle {
     decisions: Vec<Decision>,
     asked: usize,
+    /// Whether something that decides was not looked at in every way.
+    pub(crate) cut: bool,
     /// Who watches the runs, if anybody does.
     pub(crate) witness: Option<Box<dyn Witness>>,
 }
@@ -63,7 +65,7 @@ impl Oracle {
     /// An oracle that gives the same answers once more, and the likely ones beyond.
     pub(crate) fn replay(&self) -> Self {
         let asked = self.decisions.get(..self.asked).unwrap_or(&self.decisions);
-        Self { decisions: asked.to_vec(), asked: 0, witness: None }
+        Self { decisions: asked.to_vec(), ..Self::default() }
     }
 
     /// Prepares the next run; false when every combination was tried.

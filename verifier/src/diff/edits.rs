@@ -40,8 +40,9 @@ impl Edits {
         identities: &(Identities<'_>, Identities<'_>),
     ) -> Self {
         let mut edits = Self { chains: Vec::new(), everything: Vec::new() };
-        let same_host =
-            before.host == after.host && before.rules.asks_physdev() == after.rules.asks_physdev();
+        let asked =
+            |system: &System| (system.rules.asks_physdev(), system.rules.moves_connection_marks());
+        let same_host = before.host == after.host && asked(before) == asked(after);
         for family in [Family::Ipv4, Family::Ipv6] {
             let tracks = |system: &System| system.rules.tracks_connections(family);
             let same = same_host
