@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The settings that decide about packets, below `/proc/sys`; `*` stands for every name of a
 /// folder. The script of [`crate::SCRIPT`] reads the same list.
-pub const SYSCTLS: [&str; 44] = [
+pub const SYSCTLS: [&str; 45] = [
     "net/bridge/bridge-nf-call-arptables",
     "net/bridge/bridge-nf-call-ip6tables",
     "net/bridge/bridge-nf-call-iptables",
@@ -39,6 +39,7 @@ pub const SYSCTLS: [&str; 44] = [
     "net/ipv6/conf/*/disable_ipv6",
     "net/ipv6/conf/*/forwarding",
     "net/ipv6/conf/*/hop_limit",
+    "net/ipv6/conf/*/mc_forwarding",
     "net/ipv6/conf/*/proxy_ndp",
     "net/ipv6/conf/*/rpl_seg_enabled",
     "net/ipv6/conf/*/seg6_enabled",

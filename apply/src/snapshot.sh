@@ -104,9 +104,10 @@ collect() {
         net/ipv4/ip_local_port_range net/ipv4/ip_nonlocal_bind net/ipv4/tcp_ecn \
         net/ipv4/tcp_fwmark_accept \
         net/ipv6/bindv6only net/ipv6/conf/*/disable_ipv6 net/ipv6/conf/*/forwarding \
-        net/ipv6/conf/*/hop_limit net/ipv6/conf/*/proxy_ndp net/ipv6/conf/*/rpl_seg_enabled \
-        net/ipv6/conf/*/seg6_enabled net/ipv6/fwmark_reflect net/ipv6/icmp/echo_ignore_all \
-        net/ipv6/icmp/echo_ignore_anycast net/ipv6/icmp/echo_ignore_multicast \
+        net/ipv6/conf/*/hop_limit net/ipv6/conf/*/mc_forwarding net/ipv6/conf/*/proxy_ndp \
+        net/ipv6/conf/*/rpl_seg_enabled net/ipv6/conf/*/seg6_enabled net/ipv6/fwmark_reflect \
+        net/ipv6/icmp/echo_ignore_all net/ipv6/icmp/echo_ignore_anycast \
+        net/ipv6/icmp/echo_ignore_multicast \
         net/ipv6/ip_nonlocal_bind net/netfilter/nf_conntrack_checksum \
         net/netfilter/nf_conntrack_tcp_be_liberal net/netfilter/nf_conntrack_tcp_loose \
         /dev/null | sed -e 'h' -e 's/:.*//' -e 'y|./|/.|' -e 'G' -e 's/\n[^:]*:/ = /' | sort

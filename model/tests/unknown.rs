@@ -41,8 +41,9 @@ fn host(more: &[(&str, &str)]) -> System {
         ("ip-rule", POLICY_RULES),
         ("sysctl", SYSCTL),
     ];
-    let texts: Vec<Text<'_>> =
-        parts.iter().chain(more).map(|&(name, text)| Text { name, text }).collect();
+    let given = |name: &str| more.iter().any(|(other, _)| *other == name);
+    let own = parts.iter().filter(|(name, _)| !given(name));
+    let texts: Vec<Text<'_>> = own.chain(more).map(|&(name, text)| Text { name, text }).collect();
     let loaded = load(&texts, &[]);
     assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
     loaded.system
@@ -52,6 +53,17 @@ fn ask(system: &System, source: &str, destination: &str) -> Answer {
     let request = FlowRequest {
         source: source.into(),
         destination: destination.into(),
+        ..FlowRequest::default()
+    };
+    why(system, &resolve(system, &request).unwrap().flow)
+}
+
+fn ask_udp(system: &System, (source, by): (&str, &str), destination: &str) -> Answer {
+    let request = FlowRequest {
+        source: source.into(),
+        destination: destination.into(),
+        protocol: Some("udp".into()),
+        in_interface: Some(by.into()),
         ..FlowRequest::default()
     };
     why(system, &resolve(system, &request).unwrap().flow)
@@ -79,6 +91,109 @@ fn a_table_at_a_device_makes_the_answer_undetermined() {
     assert_eq!(quiet.answer.verdict, Verdict::Forwarded);
     // A chain that does nothing is no reason to doubt.
     assert_eq!(answer(&nft("lan", "accept")).verdict, Verdict::Forwarded);
+}
+
+const ADDRESSES6: &str = "\
+1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536
+    inet6 ::1/128 scope host
+2: lan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 10.0.1.1/24 brd 10.0.1.255 scope global lan
+    inet6 2001:db8:1::1/64 scope global
+3: wan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet6 2001:db8:2::1/64 scope global
+";
+const ROUTES6: &str = "\
+2001:db8:1::/64 dev lan proto kernel metric 256
+2001:db8:2::/64 dev wan proto kernel metric 256
+";
+
+/// A router of IPv6, with these settings, rules and policy rules.
+fn host6(sysctl: &str, rules: &str, policy_rules: &str) -> System {
+    host(&[
+        ("ip-addr", ADDRESSES6),
+        ("ip6-route", ROUTES6),
+        ("ip6-rule", policy_rules),
+        ("sysctl", &format!("net.ipv6.conf.all.forwarding = 1\n{sysctl}")),
+        ("ip6tables-save", rules),
+    ])
+}
+
+const POLICY_RULES6: &str = "0:\tfrom all lookup local\n32766:\tfrom all lookup main\n";
+
+#[test]
+fn multicast_routes_decide_where_a_daemon_routes_groups() {
+    const DAEMON4: &str =
+        "net.ipv4.conf.all.mc_forwarding = 1\nnet.ipv4.conf.lan.mc_forwarding = 1\n";
+    const DAEMON6: &str = "net.ipv6.conf.all.mc_forwarding = 1\n";
+    let ipv4 = |sysctl: &str, group: &str| {
+        let sysctl = format!("{SYSCTL}{sysctl}");
+        let system = host(&[("iptables-save", RULES), ("sysctl", &sysctl)]);
+        ask_udp(&system, ("10.0.1.2", "lan"), &format!("{group}:5000"))
+    };
+    let ipv6 = |sysctl: &str, group: &str| {
+        let system = host6(sysctl, "*filter\nCOMMIT\n", POLICY_RULES6);
+        ask_udp(&system, ("2001:db8:1::2", "lan"), &format!("[{group}]:5000"))
+    };
+    let is_open = |answer: &Answer| {
+        answer.verdict == Verdict::Undetermined
+            && answer.branches.is_empty()
+            && format!("{:?}", answer.steps).contains("no part lists the multicast routes")
+    };
+    // Whoever asks where no daemon routes groups is told of the group, and of nothing else.
+    let asks_who_joined = |answer: &Answer| {
+        answer.branches.iter().any(|branch| branch.answer.verdict == Verdict::Delivered)
+    };
+    assert!(is_open(&ipv4(DAEMON4, "239.1.1.1")));
+    assert!(is_open(&ipv6(DAEMON6, "ff05::1234")));
+    assert!(is_open(&ipv6(DAEMON6, "ff1e::1234")));
+    // Those that stay on their link are not routed, and the kernel asks both settings of IPv4.
+    for answer in [
+        ipv4(DAEMON4, "224.0.0.251"),
+        ipv4("", "239.1.1.1"),
+        ipv4(
+            "net.ipv4.conf.all.mc_forwarding = 1\nnet.ipv4.conf.lan.mc_forwarding = 0\n",
+            "239.1.1.1",
+        ),
+        ipv4(
+            "net.ipv4.conf.all.mc_forwarding = 0\nnet.ipv4.conf.lan.mc_forwarding = 1\n",
+            "239.1.1.1",
+        ),
+        ipv6(DAEMON6, "ff02::1234"),
+        ipv6(DAEMON6, "ff12::1234"),
+        ipv6("", "ff05::1234"),
+        ipv6("net.ipv6.conf.lan.mc_forwarding = 1\n", "ff05::1234"),
+    ] {
+        assert!(!is_open(&answer) && asks_who_joined(&answer), "{:?}", answer.steps);
+    }
+}
+
+#[test]
+fn a_policy_rule_that_is_not_modelled_leaves_the_type_of_an_address_open() {
+    let verdict = |types: &str, policy_rules: &str| {
+        let rules = format!(
+            "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n-A FORWARD -m addrtype {types} -j DROP\nCOMMIT\n"
+        );
+        let system = host6("", &rules, policy_rules);
+        ask_udp(&system, ("2001:db8:1::2", "lan"), "[2001:db8:2::2]:5000").verdict
+    };
+    // What comes in by `lan` never gets to the rule, but the look-up of addrtype is by `lo`.
+    let open = "0:\tfrom all lookup local\n\
+                10:\tfrom all iif lan lookup main\n\
+                20:\tfrom all lookup [l3mdev-table]\n\
+                32766:\tfrom all lookup main\n";
+    for (types, known, unknown) in [
+        ("--dst-type UNREACHABLE", Verdict::Forwarded, Verdict::Undetermined),
+        ("! --dst-type UNREACHABLE", Verdict::Dropped, Verdict::Undetermined),
+        ("--dst-type LOCAL", Verdict::Forwarded, Verdict::Undetermined),
+        ("--dst-type ANYCAST", Verdict::Forwarded, Verdict::Undetermined),
+        ("--src-type LOCAL,UNREACHABLE", Verdict::Forwarded, Verdict::Undetermined),
+        // The form of an address is known without any route.
+        ("--dst-type UNICAST", Verdict::Dropped, Verdict::Dropped),
+        ("--dst-type MULTICAST,LOCAL", Verdict::Forwarded, Verdict::Forwarded),
+    ] {
+        assert_eq!(verdict(types, POLICY_RULES6), known, "{types}");
+        assert_eq!(verdict(types, open), unknown, "{types}");
+    }
 }
 
 #[test]

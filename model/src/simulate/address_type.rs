@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::condition::{TypeLimit, address_type};
+use crate::condition::{TypeLimit, Undecided, address_type};
 use crate::host::Host;
 use crate::host::route::{self, Route, RouteKind};
 use crate::simulate::matching::{Ternary, View};
@@ -20,10 +20,14 @@ pub(crate) fn holds(view: &View<'_>, address: IpAddr, types: u16, limit: TypeLim
         IpAddr::V6(_) => {
             // Each form that is asked for must hold, and one of the types that a route tells
             // (`match_type6`; measured with `UNICAST,LOCAL`).
-            let own = of_ipv6(view, address, interface);
+            let (own, maybe) = of_ipv6(view, address, interface);
             let forms = address_type::UNSPEC | address_type::UNICAST | address_type::MULTICAST;
             let routed = types & !forms;
-            types & forms & !own == 0 && (routed == 0 || own & routed != 0)
+            let formed = types & forms & !own == 0;
+            if formed && routed & own == 0 && routed & maybe != 0 {
+                return Ternary::May(Undecided::Unsupported);
+            }
+            formed && (routed == 0 || own & routed != 0)
         }
     }
     .into()
@@ -113,9 +117,10 @@ fn of_ipv4(host: &Host, address: Ipv4Addr, interface: Option<&str>) -> u16 {
 }
 
 /// `match_lookup_rt6` of xt_addrtype: a real route lookup; UNICAST and MULTICAST are tests of the
-/// address's form alone (kernel-facts J9), so an address may have several types.
-fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> u16 {
-    let IpAddr::V6(bits) = address else { return 0 };
+/// address's form alone (kernel-facts J9), so an address may have several types. Beside them stand
+/// those that it may have, where a policy rule that is not modelled would decide.
+fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> (u16, u16) {
+    let IpAddr::V6(bits) = address else { return (0, 0) };
     let mut types = 0;
     if bits.is_multicast() {
         types |= address_type::MULTICAST;
@@ -150,7 +155,11 @@ fn of_ipv6(view: &View<'_>, address: IpAddr, interface: Option<&str>) -> u16 {
             RouteKind::Unicast | RouteKind::Broadcast | RouteKind::Multicast => {}
         },
         LookupResult::None | LookupResult::Refused(_) => types |= address_type::UNREACHABLE,
-        LookupResult::Unknown(_) => {}
+        LookupResult::Unknown(_) => {
+            let by_route = address_type::ANYCAST | address_type::UNREACHABLE;
+            let local = if interface.is_none() { address_type::LOCAL } else { 0 };
+            return (types, by_route | local);
+        }
     }
-    types
+    (types, 0)
 }

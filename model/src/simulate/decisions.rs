@@ -11,6 +11,7 @@ use crate::simulate::path::{InputRoute, decision, forwarding};
 use crate::simulate::routing::{
     self, Bound, Found, Lookup, LookupResult, SourceCheck, SourceSettings, User,
 };
+use crate::simulate::settings;
 use crate::simulate::trip::{Leg, Maker, OutRoute, Run, Stop, Trip};
 
 impl<'s> Run<'s, '_> {
@@ -45,11 +46,13 @@ impl<'s> Trip<'_, 's, '_> {
                         // `ip_mc_validate_source`, and `brd_input` of `ip_route_input_slow`.
                         self.check_source("lo")?;
                     }
+                    self.check_group_routes()?;
                     return self.group_delivery4(destination);
                 }
             }
             (IpAddr::V6(_), IpAddr::V6(destination)) => {
                 if destination.is_multicast() {
+                    self.check_group_routes()?;
                     return self.group_delivery6(destination);
                 }
             }
@@ -156,6 +159,20 @@ impl<'s> Trip<'_, 's, '_> {
         }
         self.local_step(None, Some("multicast"));
         Ok(InputRoute::Local)
+    }
+
+    /// Where the kernel routes groups, its multicast routes decide about what came in, and no part
+    /// lists them (`ip_route_input_mc`, `ip6_mc_input`).
+    fn check_group_routes(&mut self) -> Result<(), Stop> {
+        let group = self.packet.destination;
+        let Some(setting) =
+            settings::routes_groups(&self.run.system.host, group, self.in_interface)
+        else {
+            return Ok(());
+        };
+        let why = format!("{setting} is on, and no part lists the multicast routes");
+        self.steps.push(decision(RouteDecision::Unknown, Some(why)));
+        self.stop_unknown()
     }
 
     /// Drops what is sent to a group that nobody here has joined; whether somebody has, no part

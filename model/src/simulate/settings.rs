@@ -67,6 +67,32 @@ pub(crate) fn refuses_ipv6(host: &Host, interface: &str) -> bool {
     host.sysctls.interface(Family::Ipv6, interface, "disable_ipv6").is_some_and(|off| off != 0)
 }
 
+/// The setting by which the kernel looks up multicast routes for what comes in by an interface to
+/// a group: IPv4 asks that of the interface as well as that of all, IPv6 that of all alone, and
+/// what stays on its link is not routed (`IN_DEV_MFORWARD`, `ip6_mc_input`).
+pub(crate) fn routes_groups(host: &Host, group: IpAddr, interface: &str) -> Option<String> {
+    if !group.is_multicast() {
+        return None;
+    }
+    let (family, name) = match group {
+        IpAddr::V4(to) => {
+            let on = |name| host.sysctls.interface(Family::Ipv4, name, "mc_forwarding");
+            let (own, all) = (on(interface), on("all"));
+            let near = matches!(to.octets(), [224, 0, 0, _]);
+            // Of one that no part says, the other tells enough: a routing daemon sets both.
+            let both = own != Some(0) && all != Some(0) && (own.is_some() || all.is_some());
+            (!near && both).then_some(("ipv4", if own.is_some() { interface } else { "all" }))
+        }
+        IpAddr::V6(to) => {
+            let on = |name| host.sysctls.interface(Family::Ipv6, name, "mc_forwarding");
+            let [first, ..] = to.segments();
+            let far = first & 0xf > 2;
+            (far && on("all").is_some_and(|all| all != 0)).then_some(("ipv6", "all"))
+        }
+    }?;
+    Some(format!("net.{family}.conf.{name}.mc_forwarding"))
+}
+
 /// Whether ICMP errors carry an address of the interface by which the packet came
 /// (kernel-facts K24).
 pub(crate) fn errors_by_interface(host: &Host) -> bool {

@@ -208,6 +208,76 @@ fn both_engines_say_the_same_of_rules_alone() {
     assert_eq!(tally.agreed[Status::Fails as usize], 4, "the proxy gets it, and other ports pass");
 }
 
+/// What no part of a snapshot says: multicast routes, and policy rules that are not modelled.
+#[test]
+fn both_engines_leave_open_what_no_part_says() {
+    const ADDRESSES: &str = "2: lan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500\n    \
+        inet 10.0.1.1/24 scope global lan\n    inet6 2001:db8:1::1/64 scope global\n\
+        3: wan: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500\n    \
+        inet 10.0.2.1/24 scope global wan\n    inet6 2001:db8:2::1/64 scope global\n";
+    const ROUTES: &str = "10.0.1.0/24 dev lan\n10.0.2.0/24 dev wan\n";
+    const ROUTES6: &str =
+        "2001:db8:1::/64 dev lan metric 256\n2001:db8:2::/64 dev wan metric 256\n";
+    const FORWARDING: &str = "net.ipv4.ip_forward = 1\nnet.ipv4.conf.all.rp_filter = 0\n\
+        net.ipv4.conf.lan.rp_filter = 0\nnet.ipv6.conf.all.forwarding = 1\n";
+    const INPUT: &str = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n";
+    const TYPE: &str = "*filter\n-A FORWARD -m addrtype ! --dst-type UNREACHABLE -j DROP\nCOMMIT\n";
+    const PLAIN: &str = "0:\tfrom all lookup local\n32766:\tfrom all lookup main\n";
+    // What comes in by `lan` never gets to the rule for VRFs, but the look-up of addrtype does.
+    let vrf = "0:\tfrom all lookup local\n10:\tfrom all iif lan lookup main\n\
+               15:\tfrom all iif wan lookup main\n20:\tfrom all lookup [l3mdev-table]\n\
+               32766:\tfrom all lookup main\n";
+    let daemon = |family: &str, names: &[&str]| {
+        let all = names.iter().map(|name| format!("net.{family}.conf.{name}.mc_forwarding = 1\n"));
+        all.collect::<String>()
+    };
+    let (daemon4, daemon6) = (daemon("ipv4", &["all", "lan"]), daemon("ipv6", &["all"]));
+    let (holds, unknown) = (Status::Holds, Status::Unknown);
+    let daemon_off = daemon4.replace("all.mc_forwarding = 1", "all.mc_forwarding = 0");
+    let both = 2;
+    let asked = [
+        ("ipv4", "239.0.0.0/8", INPUT, "", PLAIN, (holds, both)),
+        // The solver is not told of multicast routes, and says so of whatever they may decide.
+        ("ipv4", "239.0.0.0/8", INPUT, &daemon4, PLAIN, (unknown, 1)),
+        ("ipv4", "224.0.0.0/24", INPUT, &daemon4, PLAIN, (holds, 1)),
+        ("ipv4", "239.0.0.0/8", INPUT, &daemon_off, PLAIN, (holds, both)),
+        ("ipv6", "ff05::/16", INPUT, "", PLAIN, (holds, both)),
+        ("ipv6", "ff05::/16", INPUT, &daemon6, PLAIN, (unknown, 1)),
+        ("ipv6", "ff12::/16", INPUT, &daemon6, PLAIN, (holds, 1)),
+        ("ipv6", "2001:db8:2::2/128", TYPE, "", PLAIN, (holds, both)),
+        ("ipv6", "2001:db8:2::2/128", TYPE, "", vrf, (unknown, both)),
+    ];
+    for (family, to, rules, settings, policy_rules, said) in asked {
+        let ipv4 = family == "ipv4";
+        let settings = format!("{FORWARDING}{settings}");
+        let parts = [
+            ("ip-addr", ADDRESSES),
+            ("ip-route", ROUTES),
+            ("ip6-route", ROUTES6),
+            ("ip-rule", PLAIN),
+            ("ip6-rule", if ipv4 { PLAIN } else { policy_rules }),
+            ("sysctl", &settings),
+            ("iptables-save", if ipv4 { rules } else { "" }),
+            ("ip6tables-save", if ipv4 { "" } else { rules }),
+        ];
+        let texts = parts.map(|(name, text)| Text { name, text });
+        let loaded = load(&texts, &[]);
+        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+        let inside = if ipv4 { "10.0.1.0/24" } else { "2001:db8:1::/64" };
+        let policy = read(&format!(
+            "version = 1\n[zones.inside]\nvia = [\"lan\"]\nnets = [\"{inside}\"]\n\
+             [zones.far]\nnets = [\"{to}\"]\n\
+             [[deny]]\nname = \"far\"\nfamily = \"{family}\"\nfrom = \"inside\"\n\
+             lands = \"far:5000/udp\"\n"
+        ));
+        let solver = Z3 { seconds: 30 };
+        let found =
+            check_with(&policy, &loaded.system, &Given::default(), Engine::Both(&solver)).unwrap();
+        let found: Vec<_> = found.iter().map(|one| (one.status, one.proved_by.len())).collect();
+        assert_eq!(found, [said], "{to} {settings} {policy_rules}");
+    }
+}
+
 #[test]
 fn both_engines_say_the_same_of_what_holds_today() {
     compare("drafts", 1, |_, system| Some(read(&draft::draft(system))));

@@ -136,10 +136,10 @@ impl Encoder<'_> {
                 self.sensed(*sense, self.in_range(tuple.destination, **range))
             }
             Condition::SourceType(sense, types, limit) => {
-                self.sensed(*sense, self.of_type(trip, tuple.source, *types, *limit))
+                return self.sense(*sense, self.of_type(trip, tuple.source, *types, *limit));
             }
             Condition::DestinationType(sense, types, limit) => {
-                self.sensed(*sense, self.of_type(trip, tuple.destination, *types, *limit))
+                return self.sense(*sense, self.of_type(trip, tuple.destination, *types, *limit));
             }
             Condition::Connection(sense, asked) => {
                 return self.asks_connection(trip, *sense, asked);
@@ -249,7 +249,7 @@ impl Encoder<'_> {
     }
 
     /// Whether an address is of one of some types (kernel-facts C, J9).
-    fn of_type(&self, trip: &Trip, address: V, types: u16, limit: TypeLimit) -> B {
+    fn of_type(&self, trip: &Trip, address: V, types: u16, limit: TypeLimit) -> Truth {
         let t = &self.t;
         let limit = match limit {
             TypeLimit::None => None,
@@ -257,7 +257,7 @@ impl Encoder<'_> {
             TypeLimit::OutInterface => Some(trip.out_interface),
         };
         if self.is_ipv4() {
-            return self.is_type4(address, types, limit);
+            return self.sure(self.is_type4(address, types, limit));
         }
         let group = self.is_multicast(address);
         let unspecified = self.is_unspecified(address);
@@ -271,13 +271,14 @@ impl Encoder<'_> {
         let known = address_type::UNSPEC | address_type::UNICAST | address_type::MULTICAST;
         let routed = types & !known;
         if routed == 0 {
-            return formed;
+            return self.sure(formed);
         }
-        t.and(formed, self.of_route_type6(address, routed, limit))
+        let by_route = self.of_route_type6(address, routed, limit);
+        Truth { yes: t.and(formed, by_route.yes), may: t.and(formed, by_route.may) }
     }
 
     /// Whether the routes say that an address of IPv6 is of one of some types.
-    fn of_route_type6(&self, address: V, types: u16, limit: Option<V>) -> B {
+    fn of_route_type6(&self, address: V, types: u16, limit: Option<V>) -> Truth {
         let t = &self.t;
         let mut bound = self.by_packet();
         if let Some(interface) = limit {
@@ -312,7 +313,10 @@ impl Encoder<'_> {
         if let Some(interface) = limit {
             add(self.is_own_at(address, interface), address_type::LOCAL);
         }
-        holds
+        let local = if limit.is_none() { address_type::LOCAL } else { 0 };
+        let open = types & (address_type::ANYCAST | address_type::UNREACHABLE | local) != 0;
+        let may = if open { t.minus(found.unknown, holds) } else { t.no };
+        Truth { yes: holds, may }
     }
 
     fn asks_connection(&self, trip: &Trip, sense: Sense, asked: &ConnectionCondition) -> Truth {

@@ -320,6 +320,7 @@ impl<'s> Encoder<'s> {
                 let group = t.all([when, trip.alive, group]);
                 let named = t.minus(group, self.is_unspecified(tuple.source));
                 self.check_source(trip, named, self.loopback());
+                self.check_group_routes(trip, group);
                 let joins = t.minus(
                     self.is_multicast(tuple.destination),
                     t.is_number(tuple.destination, 0xe000_0001u32),
@@ -329,8 +330,9 @@ impl<'s> Encoder<'s> {
             }
             Family::Ipv6 => {
                 let group = t.and(when, self.is_multicast(tuple.destination));
+                self.check_group_routes(trip, group);
                 let joined = self.joined_by_kernel(tuple.destination, trip.in_interface);
-                self.check_joined(trip, t.minus(group, joined));
+                self.check_joined(trip, t.minus(t.and(group, trip.alive), joined));
                 group
             }
         };

@@ -3,7 +3,7 @@
 use nattrace_parser::syntax::Family;
 
 use super::Encoder;
-use super::state::{Packet, Trip};
+use super::state::{Packet, Trip, end};
 use crate::smt::term::{B, V};
 
 impl Encoder<'_> {
@@ -60,6 +60,29 @@ impl Encoder<'_> {
             }
         };
         t.choice(self.is_multicast(trip.packet.tuple.destination), t.number(8, 1u8), alone)
+    }
+
+    /// Where the kernel routes groups, its multicast routes decide, which no part lists: what comes
+    /// in to a group that does not stay on its link may go anywhere.
+    pub(super) fn check_group_routes(&self, trip: &mut Trip, group: B) {
+        let t = &self.t;
+        let to = trip.packet.tuple.destination;
+        let family = self.family();
+        let set = |name: &str| self.host.sysctls.interface(family, name, "mc_forwarding");
+        let all = set("all");
+        let (routed, near) = if self.is_ipv4() {
+            let on = |name: &str| match (set(name), all) {
+                (Some(0), _) | (_, Some(0)) | (None, None) => false,
+                (Some(_), _) | (None, Some(_)) => true,
+            };
+            (self.interface_is(trip.in_interface, on), self.is_local_group(to))
+        } else {
+            let scope = t.masked(self.first_segment(to), 0xfu8);
+            (t.is(all.is_some_and(|all| all != 0)), t.within(scope, 0u8, 2u8))
+        };
+        let open = t.all([group, trip.alive, self.is_multicast(to), routed, t.not(near)]);
+        self.miss(open, "multicast routes");
+        self.stop(trip, open, end::UNKNOWN);
     }
 
     /// The interfaces on which IPv6 is off (kernel-facts K25).
