@@ -97,7 +97,7 @@ fn every_fault_has_its_place() {
             "unknown key `becuase`",
             "\"`net` has to leave as \\\"203.0.113.5\\\"\"",
         ),
-        ("! -o br0 -j SNAT", "! -x br0 -j SNAT", "unknown option `-x`", "-x"),
+        ("! -o br0 -j SNAT", "! -y br0 -j SNAT", "unknown option `-y`", "-y"),
         (
             "\"rule\": \"-A POSTROUTING",
             "\"rule\": \"-A PREROUTING",
