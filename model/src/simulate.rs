@@ -32,6 +32,7 @@ mod question;
 mod reply;
 mod rewriting;
 pub(crate) mod routing;
+pub(crate) mod selection;
 mod settings;
 mod socket;
 mod trip;

@@ -9,7 +9,8 @@ use super::place::{Found, Member, first_free};
 use super::{FlowRequest, Sender};
 use crate::address::{Prefix, is_internet};
 use crate::host::{Assumption, Host, Interface, InterfaceKind, Part, Scope};
-use crate::simulate::routing::{Lookup, LookupResult, lookup, source_for};
+use crate::simulate::routing::{Lookup, LookupResult, lookup};
+use crate::simulate::selection::source_for;
 
 /// The internet in one address of each family (CLI.md).
 pub(super) const INTERNET4: Ipv4Addr = Ipv4Addr::new(1, 1, 1, 1);

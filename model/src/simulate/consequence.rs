@@ -16,6 +16,7 @@ use crate::simulate::path::{Arrival, End, LinkTarget};
 use crate::simulate::question::Origin;
 use crate::simulate::reply::{Progress, answer_to};
 use crate::simulate::routing::{self, Bound, Lookup, LookupResult, User};
+use crate::simulate::selection;
 use crate::simulate::settings;
 use crate::simulate::socket::{self, Receiver};
 use crate::simulate::trip::{Answerers, Leg, Maker, Run, Stop, Trip};
@@ -180,7 +181,7 @@ impl<'s> Run<'s, '_> {
         let key = Lookup { source: None, tos: 0, out_interface, user, ..key };
         let bound = out_interface.map_or(Bound::ByPacket, Bound::To);
         match routing::lookup_bound(host, &key, bound) {
-            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
+            LookupResult::Found(found) => selection::source_for(host, &found, packet.source),
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         }
     }
@@ -279,7 +280,7 @@ impl<'s> Run<'s, '_> {
         };
         let host = &self.system.host;
         let chosen = match routing::lookup(host, &key) {
-            LookupResult::Found(found) => routing::source_for(host, &found, asker),
+            LookupResult::Found(found) => selection::source_for(host, &found, asker),
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         };
         chosen.unwrap_or(packet.destination)

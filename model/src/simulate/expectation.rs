@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use crate::System;
 use crate::simulate::question::is_local_source;
 use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::selection;
 
 /// Where packets with some source come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +40,7 @@ pub fn expected(system: &System, source: IpAddr) -> Expected<'_> {
 #[must_use]
 pub fn kernel_source(system: &System, destination: IpAddr) -> Option<IpAddr> {
     match routing::lookup(&system.host, &Lookup::to(destination)) {
-        LookupResult::Found(found) => routing::source_for(&system.host, &found, destination),
+        LookupResult::Found(found) => selection::source_for(&system.host, &found, destination),
         LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
     }
 }

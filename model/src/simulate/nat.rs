@@ -12,7 +12,7 @@ use crate::packet::{Transport, protocol};
 use crate::simulate::connection::{Manip, Tuple};
 use crate::simulate::drawn::{PortRange, class_of};
 use crate::simulate::matching::in_range;
-use crate::simulate::routing;
+use crate::simulate::selection;
 use crate::target::NatOptions;
 
 /// What a NAT target maps an end of a connection to.
@@ -297,9 +297,9 @@ pub(crate) fn masquerade_address(
         // A gateway of the other family (`via inet6`) leaves the destination as next hop.
         IpAddr::V4(_) => {
             let next_hop = gateway.filter(IpAddr::is_ipv4).unwrap_or(destination);
-            routing::select_source4(host, out_interface, next_hop)
+            selection::select_source4(host, out_interface, next_hop)
         }
-        IpAddr::V6(_) => routing::select_source6(host, out_interface, destination),
+        IpAddr::V6(_) => selection::select_source6(host, out_interface, destination),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::packet::{Packet, Transport, protocol, tcp_flag};
 use crate::simulate::outside;
 use crate::simulate::path::Arrival;
 use crate::simulate::routing::{self, Lookup, LookupResult, User};
+use crate::simulate::selection;
 use crate::simulate::trip::Run;
 
 /// Where a packet starts.
@@ -36,7 +37,7 @@ pub(crate) fn filled_in(system: &System, flow: &Flow) -> Flow {
         let key = Lookup { source: None, ..Lookup::made(&packet, "lo") };
         let source = match routing::lookup(&system.host, &key) {
             LookupResult::Found(found) => {
-                routing::source_for(&system.host, &found, flow.destination)
+                selection::source_for(&system.host, &found, flow.destination)
             }
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         };

@@ -21,6 +21,7 @@ use crate::simulate::outside;
 use crate::simulate::path::{Arrival, End};
 use crate::simulate::question::Origin;
 use crate::simulate::routing::{self, Bound, Lookup, LookupResult, User};
+use crate::simulate::selection;
 use crate::simulate::settings;
 use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
 
@@ -336,19 +337,19 @@ impl<'s> Run<'s, '_> {
         // kernel-facts K24; the route that a bridge lends to a frame is none of what came in.
         let came = !matches!(in_interface, "" | "lo") && !about.unrouted;
         if came && packet.source.is_ipv4() && settings::errors_by_interface(host) {
-            let own = routing::select_within4(host, in_interface, packet.source, Scope::Link);
+            let own = selection::select_within4(host, in_interface, packet.source, Scope::Link);
             return own.map_or(ErrorSource::Chosen(packet.destination), ErrorSource::Named);
         }
         // kernel-facts K27
         if packet.source.is_ipv6()
             && !in_interface.is_empty()
             && !self.route_names_source(back)
-            && let Some(own) = routing::select_source6(host, in_interface, packet.source)
+            && let Some(own) = selection::select_source6(host, in_interface, packet.source)
         {
             return ErrorSource::Named(own);
         }
         let chosen = match self.error_route(back) {
-            LookupResult::Found(found) => routing::source_for(host, &found, packet.source),
+            LookupResult::Found(found) => selection::source_for(host, &found, packet.source),
             LookupResult::None | LookupResult::Refused(_) | LookupResult::Unknown(_) => None,
         };
         ErrorSource::Chosen(chosen.unwrap_or(packet.destination))

@@ -6,6 +6,7 @@
 
 mod address;
 mod chain;
+mod checks;
 mod condition;
 pub(crate) mod demand;
 mod exchange;
