@@ -399,20 +399,25 @@ fn is_argument(text: &str) -> bool {
     text == "--" || text.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
 
+/// Whether iptables-restore takes a word of a shell for several: a control character ends one.
+fn is_split(word: &Word<'_>) -> bool {
+    word.text.bytes().any(|byte| byte < b' ')
+}
+
 /// Words as one piece of text, with a `!` before them.
 fn raw<'a>(words: &[Word<'a>], negation: Option<Span>) -> Option<Unsupported<'a>> {
     let first = words.first().map(|word| word.span).or(negation)?;
     let span = words.last().map_or(first, |last| first.cover(last.span));
     let span = negation.map_or(span, |negation| negation.cover(span));
     let raw = match words {
-        [word] if negation.is_none() && !word.quoted => word.text.clone(),
+        [word] if negation.is_none() && !word.quoted && !is_split(word) => word.text.clone(),
         _ => {
             let mut text = String::new();
             for word in words {
                 text.push_str(if text.is_empty() { "" } else { " " });
-                if word.quoted && word.text.starts_with('-') {
-                    // Without its quotes it would be an option; what needs more than quotes has a
-                    // character that makes them be printed.
+                if word.quoted && word.text.starts_with('-') || is_split(word) {
+                    // Without quotes it would be an option, or several words; what needs more than
+                    // quotes has a character that makes them be printed.
                     let start = text.len();
                     crate::arguments::text::print_quoted(&word.text, &mut text);
                     if text.get(start..).is_some_and(|printed| !printed.starts_with('"')) {

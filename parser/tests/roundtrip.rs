@@ -109,3 +109,13 @@ fn saved_and_listed_commands_are_the_same_rules() {
         assert_eq!(saved, commands, "{}", host.display());
     }
 }
+
+/// iptables-restore ends a word at a control character, a shell does not.
+#[test]
+fn an_unknown_word_of_a_shell_with_a_control_character_prints_as_one_word() {
+    let (rules, _) = parse_rules("iptables -A FORWARD -m nosuch a\u{1}b c\n");
+    let once = emit_rules(&rules, EmitOptions::default());
+    assert!(once.contains("-A FORWARD -m nosuch \"a\u{1}b\" c\n"), "{once}");
+    let (again, _) = parse_rules(&once);
+    assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+}

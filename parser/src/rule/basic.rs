@@ -179,16 +179,7 @@ impl<'a> Reader<'_, 'a> {
                 let message = format!("`-{letter}` needs its argument as a word of its own");
                 let fault = Fault::new("attached-value", message)
                     .help(format!("write `-{letter} {}`", clip(one.value)));
-                // Addresses are looked up at the end, and so are chains by iptables-nft.
-                match basic {
-                    Basic::Source | Basic::Destination => {
-                        self.fault_of_rule(start, word.span, fault);
-                    }
-                    Basic::Jump if self.context.backend != Some(Backend::Legacy) => {
-                        self.fault_of_rule(start, word.span, fault);
-                    }
-                    _ => self.fault(start, word.span, fault),
-                }
+                self.attached_fault(start, word.span, basic, fault);
             }
         }
     }
@@ -245,6 +236,18 @@ impl<'a> Reader<'_, 'a> {
     fn fault_of_rule(&mut self, start: usize, span: Span, fault: Fault) {
         self.later.push(said(fault, span));
         self.keep(start);
+    }
+
+    /// The fault of a value that is not a word of its own. Addresses are looked up at the end, and
+    /// so are chains by iptables-nft.
+    pub(super) fn attached_fault(&mut self, start: usize, span: Span, basic: Basic, fault: Fault) {
+        match basic {
+            Basic::Source | Basic::Destination => self.fault_of_rule(start, span, fault),
+            Basic::Jump if self.context.backend != Some(Backend::Legacy) => {
+                self.fault_of_rule(start, span, fault);
+            }
+            _ => self.fault(start, span, fault),
+        }
     }
 
     pub(super) fn is_one_network(&self, word: &Word<'_>) -> bool {

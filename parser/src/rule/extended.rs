@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::basic::{Basic, LONG};
 use super::{ADVISED, Pending, Reader, USES_A_RULE};
-use crate::arguments::{Argument, Context};
+use crate::arguments::{Argument, Context, Fault};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::extension::{EXTENSIONS, Extension, ExtensionKind, Repetition, find};
 use crate::protocols;
@@ -181,14 +181,12 @@ impl<'a> Reader<'_, 'a> {
             (Found::Basic(Basic::Destination), Some(_)) if self.is_one_network(word) => {
                 self.once(2, word);
             }
-            (Found::Basic(_), Some(_)) => {
+            (Found::Basic(basic), Some(_)) => {
                 let message =
                     format!("`{}` needs its argument as a word of its own", clip(&word.text));
-                self.say(
-                    Diagnostic::error("attached-value", message, word.span)
-                        .help("write a blank instead of `=`"),
-                );
-                self.keep(start);
+                let fault =
+                    Fault::new("attached-value", message).help("write a blank instead of `=`");
+                self.attached_fault(start, word.span, basic, fault);
             }
             (Found::Ambiguous(one, other), _) => {
                 let dashes = |name: &str| name.trim_start_matches('-').to_owned();
