@@ -119,3 +119,13 @@ fn an_unknown_word_of_a_shell_with_a_control_character_prints_as_one_word() {
     let (again, _) = parse_rules(&once);
     assert_eq!(emit_rules(&again, EmitOptions::default()), once);
 }
+
+/// Letters of which one is unknown may be an option of the extension that is not known.
+#[test]
+fn several_letters_behind_an_unknown_match_are_kept_as_one_word() {
+    let (rules, _) = parse_rules("*filter\n-A INPUT -p udp -m nosuch -ftp\nCOMMIT\n");
+    let once = emit_rules(&rules, EmitOptions::default());
+    assert!(once.contains("-A INPUT -p udp -m nosuch -ftp\n"), "{once}");
+    let (again, _) = parse_rules(&once);
+    assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+}

@@ -135,6 +135,11 @@ impl Basic {
 impl<'a> Reader<'_, 'a> {
     /// `-x`, or several in one word such as `-vj`.
     pub(super) fn short_options(&mut self, start: usize, word: &Word<'a>) {
+        // Behind an extension that is not known, such a word may be one of its options: whole.
+        let is_known = |one: Letter<'_>| Basic::of_letter(one.letter).is_some();
+        if self.foreign && !letters(&word.text).all(is_known) {
+            return self.unknown_option(start, word);
+        }
         let mut given = letters(&word.text).peekable();
         let mut first = true;
         while let Some(one) = given.next() {
