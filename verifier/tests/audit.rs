@@ -20,6 +20,10 @@ fn number(name: &str, otherwise: u64) -> u64 {
 
 /// The rules that a packet meets on all ways that it may go, and its answer.
 fn met(answer: &Answer, all: &mut HashSet<RuleId>) {
+    // Each rule asks anew where NAT drew a port by chance: ways that no port goes are among these.
+    if answer.egress.as_ref().is_some_and(|egress| egress.source_port_random) {
+        return;
+    }
     let steps = answer.reply.iter().flat_map(|reply| &reply.steps).chain(&answer.steps);
     all.extend(steps.filter_map(|step| match step {
         Step::Rule { rule, .. } => Some(*rule),
