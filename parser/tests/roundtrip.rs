@@ -126,6 +126,13 @@ fn several_letters_behind_an_unknown_match_are_kept_as_one_word() {
     let (rules, _) = parse_rules("*filter\n-A INPUT -p udp -m nosuch -ftp\nCOMMIT\n");
     let once = emit_rules(&rules, EmitOptions::default());
     assert!(once.contains("-A INPUT -p udp -m nosuch -ftp\n"), "{once}");
+    for cluster in ["-fmnosuch", "-fm nosuch"] {
+        let text = format!("*filter\n-A INPUT {cluster}\nCOMMIT\n");
+        let (rules, diagnostics) = parse_rules(&text);
+        let printed = emit_rules(&rules, EmitOptions::default());
+        assert!(!printed.contains("-f -f"), "{printed}");
+        assert!(!diagnostics.is_empty(), "{cluster}");
+    }
     let (again, _) = parse_rules(&once);
     assert_eq!(emit_rules(&again, EmitOptions::default()), once);
 }

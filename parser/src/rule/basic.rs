@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use super::{Addresses, Reader};
 use crate::arguments::{Fault, address, number};
 use crate::diagnostic::{Diagnostic, nearest};
+use crate::extension::{ExtensionKind, find};
 use crate::protocols;
 use crate::recognize::Tool;
 use crate::span::Span;
@@ -135,9 +136,17 @@ impl Basic {
 impl<'a> Reader<'_, 'a> {
     /// `-x`, or several in one word such as `-vj`.
     pub(super) fn short_options(&mut self, start: usize, word: &Word<'a>) {
-        // Behind an extension that is not known, such a word may be one of its options: whole.
-        let is_known = |one: Letter<'_>| Basic::of_letter(one.letter).is_some();
-        if self.foreign && !letters(&word.text).all(is_known) {
+        // Behind an extension that is not known, such a word may be one of its options: whole. So is
+        // one that names such an extension itself.
+        let is_known = |one: Letter<'_>| match Basic::of_letter(one.letter) {
+            Some(Basic::Match) => {
+                let next = self.words.get(self.at).map_or("", |next| next.text.as_ref());
+                let name = if one.value.is_empty() { next } else { one.value };
+                letters(&word.text).nth(1).is_none() || find(ExtensionKind::Match, name).is_some()
+            }
+            known => known.is_some() || !self.foreign,
+        };
+        if !letters(&word.text).all(is_known) {
             return self.unknown_option(start, word);
         }
         let mut given = letters(&word.text).peekable();
