@@ -2,6 +2,7 @@
 
 pub(crate) mod apply;
 pub(crate) mod audit;
+mod baseline;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod confirm;

@@ -11,6 +11,7 @@ use nattrace_verifier::audit::{self, Finding, Owners, Severity, allowances};
 use nattrace_verifier::policy::unknown_codes;
 
 use crate::args::{Audit, FailOn, Format, Global};
+use crate::command::baseline::Document;
 use crate::exit::{Failure, Result, Status};
 use crate::input::system;
 use crate::output::context::Context;
@@ -42,7 +43,7 @@ pub(crate) fn run(global: &Global, arguments: &Audit) -> Result<Status> {
     let excuses = excuses(arguments, &context, &findings)?;
     let audited = Audited { context: &context, findings: &findings, excuses: &excuses };
     if let Some(path) = &arguments.write_baseline {
-        Baseline::write(path, &audited)?;
+        Baseline::of(&audited).write(path)?;
     }
     let mut screen = Screen::stdout();
     match global.format().unwrap_or(Format::Pretty) {
@@ -64,18 +65,14 @@ pub(crate) fn run(global: &Global, arguments: &Audit) -> Result<Status> {
 }
 
 /// The lints that were looked for and found nothing.
-fn passed(arguments: &Audit, findings: &[Finding]) -> impl Iterator<Item = report::Item> {
+fn passed(arguments: &Audit, findings: &[Finding]) -> Vec<report::Item> {
     let wanted = |code: &str| {
         let named = |list: &[String]| list.iter().any(|own| own == code);
         (arguments.only.is_empty() || named(&arguments.only)) && !named(&arguments.ignore)
     };
     let found = |code: &str| findings.iter().any(|finding| finding.code == code);
-    let codes = audit::codes().into_iter();
-    codes
-        .filter(|code| wanted(code) && !found(code))
-        .map(finding::clean)
-        .collect::<Vec<_>>()
-        .into_iter()
+    let clean = audit::codes().into_iter().filter(|code| wanted(code) && !found(code));
+    clean.map(finding::clean).collect()
 }
 
 /// Why findings do not count, by their index: rules say it in their comments, the policy in its

@@ -15,6 +15,7 @@ use nattrace_verifier::check::{Disagreement, Finding, Status as Held};
 use nattrace_verifier::policy::{schema, unknown_given, unknown_names};
 
 use crate::args::{Check, CheckFailOn, Format, Global};
+use crate::command::baseline::Document;
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, system};
 use crate::output::check::{self as shown, Checked};
@@ -76,7 +77,7 @@ pub(crate) fn run(global: &Global, arguments: &Check) -> Result<Status> {
     let findings = engine::check(arguments, &policy, &system, &given.0)?;
     let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
     if let Some(path) = &arguments.write_baseline {
-        Baseline::write(path, &findings)?;
+        Baseline::of(&findings).write(path)?;
     }
     let excuses = excuses(&policy, &findings, baseline.as_ref());
     let files = Files::of(global);

@@ -1,16 +1,10 @@
 //! The baseline: what did not hold when somebody last looked, and does not count until it does.
 
-use std::fs;
-use std::path::Path;
-
 use nattrace_verifier::check::{Finding, Status};
 use serde::{Deserialize, Serialize};
 
-use crate::exit::{Failure, Result};
-use crate::input;
+use crate::command::baseline::Document;
 use crate::output::check::{family_name, status_name};
-
-const SCHEMA: &str = "nattrace/baseline/1";
 
 /// A baseline as it lies on disk.
 #[derive(Debug, Deserialize, Serialize)]
@@ -41,31 +35,23 @@ impl Known {
     }
 }
 
-impl Baseline {
-    /// Reads a baseline.
-    pub(super) fn read(path: &Path) -> Result<Self> {
-        let text = input::read_text(path)?;
-        let read: Self = serde_json::from_str(&text).map_err(|error| {
-            Failure::input(format!("`{}` is no baseline: {error}", path.display()))
-                .help("`nattrace check --write-baseline FILE` writes one")
-        })?;
-        if read.schema != SCHEMA {
-            return Err(Failure::input(format!(
-                "expected the schema `{SCHEMA}`, found `{}`",
-                read.schema
-            )));
-        }
-        Ok(read)
-    }
+impl Document for Baseline {
+    const SCHEMA: &str = "nattrace/baseline/1";
+    const NAME: &str = "baseline";
+    const COMMAND: &str = "nattrace check";
 
-    /// Writes what does not hold now.
-    pub(super) fn write(path: &Path, findings: &[Finding]) -> Result<()> {
+    fn schema(&self) -> &str {
+        &self.schema
+    }
+}
+
+impl Baseline {
+    /// What does not hold now.
+    pub(super) fn of(findings: &[Finding]) -> Self {
         let open = findings.iter().filter(|finding| finding.status != Status::Holds);
         let mut results: Vec<Known> = open.map(Known::of).collect();
         results.sort_unstable();
-        let baseline = Self { schema: SCHEMA.to_owned(), results };
-        let text = serde_json::to_string_pretty(&baseline).map_err(std::io::Error::from)? + "\n";
-        fs::write(path, text).map_err(|error| input::unwritable(path, &error))
+        Self { schema: Self::SCHEMA.to_owned(), results }
     }
 
     /// Whether a finding was there before. One that was unknown and fails now is new.
