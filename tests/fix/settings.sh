@@ -52,6 +52,30 @@ via = ["r0.5"]
 nets = ["10.9.0.2"]
 '
 
+# carry_out NAME COMMANDS PROBE TOLD...: the commands that were found are these, and with them what the
+# probe asks works and the policy holds. TOLD are files that are shown where other commands were found.
+carry_out() {
+	name=$1 expected=$2 probe=$3
+	shift 3
+	if [ "$(cat commands)" != "$expected" ]; then
+		echo "$name: expected $expected, found"
+		cat "$@"
+		exit 1
+	fi
+	sh -e commands >/dev/null
+	if ! sh -c "$probe" >probed 2>&1; then
+		echo "$name: does not work with $(cat commands)"
+		cat probed
+		exit 1
+	fi
+	"$NATTRACE" check policy.toml >checked 2>&1 || {
+		echo "$name: the policy does not hold"
+		cat checked
+		exit 1
+	}
+	echo "$name: $(cat commands)"
+}
+
 # try NAME POLICY COMMANDS PROBE: what the probe asks does not work, `fix` prints the commands, and
 # then it does.
 try() {
@@ -65,23 +89,7 @@ try() {
 		"$NATTRACE" fix policy.toml
 		exit 1
 	}
-	if [ "$(cat commands)" != "$3" ]; then
-		echo "$1: expected $3, found"
-		cat commands
-		exit 1
-	fi
-	sh -e commands >/dev/null
-	if ! sh -c "$4" >probed 2>&1; then
-		echo "$1: does not work with $(cat commands)"
-		cat probed
-		exit 1
-	fi
-	"$NATTRACE" check policy.toml >checked 2>&1 || {
-		echo "$1: the policy does not hold"
-		cat checked
-		exit 1
-	}
-	echo "$1: $(cat commands)"
+	carry_out "$1" "$3" "$4" commands
 }
 
 # led NAME POLICY COMMANDS PROBE: no rule helps, `fix` tells what is in the way with commands, and
@@ -98,23 +106,7 @@ led() {
 		exit 1
 	}
 	grep -o '`ip[^`]*`' told | tr -d '`' >commands
-	if [ "$(cat commands)" != "$3" ]; then
-		echo "$1: expected $3, found"
-		cat told log
-		exit 1
-	fi
-	sh -e commands
-	if ! sh -c "$4" >probed 2>&1; then
-		echo "$1: does not work with $(cat commands)"
-		cat probed
-		exit 1
-	fi
-	"$NATTRACE" check policy.toml >checked 2>&1 || {
-		echo "$1: the policy does not hold"
-		cat checked
-		exit 1
-	}
-	echo "$1: $(cat commands)"
+	carry_out "$1" "$3" "$4" told log
 }
 
 ping="ip netns exec left busybox ping -c 1 -W 1"
