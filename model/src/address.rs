@@ -107,6 +107,14 @@ impl fmt::Display for Prefix {
     }
 }
 
+/// Whether an address can be a single host's out there: none of loopback, groups and broadcast, and
+/// not the unspecified one.
+#[must_use]
+pub fn is_host_address(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_loopback() || address.is_multicast() || address.is_unspecified() || broadcast)
+}
+
 /// Whether an address can be reached over the internet: not private (RFC 1918, RFC 4193), shared
 /// (RFC 6598), link-local, loopback, multicast, broadcast or unspecified. The documentation
 /// prefixes count as internet.

@@ -291,20 +291,9 @@ fn rule_text(rule: &listed_rule::RoutingRule) -> String {
 /// The rules that the kernel starts with.
 pub(super) fn default_rules(family: Family) -> Vec<PolicyRule> {
     let rule = |priority: u32, table: TableId, name: &str| PolicyRule {
-        priority,
-        inverted: false,
-        source: None,
-        destination: None,
-        in_interface: None,
-        out_interface: None,
-        mark: None,
-        tos: None,
-        protocol: None,
-        source_port: None,
-        destination_port: None,
-        users: None,
         action: RuleAction::Lookup { table, suppress_prefix_length: None },
         text: format!("{priority}: from all lookup {name}"),
+        ..PolicyRule::of_any(priority)
     };
     let mut rules = vec![rule(0, LOCAL, "local"), rule(32_766, MAIN, "main")];
     // IPv6 has no rule for table `default`.

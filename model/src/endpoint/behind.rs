@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use nattrace_parser::syntax::Family;
 
 use super::Sender;
+use crate::address::is_host_address;
 use crate::host::{Assumption, Host, InterfaceKind, Part};
 use crate::simulate::routing::{Lookup, LookupResult, User, lookup};
 
@@ -12,14 +13,10 @@ use crate::simulate::routing::{Lookup, LookupResult, User, lookup};
 /// elsewhere: then the answer would get lost for no reason that anybody knows.
 pub(super) fn sender(host: &Host, source: &Sender, in_interface: &str) -> Option<(String, IpAddr)> {
     let address = source.address;
-    let no_host = address.is_unspecified()
-        || address.is_loopback()
-        || address.is_multicast()
-        || matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     let loops = host.interface(in_interface).is_some_and(|i| i.kind == InterfaceKind::Loopback);
     if host.has(Part::routes(Family::of(address)))
         || source.any
-        || no_host
+        || !is_host_address(address)
         || loops
         || host.owner(address).is_some()
     {

@@ -126,6 +126,29 @@ pub struct PolicyRule {
     pub text: String,
 }
 
+impl PolicyRule {
+    /// A rule that takes every packet and does nothing with it, for others to be made of.
+    #[must_use]
+    pub fn of_any(priority: u32) -> Self {
+        Self {
+            priority,
+            inverted: false,
+            source: None,
+            destination: None,
+            in_interface: None,
+            out_interface: None,
+            mark: None,
+            tos: None,
+            protocol: None,
+            source_port: None,
+            destination_port: None,
+            users: None,
+            action: RuleAction::Nop,
+            text: String::new(),
+        }
+    }
+}
+
 /// The routes of one table, found by longest prefix, then by lowest metric.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTable {

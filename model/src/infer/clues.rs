@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use nattrace_parser::syntax::{Family, TableName};
 
-use crate::address::Prefix;
+use crate::address::{Prefix, is_host_address};
 use crate::condition::{Condition, InterfacePattern, Sense};
 use crate::hook::Hook;
 use crate::ruleset::{Chain, Rule, Ruleset};
@@ -143,12 +143,6 @@ pub(super) fn single(prefix: &Prefix) -> Option<IpAddr> {
 /// Whether a prefix is a network: more than one address and not everything.
 fn is_network(prefix: &Prefix) -> bool {
     prefix.length() > 0 && single(prefix).is_none()
-}
-
-/// Whether an address can be a host's at all.
-fn is_host_address(address: IpAddr) -> bool {
-    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
-    !(address.is_loopback() || address.is_multicast() || address.is_unspecified() || broadcast)
 }
 
 impl Clues {

@@ -108,12 +108,14 @@ impl Evidence<'_> {
         let near = PolicyRule {
             action: RuleAction::Lookup { table: MAIN, suppress_prefix_length: Some(0) },
             text: format!("from {from} lookup main suppress_prefixlength 0"),
-            ..rule_of(priority.checked_sub(2)?, Some(from.clone()))
+            source: Some(from.clone()),
+            ..PolicyRule::of_any(priority.checked_sub(2)?)
         };
         let far = PolicyRule {
             action: RuleAction::Lookup { table, suppress_prefix_length: None },
             text: format!("from {from} lookup {}", self.routing().table_name(table)),
-            ..rule_of(priority.checked_sub(1)?, Some(from))
+            source: Some(from),
+            ..PolicyRule::of_any(priority.checked_sub(1)?)
         };
         let rules = if table == MAIN { vec![far] } else { vec![near, far] };
         Some(Routes { way: Way::Forth, rules, route, changes: Vec::new() })
@@ -130,13 +132,18 @@ impl Evidence<'_> {
         if !redirected {
             // A process of this host answers with the address that was asked.
             let text = format!("from {} lookup {name}", single(asked));
-            let rule = PolicyRule { action, text, ..rule_of(priority, Some(single(asked))) };
+            let source = Some(single(asked));
+            let rule = PolicyRule { source, action, text, ..PolicyRule::of_any(priority) };
             return Some(Routes { way: Way::Back, rules: vec![rule], route, changes: Vec::new() });
         }
         let mark = self.unused_mark()?;
         let text = format!("fwmark {mark:#x} lookup {name}");
-        let rule =
-            PolicyRule { mark: Some((mark, u32::MAX)), action, text, ..rule_of(priority, None) };
+        let rule = PolicyRule {
+            mark: Some((mark, u32::MAX)),
+            action,
+            text,
+            ..PolicyRule::of_any(priority)
+        };
         let came = Wording {
             destination: is(single(asked)),
             matches: vec!["conntrack --ctstate NEW".to_owned()],
@@ -277,24 +284,5 @@ impl Evidence<'_> {
         let unknown = told.iter().any(|command| command.contains(" via GATEWAY "));
         let gateway = if unknown { " (GATEWAY is the router there)" } else { "" };
         (by == Some(uplink)).then(|| told.join(", ") + gateway)
-    }
-}
-
-fn rule_of(priority: u32, source: Option<Prefix>) -> PolicyRule {
-    PolicyRule {
-        priority,
-        inverted: false,
-        source,
-        destination: None,
-        in_interface: None,
-        out_interface: None,
-        mark: None,
-        tos: None,
-        protocol: None,
-        source_port: None,
-        destination_port: None,
-        users: None,
-        action: RuleAction::Nop,
-        text: String::new(),
     }
 }
