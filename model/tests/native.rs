@@ -342,6 +342,49 @@ fn a_broadcast_source_has_a_way_back_for_fib() {
     assert_eq!(from("9.9.9.9"), Verdict::Dropped);
 }
 
+/// kernel-facts K28: `fib` names the protocol to policy rules, but no port; rpfilter of IPv4 neither.
+#[test]
+fn fib_shows_policy_rules_the_protocol() {
+    let missing = r#"{"match": {"op": "==", "left": {"fib": {"result": "oif", "flags": ["saddr", "iif"]}}, "right": false}}, {"drop": null}"#;
+    let chain =
+        [base("ip", "t", "p", "filter prerouting -300 accept"), rule("ip", "t", "p", 2, missing)];
+    let reverse_path =
+        "*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -m rpfilter --invert -j DROP\nCOMMIT\n";
+    let verdict = |rules: &str, nft: &[String], policy_rule: &str| {
+        let policy = format!(
+            "0: from all lookup local\n100: from all {policy_rule} lookup 100\n32766: from all lookup main\n"
+        );
+        let routes = format!("{ROUTES}default via 10.0.1.9 dev lan table 100\n");
+        let nft = ruleset(nft);
+        let parts = [
+            ("ip-addr", ADDRESSES),
+            ("ip-route", &routes),
+            ("ip-rule", &policy),
+            ("sysctl", SYSCTL),
+            ("iptables-save", rules),
+            ("nft-ruleset.json", &nft),
+        ];
+        let loaded = load(&parts.map(|(name, text)| Text { name, text }), &[]);
+        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+        let request = FlowRequest {
+            source: "9.9.9.9".into(),
+            destination: "10.0.1.2:53".into(),
+            protocol: Some("udp".into()),
+            in_interface: Some("lan".into()),
+            ..FlowRequest::default()
+        };
+        why(&loaded.system, &resolve(&loaded.system, &request).unwrap().flow).verdict
+    };
+    for (policy_rule, by_fib) in [
+        ("ipproto udp", Verdict::Forwarded),
+        ("ipproto tcp", Verdict::Dropped),
+        ("ipproto udp dport 53", Verdict::Dropped),
+    ] {
+        assert_eq!(verdict("", &chain, policy_rule), by_fib, "{policy_rule}");
+        assert_eq!(verdict(reverse_path, &[], policy_rule), Verdict::Dropped, "{policy_rule}");
+    }
+}
+
 /// kernel-facts K11: what the kernel makes about an untracked packet can't be untracked by iptables.
 #[test]
 fn notrack_of_nft_untracks_what_is_attached_to_nothing() {

@@ -16,7 +16,7 @@ use crate::simulate::address_type;
 use crate::simulate::connection::{Assured, Connection, TrackedState, Tracking, Tuple};
 use crate::simulate::drawn::{Drawn, within};
 use crate::simulate::membership;
-use crate::simulate::routing::{self, Lookup, LookupResult, User, protocol_of_check};
+use crate::simulate::routing::{self, Lookup, LookupResult, User, protocol_of_rpfilter};
 use crate::simulate::trip::Maker;
 use crate::simulate::values;
 
@@ -386,7 +386,7 @@ impl View<'_> {
         };
         // kernel-facts K28
         let asked = (!loose && self.family() == Family::Ipv6).then_some(self.in_interface);
-        self.way_back(loose, valid_mark, usable, asked)
+        self.way_back(loose, valid_mark, usable, protocol_of_rpfilter(packet), asked)
     }
 
     /// Whether the routes lead back to the source, by one of the usable kinds.
@@ -395,6 +395,7 @@ impl View<'_> {
         loose: bool,
         valid_mark: bool,
         usable: &[RouteKind],
+        protocol: u8,
         asked: Option<&str>,
     ) -> Ternary {
         let packet = self.packet;
@@ -417,7 +418,7 @@ impl View<'_> {
             },
             mark: if valid_mark { packet.mark } else { 0 },
             tos: packet.tos,
-            protocol: protocol_of_check(packet),
+            protocol,
             out_interface: asked,
             user: User::Root,
             ..Lookup::to(packet.source)

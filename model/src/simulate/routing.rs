@@ -164,9 +164,9 @@ impl<'s> Found<'s> {
     }
 }
 
-/// The protocol with which a rule looks a route up for a packet: that of IPv4 names none
-/// (`rpfilter_mt`, `nft_fib4_eval`).
-pub(crate) fn protocol_of_check(packet: &Packet) -> u8 {
+/// The protocol with which `rpfilter` looks the way back up: that of IPv4 names none
+/// (`rpfilter_mt`; kernel-facts K28).
+pub(crate) fn protocol_of_rpfilter(packet: &Packet) -> u8 {
     match packet.family() {
         Family::Ipv4 => 0,
         Family::Ipv6 => packet.protocol,

@@ -10,7 +10,7 @@ use crate::host::route::RouteKind;
 use crate::packet::{Transport, protocol};
 use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::matching::{Ternary, View, tuple_address, tuple_port};
-use crate::simulate::routing::{self, Lookup, LookupResult, User, protocol_of_check};
+use crate::simulate::routing::{self, Lookup, LookupResult, User};
 use crate::simulate::trip::Maker;
 
 /// A value as it is read.
@@ -243,7 +243,7 @@ fn route_type<'v>(
             _ => "lo",
         },
         tos: packet.tos,
-        protocol: protocol_of_check(packet),
+        protocol: packet.protocol,
         user: User::Root,
         ..Lookup::to(address)
     };
@@ -288,7 +288,8 @@ fn way_back(view: &View<'_>, loose: bool, valid_mark: bool) -> Ternary {
     if view.in_interface == "lo" || solicits {
         return Ternary::Yes;
     }
-    // A source to which a broadcast route leads has a way back, unlike for rpfilter
-    // (`nft_fib4_eval`; measured).
-    view.way_back(loose, valid_mark, &[RouteKind::Unicast, RouteKind::Broadcast], None)
+    // A source to which a broadcast route leads has a way back, and policy rules see the protocol,
+    // unlike for rpfilter (`nft_fib4_eval`; measured).
+    let usable = &[RouteKind::Unicast, RouteKind::Broadcast];
+    view.way_back(loose, valid_mark, usable, view.packet.protocol, None)
 }

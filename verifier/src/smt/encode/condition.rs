@@ -479,7 +479,8 @@ impl Encoder<'_> {
         // kernel-facts K28
         let asks = !loose && !self.is_ipv4();
         let asked = if asks { trip.in_interface } else { self.no_interface() };
-        let back = self.way_back_by_route(trip, (loose, valid_mark), usable, asked);
+        let protocol = self.protocol_of_rpfilter(&trip.packet);
+        let back = self.way_back_by_route(trip, (loose, valid_mark), usable, protocol, asked);
         Truth { yes: t.or(sure, back.yes), may: t.minus(back.may, sure) }
     }
 
@@ -489,6 +490,7 @@ impl Encoder<'_> {
         trip: &Trip,
         (loose, valid_mark): (bool, bool),
         kinds: &[RouteKind],
+        protocol: V,
         asked: V,
     ) -> Truth {
         let t = &self.t;
@@ -502,7 +504,7 @@ impl Encoder<'_> {
             destination: tuple.source,
             in_interface: t.choice(link_local, trip.in_interface, other),
             mark: if valid_mark { trip.packet.mark } else { t.number(32, 0u8) },
-            protocol: self.protocol_of_check(&trip.packet),
+            protocol,
             ported: t.no,
             out_interface: asked,
             root: t.yes,

@@ -138,8 +138,8 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// The protocol with which a rule looks a route up for a packet: that of IPv4 names none.
-    pub(super) fn protocol_of_check(&self, packet: &Packet) -> V {
+    /// The protocol with which `rpfilter` looks the way back up: that of IPv4 names none.
+    pub(super) fn protocol_of_rpfilter(&self, packet: &Packet) -> V {
         if self.is_ipv4() { self.t.number(8, 0u8) } else { packet.tuple.protocol }
     }
 

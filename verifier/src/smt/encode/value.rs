@@ -232,7 +232,7 @@ impl Encoder<'_> {
                 value: other,
             },
             tos: trip.packet.tos,
-            protocol: self.protocol_of_check(&trip.packet),
+            protocol: trip.packet.tuple.protocol,
             root: t.yes,
             ..self
                 .key_to(address, t.choice(link_local, device.unwrap_or(own_link), self.loopback()))
@@ -279,6 +279,7 @@ impl Encoder<'_> {
             trip,
             (loose, valid_mark),
             &[RouteKind::Unicast, RouteKind::Broadcast],
+            trip.packet.tuple.protocol,
             self.no_interface(),
         );
         let yes = t.or(sure, back.yes);
