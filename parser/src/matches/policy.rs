@@ -68,7 +68,8 @@ const MOST: usize = 4;
 /// Puts the options of each element in the order that they are printed in, and checks them.
 fn complete(completion: &mut Completion<'_, '_>) {
     check_direction(completion);
-    if completion.value("pol") == Some(&fixed("none")) {
+    let none = completion.value("pol") == Some(&fixed("none"));
+    if none {
         for name in ["strict", "next"] {
             if completion.has(name) {
                 let message = format!("`--{name}` can't stand with `--pol none`");
@@ -76,14 +77,12 @@ fn complete(completion: &mut Completion<'_, '_>) {
                 completion.refuse("wrong-option", message, span);
             }
         }
-        completion.options.retain(|option| matches!(option.option.name, "dir" | "pol"));
     } else {
         completion.fill("pol", fixed("ipsec"));
     }
     let place = |name: &str| OPTIONS.iter().position(|option| option.name == name);
     let mut element = 0_usize;
-    let mut keyed: Vec<(usize, Option<usize>, OptionUse<'_>)> =
-        Vec::with_capacity(completion.options.len());
+    let mut keyed: Vec<Keyed<'_>> = Vec::with_capacity(completion.options.len());
     for option in completion.options.drain(..) {
         let name = option.option.name;
         let general = matches!(name, "dir" | "pol" | "strict");
@@ -101,15 +100,11 @@ fn complete(completion: &mut Completion<'_, '_>) {
         let message = format!("`--{name}` is given more than once for one element");
         completion.refuse("duplicate-option", message, span);
     }
-    if element >= MOST {
-        let message = format!("more than {MOST} elements");
-        completion.refuse("too-long", message, completion.span);
-    }
-    let strict = keyed.iter().any(|(.., option)| option.option.name == "strict");
-    for number in 1..=element + 1 {
-        let options: Vec<&OptionUse<'_>> =
-            keyed.iter().filter(|(of, ..)| *of == number).map(|(.., option)| option).collect();
-        check_element(completion, strict, &options);
+    if none {
+        // What an element would say is read, and then forgotten.
+        keyed.retain(|(.., option)| matches!(option.option.name, "dir" | "pol"));
+    } else {
+        check_elements(completion, element, &keyed);
     }
     completion.options.extend(keyed.into_iter().map(|(_, _, option)| option));
 }
@@ -126,6 +121,23 @@ fn check_direction(completion: &mut Completion<'_, '_>) {
         let message = format!("this `--dir` can't be used in {}", completion.chain);
         let span = completion.span_of("dir");
         completion.refuse("wrong-chain", message, span);
+    }
+}
+
+/// An option, behind the number of its element and its place among the options.
+type Keyed<'a> = (usize, Option<usize>, OptionUse<'a>);
+
+/// The elements, of which `last` is the last: not too many, and each by itself.
+fn check_elements(completion: &mut Completion<'_, '_>, last: usize, keyed: &[Keyed<'_>]) {
+    if last >= MOST {
+        let message = format!("more than {MOST} elements");
+        completion.refuse("too-long", message, completion.span);
+    }
+    let strict = keyed.iter().any(|(.., option)| option.option.name == "strict");
+    for number in 1..=last + 1 {
+        let options: Vec<&OptionUse<'_>> =
+            keyed.iter().filter(|(of, ..)| *of == number).map(|(.., option)| option).collect();
+        check_element(completion, strict, &options);
     }
 }
 
