@@ -331,6 +331,34 @@ impl Host {
         self.parts.contains(&part)
     }
 
+    /// Whether two hosts are the same to every packet: what was assumed of them is in what they
+    /// are, and in which words it is told, with the line of a rule perhaps, makes no difference.
+    #[must_use]
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let Self {
+            interfaces,
+            routing,
+            sysctls,
+            sets,
+            listeners,
+            inventory,
+            zones,
+            foreign_chains,
+            parts,
+            assumptions: _,
+            subjects: _,
+        } = self;
+        *interfaces == other.interfaces
+            && *routing == other.routing
+            && *sysctls == other.sysctls
+            && *sets == other.sets
+            && *listeners == other.listeners
+            && *inventory == other.inventory
+            && *zones == other.zones
+            && *foreign_chains == other.foreign_chains
+            && *parts == other.parts
+    }
+
     /// The assumptions that bear on a packet that meets these interfaces and addresses: those
     /// about them, and those about the host as a whole.
     #[must_use]

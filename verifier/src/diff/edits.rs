@@ -42,7 +42,7 @@ impl Edits {
         let mut edits = Self { chains: Vec::new(), everything: Vec::new() };
         let asked =
             |system: &System| (system.rules.asks_physdev(), system.rules.moves_connection_marks());
-        let same_host = before.host == after.host && asked(before) == asked(after);
+        let same_host = before.host.is_same_as(&after.host) && asked(before) == asked(after);
         for family in [Family::Ipv4, Family::Ipv6] {
             let tracks = |system: &System| system.rules.tracks_connections(family);
             let same = same_host

@@ -68,7 +68,7 @@ impl Opened {
         edits: &Edits,
         maps: &(Map<'_>, Map<'_>),
     ) -> Option<Self> {
-        if hosts.before.host != hosts.after.host {
+        if !hosts.before.host.is_same_as(&hosts.after.host) {
             return None;
         }
         let mut of = [Family::Ipv4, Family::Ipv6].map(AddressSet::none);
