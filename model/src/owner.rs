@@ -84,6 +84,12 @@ impl Owner {
         whole.or_else(|| PREFIXES.iter().find_map(starts)).or_else(|| firewalld(name))
     }
 
+    /// Who makes nft tables of this name, which iptables does not show.
+    #[must_use]
+    pub fn of_table(name: &str) -> Option<Self> {
+        TABLES.iter().find(|(table, _)| *table == name).map(|(_, owner)| *owner)
+    }
+
     /// Who made a rule, by the chain it stands in and its text as iptables-save prints it.
     ///
     /// A chain tells of all rules in it, but for `DOCKER-USER`, which Docker makes for people.
@@ -117,6 +123,21 @@ const CHAINS: [(&str, Owner); 12] = [
     ("DENYIN", Owner::Csf),
     ("DENYOUT", Owner::Csf),
     ("sshguard", Owner::Sshguard),
+];
+
+/// Names of nft tables.
+const TABLES: [(&str, Owner); 11] = [
+    ("docker-bridges", Owner::Docker),
+    ("netavark", Owner::Netavark),
+    ("kube-proxy", Owner::Kubernetes),
+    ("firewalld", Owner::Firewalld),
+    ("f2b-table", Owner::Fail2ban),
+    ("sshguard", Owner::Sshguard),
+    ("crowdsec", Owner::Crowdsec),
+    ("crowdsec6", Owner::Crowdsec),
+    ("libvirt_network", Owner::Libvirt),
+    ("lxd", Owner::Lxd),
+    ("incus", Owner::Lxd),
 ];
 
 /// How names of chains begin; the first that fits counts.

@@ -414,3 +414,91 @@ COMMIT
     assert!(!matched(&[]));
     assert!(matched(&notrack));
 }
+
+/// A value that a statement puts into a set has to be there, or the rule ends.
+#[test]
+fn adding_to_a_set_wants_what_is_added() {
+    let set = |parts: &str| {
+        format!(
+            r#"{{"set": {{"family": "inet", "table": "t", "name": "s", "handle": 9, "type": {parts}, "flags": ["dynamic"]}}}}"#
+        )
+    };
+    let system = |parts: &str, statement: &str| {
+        let rules = format!("{statement}, {DROP}");
+        host(
+            "",
+            &[
+                base("inet", "t", "f", "filter forward 0 accept"),
+                set(parts),
+                rule("inet", "t", "f", 2, &rules),
+            ],
+        )
+    };
+    let source = r#"{"payload": {"protocol": "ip", "field": "saddr"}}"#;
+    let port = r#"{"payload": {"protocol": "tcp", "field": "dport"}}"#;
+    let add = |operation: &str, element: &str| {
+        format!(r#"{{"set": {{"op": "{operation}", "elem": {element}, "set": "@s"}}}}"#)
+    };
+    for operation in ["add", "update"] {
+        let own = system(r#""ipv4_addr""#, &add(operation, source));
+        assert_eq!(ask(&own, "10.0.1.2", "8.8.8.8:80").verdict, Verdict::Dropped);
+        assert_eq!(ask(&own, "fd01::2", "[2001:4860::88]:80").verdict, Verdict::Forwarded);
+        let pair = format!(r#"{{"concat": [{source}, {port}]}}"#);
+        let own = system(r#"["ipv4_addr", "inet_service"]"#, &add(operation, &pair));
+        assert_eq!(ask(&own, "10.0.1.2", "8.8.8.8:80").verdict, Verdict::Dropped);
+        assert_eq!(ask(&own, "10.0.1.2", "8.8.8.8:53/udp").verdict, Verdict::Forwarded);
+    }
+    // As versions before 1.1 list what others write as an `add` with a limit.
+    let meter = format!(
+        r#"{{"meter": {{"key": {source}, "stmt": {{"ct count": {{"val": 3, "inv": true}}}}, "size": 65535, "name": "m"}}}}"#
+    );
+    let own = system(r#""ipv4_addr""#, &meter);
+    let answer = ask(&own, "10.0.1.2", "8.8.8.8:80");
+    assert_eq!(answer.branches.len(), 2);
+    assert_eq!(ask(&own, "fd01::2", "[2001:4860::88]:80").verdict, Verdict::Forwarded);
+}
+
+/// A map for the other family is asked all the same, and without an entry the rule ends there.
+#[test]
+fn nat_of_the_other_family_does_nothing_and_has_matched_where_its_map_says_something() {
+    let map = r#"{"dnat": {"family": "ip", "addr": {"map": {"key": {"payload": {"protocol": "tcp", "field": "dport"}}, "data": {"set": [[80, "10.0.1.9"]]}}}}}"#;
+    let system = host(
+        "",
+        &[base("inet", "t", "p", "nat prerouting -100 accept"), rule("inet", "t", "p", 2, map)],
+    );
+    let met = |to: &str| effects(&ask(&system, "fd01::2", to)).len();
+    assert_eq!(met("[2001:4860::88]:80"), 1);
+    assert_eq!(met("[2001:4860::88]:81"), 0);
+    assert_eq!(met("[2001:4860::88]:80/udp"), 0);
+}
+
+#[test]
+fn whole_fields_are_known_by_their_place() {
+    let asks = |base: &str, offset: u32, length: u32, value: &str| {
+        format!(
+            r#"{{"match": {{"op": "==", "left": {{"payload": {{"base": "{base}", "offset": {offset}, "len": {length}}}}}, "right": {value}}}}}"#
+        )
+    };
+    let verdicts = |matches: &str, four: &str, six: &str| {
+        let system = host(
+            "",
+            &[
+                base("inet", "t", "f", "filter forward 0 accept"),
+                rule("inet", "t", "f", 2, &format!("{matches}, {DROP}")),
+            ],
+        );
+        let six = ask(&system, "fd01::2", six).verdict;
+        (ask(&system, "10.0.1.2", four).verdict, six)
+    };
+    use Verdict::{Dropped, Forwarded, Undetermined};
+    // 8.8.8.8; in IPv6, other bits are there.
+    let to = asks("nh", 128, 32, "134744072");
+    assert_eq!(verdicts(&to, "8.8.8.8:80", "[2001:4860::88]:80"), (Dropped, Undetermined));
+    assert_eq!(verdicts(&to, "8.8.4.4:80", "[2001:4860::88]:80").0, Forwarded);
+    let port = asks("th", 16, 16, "80");
+    assert_eq!(verdicts(&port, "8.8.8.8:80", "[2001:4860::88]:80"), (Dropped, Dropped));
+    assert_eq!(verdicts(&port, "8.8.8.8:81", "[2001:4860::88]:81"), (Forwarded, Forwarded));
+    let header = asks("nh", 48, 8, "17");
+    assert_eq!(verdicts(&header, "8.8.8.8:80", "[2001:4860::88]:80/udp").1, Dropped);
+    assert_eq!(verdicts(&header, "8.8.8.8:80", "[2001:4860::88]:80").1, Forwarded);
+}

@@ -70,8 +70,20 @@ pub fn audit(system: &System, owners: Owners) -> Vec<Finding> {
     findings.retain(|finding| {
         finding.code != "unreachable-rule" || finding.rule.is_none_or(|rule| !told.contains(&rule))
     });
+    once_for_both_families(&scene, &mut findings);
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
+}
+
+/// Tells once what holds of a rule of an nft table in both of its families.
+fn once_for_both_families(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
+    let of = |finding: &Finding, rule| (finding.code, rule, finding.message.clone());
+    let mut told: HashSet<(&str, RuleId, String)> = HashSet::new();
+    findings.retain(|finding| {
+        let Some(rule) = finding.rule else { return true };
+        told.insert(of(finding, rule));
+        scene.twin(rule).is_none_or(|twin| !told.contains(&of(finding, twin)))
+    });
 }
 
 #[cfg(test)]

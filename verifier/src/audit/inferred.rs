@@ -10,7 +10,9 @@ use nattrace_model::hook::Hook;
 use nattrace_model::host::inventory::{
     Container, Endpoint, Network, NetworkOptions, PublishedPort,
 };
-use nattrace_model::host::{Host, InterfaceKind, Part, SocketProtocol};
+use nattrace_model::host::{
+    Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope, SocketProtocol,
+};
 use nattrace_model::owner::Owner;
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{ChainId, Rule, RuleId};
@@ -43,14 +45,19 @@ fn networks(host: &Host) -> Vec<Network> {
             && !own.addresses.is_empty()
             && !own.name.starts_with("virbr")
             && !own.name.starts_with("lxd")
+            && !own.name.starts_with("incus")
     });
-    let network = |own: &nattrace_model::host::Interface| Network {
+    // Those of the link are the same on every link.
+    let addresses = |own: &Interface| -> Vec<InterfaceAddress> {
+        own.addresses.iter().filter(|address| address.scope != Scope::Link).cloned().collect()
+    };
+    let network = |own: &Interface| Network {
         name: own.name.clone(),
         id: String::new(),
         driver: "bridge".to_owned(),
         bridge: own.name.clone(),
-        subnets: own.addresses.iter().map(|address| address.subnet.clone()).collect(),
-        gateways: own.addresses.iter().map(|address| address.local).collect(),
+        subnets: addresses(own).into_iter().map(|address| address.subnet).collect(),
+        gateways: addresses(own).into_iter().map(|address| address.local).collect(),
         internal: false,
         options: NetworkOptions::default(),
     };

@@ -3,7 +3,7 @@
 
 use nattrace_model::host::Host;
 use nattrace_model::owner::Owner;
-use nattrace_model::ruleset::{Rule, RuleId, Ruleset};
+use nattrace_model::ruleset::{Rule, RuleId, Ruleset, Table};
 use nattrace_model::target::Target;
 
 /// Who keeps a rule: by its chain, by the chain that it calls, by its comment or set, or because it
@@ -12,6 +12,11 @@ pub(crate) fn of_rule(rules: &Ruleset, host: &Host, id: RuleId) -> Owner {
     let (Some(chain), Some(rule)) = (rules.chain(id.chain), rules.rule(id)) else {
         return Owner::Hand;
     };
+    if let Table::Native(table) = &chain.table
+        && let Some(owner) = Owner::of_table(&table.name)
+    {
+        return owner;
+    }
     let text = rules.text(rule);
     let plain = text.split_once("-A ").map_or(text.to_owned(), |(_, rest)| format!("-A {rest}"));
     if *chain.name == *"DOCKER-USER" {

@@ -230,6 +230,18 @@ impl<'s> Scene<'s> {
         self.rules().filter(|(id, ..)| self.owners == Owners::All || self.owner(*id) == Owner::Hand)
     }
 
+    /// The same rule in the other family, where an nft table of both has it.
+    pub(super) fn twin(&self, id: RuleId) -> Option<RuleId> {
+        let rules = &self.system.rules;
+        let own = rules.chain(id.chain)?;
+        own.table.of_iptables().is_none().then_some(())?;
+        let mut chains = (0u32..).zip(&rules.chains);
+        let (chain, _) = chains.find(|(_, chain)| {
+            chain.family != own.family && chain.table == own.table && chain.name == own.name
+        })?;
+        Some(RuleId { chain: ChainId(chain), index: id.index })
+    }
+
     pub(super) fn owner(&self, id: RuleId) -> Owner {
         owner::of_rule(&self.system.rules, self.host(), id)
     }

@@ -377,3 +377,94 @@ fn open_for_one_family_only() {
     let both = [closed, ("ip6tables-save", ":INPUT ACCEPT", ":INPUT DROP")];
     assert!(!after("11a-ipv6-ip6tables", &both).contains(&"ipv6-policy-mismatch"));
 }
+
+const MADE: &str = "\
+1: lo: <LOOPBACK,UP,LOWER_UP> mtu 65536
+    inet 127.0.0.1/8 scope host lo
+2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 203.0.113.2/24 scope global eth0
+    inet6 2001:db8:1::2/64 scope global
+    inet6 fe80::2/64 scope link
+3: eth1: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 10.0.1.1/24 scope global eth1
+    inet6 fd01::1/64 scope global
+    inet6 fe80::3/64 scope link
+4: br-0123456789ab: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500
+    inet 172.18.0.1/16 scope global br-0123456789ab
+    inet6 fe80::4/64 scope link
+";
+
+/// The codes of what is found on a router, and about which rule of its source.
+fn found_on_router(part: &str, text: &str) -> Vec<(&'static str, String)> {
+    let parts = [
+        ("ip-addr", MADE),
+        ("ip-route", "default via 203.0.113.1 dev eth0\n"),
+        ("ip6-route", "default via 2001:db8:1::1 dev eth0\n"),
+        ("sysctl", "net.ipv4.ip_forward = 1\nnet.ipv6.conf.all.forwarding = 1\n"),
+        (part, text),
+    ];
+    let texts = parts.map(|(name, text)| build::Text { name, text });
+    let system = build::load(&texts, &[]).system;
+    let place = |finding: &Finding| {
+        let rule = finding.rule.and_then(|id| system.rules.rule(id));
+        rule.map_or_else(String::new, |rule| system.rules.place(rule))
+    };
+    audit(&system, Owners::Hand).iter().map(|own| (own.code, place(own))).collect()
+}
+
+/// An nft table of both families is one table: what one of them needs is no mistake in the other.
+#[test]
+fn rules_of_both_families_are_judged_together() {
+    let table = |name: &str| {
+        let rule = |handle: u32, statements: &str| {
+            format!(
+                r#"{{"rule": {{"family": "inet", "table": "{name}", "chain": "in", "handle": {handle}, "expr": [{statements}]}}}}"#
+            )
+        };
+        let dropped = r#"{"drop": null}"#;
+        let asks = |protocol: &str, field: &str, value: &str| {
+            format!(
+                r#"{{"match": {{"op": "==", "left": {{"payload": {{"protocol": "{protocol}", "field": "{field}"}}}}, "right": {value}}}}}, {dropped}"#
+            )
+        };
+        let rules = [
+            rule(2, &asks("icmpv6", "type", r#""echo-request""#)),
+            rule(3, &asks("ip", "saddr", r#""192.0.2.1""#)),
+            rule(4, dropped),
+            rule(5, &asks("tcp", "dport", "22")),
+        ];
+        format!(
+            r#"{{"nftables": [{{"chain": {{"family": "inet", "table": "{name}", "name": "in", "handle": 1, "type": "filter", "hook": "input", "prio": 0, "policy": "accept"}}}}, {}]}}"#,
+            rules.join(", ")
+        )
+    };
+    let unreachable = |name: &str| {
+        let mut found = found_on_router("nft-ruleset.json", &table(name));
+        found.retain(|(code, _)| *code == "unreachable-rule");
+        found
+    };
+    // Said once, of the rule that neither family gets to.
+    assert_eq!(unreachable("own"), [("unreachable-rule", "nft-ruleset.json:handle 5".to_owned())]);
+    // What a program keeps is its own business.
+    assert_eq!(unreachable("firewalld"), []);
+}
+
+#[test]
+fn what_is_forwarded_came_in_somewhere_as_it_leaves() {
+    let rules = |table: &str, base: &str| {
+        format!("*{table}\n:{base} ACCEPT [0:0]\n-A {base} -j hand\n-A hand -i eth1 -j MARK --set-mark 1\nCOMMIT\n")
+            .replacen(&format!("-A {base}"), &format!(":hand - [0:0]\n-A {base}"), 1)
+    };
+    let never = |table: &str, base: &str| {
+        let found = found_on_router("iptables-save", &rules(table, base));
+        found.iter().any(|(code, _)| *code == "interface-never-matches")
+    };
+    assert!(!never("mangle", "POSTROUTING"));
+    assert!(never("mangle", "OUTPUT"));
+}
+
+#[test]
+fn links_have_addresses_of_their_own() {
+    let found = found_on_router("iptables-save", "");
+    assert!(!found.iter().any(|(code, _)| *code == "subnet-overlap"), "{found:?}");
+}

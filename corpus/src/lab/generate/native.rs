@@ -18,6 +18,18 @@ struct Spot {
 const PORTS: [&str; 7] = ["80", "53", "443", "8080", "22", "5353", "600"];
 const NAMES: [&str; 8] = ["lan", "w0", "w1", "br0", "br1", "lo", "w*", "br*"];
 
+/// Sets that rules add to, and no rule asks for.
+const SEEN: &str = "  set seen4 {
+    type ipv4_addr; flags dynamic;
+  }
+  set seen6 {
+    type ipv6_addr; flags dynamic;
+  }
+  set served {
+    type inet_proto . inet_service; flags dynamic;
+  }
+";
+
 impl Generator {
     /// Native tables as `nft -f` reads them; every rule is a line that begins with two tabs.
     pub(crate) fn native_tables(&mut self) -> String {
@@ -50,6 +62,7 @@ impl Generator {
         text += &format!(
             "  set pairs {{\n    type {address} . inet_service; flags interval; elements = {{ {pairs} }}\n  }}\n"
         );
+        text += SEEN;
         let users = self.random.usize(0..3);
         for number in (0..users).rev() {
             text += &format!("  chain u{number} {{\n");
@@ -127,12 +140,12 @@ impl Generator {
                 words.push(asked);
             }
             if self.chance(8) {
-                words.push(self.native_side_effect());
+                words.push(self.native_side_effect(spot));
             }
         }
         let side_effects = self.random.choice([0usize, 0, 1, 1, 2]).unwrap_or(0);
         for _ in 0..side_effects {
-            words.push(self.native_side_effect());
+            words.push(self.native_side_effect(spot));
         }
         let end = self.native_end(spot, onward, upper);
         words.push(end);
@@ -263,6 +276,14 @@ impl Generator {
             35 if self.family == Family::Ipv4 => "ip frag-off & 0x1fff != 0".to_owned(),
             36 if self.family == Family::Ipv6 => "exthdr frag missing".to_owned(),
             37 => format!("meta l4proto {not}{{ tcp, udp }}"),
+            // The protocol and the first word of an address, as programs write them that do not go
+            // by names; in the other family they are other bits.
+            38 if self.family == Family::Ipv4 => format!(
+                "{} {not}{}",
+                self.pick(&["@nh,72,8", "@nh,64,8"]),
+                self.pick(&["6", "17", "1", "64"])
+            ),
+            39 if self.family == Family::Ipv4 => format!("@nh,128,32 {not}0x0a000102"),
             _ => String::new(),
         }
     }
@@ -377,7 +398,19 @@ impl Generator {
         }
     }
 
-    fn native_side_effect(&mut self) -> String {
+    fn native_side_effect(&mut self, spot: Spot) -> String {
+        if !spot.nat && self.chance(15) {
+            let forms = [
+                "add @seen4 { ip saddr }",
+                "update @seen4 { ip daddr }",
+                "add @seen6 { ip6 saddr }",
+                "update @seen6 { ip6 daddr }",
+                "add @served { meta l4proto . th dport }",
+                "update @served { ip protocol . tcp dport }",
+                "update @served { meta l4proto . udp dport }",
+            ];
+            return self.pick(&forms).to_owned();
+        }
         let forms = [
             "counter",
             "counter",
@@ -473,8 +506,28 @@ impl Generator {
         }
     }
 
+    /// NAT of packets of the other family, which leaves those of this one alone.
+    fn translation_of_others(&mut self, spot: Spot) -> String {
+        let (word, address) = match self.family {
+            Family::Ipv4 => ("ip6", "fd01::2"),
+            Family::Ipv6 => ("ip", "10.0.1.2"),
+        };
+        let statement = match spot.hook {
+            Some("prerouting" | "output") => "dnat",
+            _ => "snat",
+        };
+        match self.random.u8(0..3) {
+            0 => format!("{statement} {word} to {address}"),
+            1 => format!("{statement} {word} to tcp dport map {{ 80 : {address} }}"),
+            _ => format!("{statement} {word} to meta mark map {{ 0x0 : {address} }}"),
+        }
+    }
+
     /// `snat`, `dnat` and their kin, as the hook takes them.
     fn native_translation(&mut self, spot: Spot, upper: Option<&'static str>) -> String {
+        if spot.both && self.chance(8) {
+            return self.translation_of_others(spot);
+        }
         let ported = matches!(upper, Some("tcp" | "udp"));
         let ip = if spot.both { self.word() } else { "" };
         let values = values(self.family);

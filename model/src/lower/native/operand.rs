@@ -61,6 +61,9 @@ pub(super) fn readings(expression: &Expression, family: Family) -> Vec<Reading> 
 pub(super) fn read(expression: &Expression, family: Family) -> Reading {
     match expression {
         Expression::Payload { protocol, field } => payload(protocol, field, family),
+        Expression::RawPayload { base, offset, length } => {
+            raw(base, (*offset, *length), family).unwrap_or(Reading::unknown(UNSUPPORTED))
+        }
         Expression::Meta(key) => meta(key, family),
         Expression::Ct { key, direction } => {
             let reading = connection(key, direction.as_deref(), family);
@@ -163,6 +166,23 @@ fn payload(protocol: &str, field: &str, family: Family) -> Reading {
     }
 }
 
+/// Whole fields by their place in the header, as programs write them that do not go by nft's names
+/// (miniupnpd), in bits: where it begins, and how long it is.
+fn raw(base: &str, bits: (u32, u32), family: Family) -> Option<Reading> {
+    let plain = |selector| Some(Reading::plain(selector, ValueKind::Number));
+    match (base, family, bits) {
+        ("nh", Family::Ipv4, (72, 8)) | ("nh", Family::Ipv6, (48, 8)) => plain(Selector::Protocol),
+        ("nh", Family::Ipv4, (64, 8)) | ("nh", Family::Ipv6, (56, 8)) => plain(Selector::Ttl),
+        ("nh", Family::Ipv4, (96, 32)) | ("nh", Family::Ipv6, (64, 128)) => plain(Selector::Source),
+        ("nh", Family::Ipv4, (128, 32)) | ("nh", Family::Ipv6, (192, 128)) => {
+            plain(Selector::Destination)
+        }
+        ("th", _, (0, 16)) => plain(Selector::SourcePort),
+        ("th", _, (16, 16)) => plain(Selector::DestinationPort),
+        _ => None,
+    }
+}
+
 fn header4(field: &str) -> Reading {
     match field {
         "saddr" => Reading::plain(Selector::Source, ValueKind::Address),
@@ -171,6 +191,8 @@ fn header4(field: &str) -> Reading {
         "ttl" => Reading::plain(Selector::Ttl, ValueKind::Number),
         "length" => Reading::plain(Selector::Length, ValueKind::Number),
         "version" => Reading::plain(Selector::Constant(4), ValueKind::Number),
+        // A traced packet carries no option.
+        "hdrlength" => Reading::plain(Selector::Constant(5), ValueKind::Number),
         other => service(other),
     }
 }

@@ -26,7 +26,12 @@ pub(super) fn nat(draft: &mut Draft<'_>, nat: &NatStatement) {
     let own = draft.context.family;
     if nat.family.as_deref().and_then(family_of).is_some_and(|asked| asked != own) {
         // In a table of both families it leaves the other one's packets alone, and the rule goes on
-        // (`nft_nat_inet_eval`).
+        // (`nft_nat_inet_eval`). A map is asked before, and ends the rule where it says nothing.
+        for value in [&nat.address, &nat.port].into_iter().flatten() {
+            if let Expression::Map(key, data) = value {
+                draft.map(key, data, Target::None, |_, _| Some(Target::None));
+            }
+        }
         return;
     }
     let has = |flag: &str| nat.flags.iter().any(|given| given == flag);
@@ -124,7 +129,7 @@ pub(super) fn mangle(draft: &mut Draft<'_>, key: &Expression, value: &Expression
                 _ => draft.unsupported("ct"),
             }
         }
-        Expression::Payload { protocol, field } => payload(draft, protocol, field, value),
+        Expression::Payload { protocol, field } => payload(draft, key, (protocol, field), value),
         Expression::Other { kind, .. } if kind == "tcp option" => {
             draft.ask(Condition::Protocol(Sense::Is, protocols::TCP));
             draft.act(Target::Continue("tcp option"));
@@ -195,11 +200,14 @@ fn connection_mark(draft: &mut Draft<'_>, value: &Expression) {
 }
 
 /// Fields of the IP header; the others are not modelled.
-fn payload(draft: &mut Draft<'_>, protocol: &str, field: &str, value: &Expression) {
-    if let Some(family) = family_of(protocol)
-        && family != draft.context.family
-    {
-        return draft.ask(Condition::Constant(false));
+fn payload(
+    draft: &mut Draft<'_>,
+    key: &Expression,
+    (protocol, field): (&str, &str),
+    value: &Expression,
+) {
+    for need in read(key, draft.context.family).needs {
+        draft.ask(need);
     }
     let byte = |kind| number(kind, value).and_then(|value| u8::try_from(value).ok());
     let target = match (protocol, field) {
@@ -208,6 +216,10 @@ fn payload(draft: &mut Draft<'_>, protocol: &str, field: &str, value: &Expressio
         }
         ("ip" | "ip6", "dscp") => {
             byte(ValueKind::Dscp).map(|dscp| Target::Tos { value: dscp << 2, mask: 0xfc })
+        }
+        // None, which IPv4 allows; libvirt does so for DHCP clients that can't verify one.
+        ("udp", "checksum") if number(ValueKind::Number, value) == Some(0) => {
+            (draft.context.family == Family::Ipv4).then_some(Target::Continue("checksum"))
         }
         ("ip" | "ip6", "ecn") => {
             byte(ValueKind::Ecn).map(|ecn| Target::Tos { value: ecn & 3, mask: 3 })

@@ -143,19 +143,17 @@ impl Draft<'_> {
                 self.chance(!over);
             }
             Statement::Notrack => self.act(Target::Notrack),
-            Statement::Set { operation, statements, .. } => {
-                if statements.iter().any(|own| !matches!(own, Statement::Counter { .. })) {
-                    let over = statements.iter().any(|own| {
-                        matches!(
-                            own,
-                            Statement::Limit { over: true, .. }
-                                | Statement::Quota { over: true, .. }
-                                | Statement::ConnectionCount { over: true, .. }
-                        )
-                    });
-                    self.chance(!over);
+            Statement::Set { operation, element, data, statements, .. } => {
+                for value in std::iter::once(element).chain(data) {
+                    self.read(value);
                 }
+                self.limits(statements);
                 self.act(Target::Continue(operation.as_str()));
+            }
+            Statement::Meter { key, statement, .. } => {
+                self.read(key);
+                self.limits(std::slice::from_ref(statement));
+                self.act(Target::Continue("meter"));
             }
             Statement::ConnectionCount { over, .. } => {
                 self.found.tracked = true;
@@ -185,6 +183,24 @@ impl Draft<'_> {
             })),
             Statement::Unknown { name, .. } => self.unsupported(name),
         }
+    }
+
+    /// The limits that an element of a set carries.
+    fn limits(&mut self, statements: &[Statement]) {
+        if statements.iter().all(|own| matches!(own, Statement::Counter { .. })) {
+            return;
+        }
+        self.found.tracked |=
+            statements.iter().any(|own| matches!(own, Statement::ConnectionCount { .. }));
+        let over = statements.iter().any(|own| {
+            matches!(
+                own,
+                Statement::Limit { over: true, .. }
+                    | Statement::Quota { over: true, .. }
+                    | Statement::ConnectionCount { over: true, .. }
+            )
+        });
+        self.chance(!over);
     }
 
     /// Whether a named limit or quota matches what is beyond it.
@@ -222,6 +238,16 @@ impl Draft<'_> {
         Target::Unsupported(name.into())
     }
 
+    /// Reads values: where one of them is not there, the rule ends.
+    fn read(&mut self, values: &Expression) -> Vec<Reading> {
+        let read = readings(values, self.context.family);
+        self.found.tracked |= read.iter().any(|reading| reading.tracked);
+        for need in read.iter().flat_map(|reading| reading.needs.clone()) {
+            self.ask(need);
+        }
+        read
+    }
+
     /// A map from values of the packet to targets; `broken` is what is done where an entry can't be
     /// understood, or may be another one by now.
     pub(super) fn map(
@@ -231,11 +257,7 @@ impl Draft<'_> {
         broken: Target,
         target: impl Fn(&mut Self, &Expression) -> Option<Target>,
     ) {
-        let read = readings(key, self.context.family);
-        self.found.tracked |= read.iter().any(|reading| reading.tracked);
-        for need in read.iter().flat_map(|reading| reading.needs.clone()) {
-            self.ask(need);
-        }
+        let read = self.read(key);
         let (entries, changes): (Vec<Element>, bool) = match data {
             Expression::Set(entries) => (entries.clone(), false),
             reference => match named_set(self.context, reference) {

@@ -370,6 +370,9 @@ impl Statement {
                     None => f.write_str(" }"),
                 }
             }
+            Self::Meter { key, statement, printed } => {
+                write!(f, "meter {printed} {{ {key} {statement} }}")
+            }
             Self::ConnectionCount { count, over } => {
                 write!(f, "ct count {}{count}", if *over { "over " } else { "" })
             }

@@ -223,6 +223,15 @@ pub enum Statement {
         /// The statements that the element carries.
         statements: Vec<Statement>,
     },
+    /// Keeps a limit for each value (`meter`), which later versions write as [`Self::Set`].
+    Meter {
+        /// Of what.
+        key: Expression,
+        /// The limit.
+        statement: Box<Statement>,
+        /// Its name and size, as nft writes them.
+        printed: String,
+    },
     /// Limits the connections: matches as long as there are no more, or (`over`) where there are.
     ConnectionCount {
         /// How many.
@@ -312,6 +321,18 @@ impl Statement {
             "quota" => read_quota(body)?,
             "notrack" => Self::Notrack,
             "set" | "map" => read_set(&parts()?)?,
+            "meter" => {
+                let parts = parts()?;
+                let mut printed = text(&parts, "name")?.unwrap_or_default();
+                if let Some(size) = parts.get("size") {
+                    printed += &format!(" size {}", size.word()?);
+                }
+                Self::Meter {
+                    key: Expression::read(parts.required("key")?)?,
+                    statement: Box::new(Self::read(parts.required("stmt")?)?),
+                    printed,
+                }
+            }
             "ct count" => {
                 let parts = parts()?;
                 let count = parts.required("val")?.parse("a number")?;

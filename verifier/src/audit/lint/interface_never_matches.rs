@@ -16,8 +16,9 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     for (id, _, rule) in scene.own_rules() {
         let fault = rule.conditions.iter().find_map(|condition| match condition {
+            // What is forwarded still tells in POSTROUTING where it came in (`ip_output`).
             Condition::InInterface(Sense::Is, pattern) => unknown(scene, (id, rule), "-i", pattern)
-                .or_else(|| not_here(scene, id, &[Hook::Output, Hook::Postrouting], "-i", pattern)),
+                .or_else(|| not_here(scene, id, &[Hook::Output], "-i", pattern)),
             Condition::OutInterface(Sense::Is, pattern) => {
                 unknown(scene, (id, rule), "-o", pattern).or_else(|| {
                     not_here(scene, id, &[Hook::Prerouting, Hook::Input], "-o", pattern)

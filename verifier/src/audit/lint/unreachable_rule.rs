@@ -32,6 +32,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut told: HashSet<ChainId> = HashSet::new();
     let mut found = Vec::new();
     for (id, reached) in unreached {
+        if scene.twin(id).is_some_and(|twin| !dead.contains(&twin)) {
+            // It is there for packets of the other family.
+            continue;
+        }
         let callers = reach.callers(id.chain);
         let is_base = scene.system.rules.chain(id.chain).is_some_and(|own| own.base.is_some());
         if !callers.is_empty() && callers.iter().all(|caller| dead.contains(caller)) && !is_base {
