@@ -218,6 +218,8 @@ struct Reader<'r, 'a> {
     early_ports: Option<Span>,
     /// Whether an unknown extension was loaded, whose options can't be known.
     foreign: bool,
+    /// How much was kept as not understood before a target that is not known.
+    kept_before_target: usize,
     unsupported: Vec<Unsupported<'a>>,
     /// How many messages there were before this rule.
     said: usize,
@@ -258,6 +260,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             implied: false,
             early_ports: None,
             foreign: false,
+            kept_before_target: 0,
             unsupported: Vec::new(),
             said: diagnostics.len(),
             later: Vec::new(),

@@ -120,6 +120,16 @@ fn an_unknown_word_of_a_shell_with_a_control_character_prints_as_one_word() {
     assert_eq!(emit_rules(&again, EmitOptions::default()), once);
 }
 
+/// What stands before the command of a shell is read behind it.
+#[test]
+fn words_before_a_command_go_with_the_target_that_is_not_known() {
+    let (rules, _) = parse_rules("[0:0]# words -A FORWARD -j LOGMARK SET more\n");
+    let once = emit_rules(&rules, EmitOptions::default());
+    assert!(once.contains("-A FORWARD -j LOGMARK SET more # words\n"), "{once}");
+    let (again, _) = parse_rules(&once);
+    assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+}
+
 /// Letters of which one is unknown may be an option of the extension that is not known.
 #[test]
 fn several_letters_behind_an_unknown_match_are_kept_as_one_word() {

@@ -25,13 +25,12 @@ impl<'a> Reader<'_, 'a> {
             );
         }
         if self.foreign
-            && let (Target::Unsupported(target), Some(last)) =
-                (&mut self.target, self.unsupported.last())
-            && last.span.start > target.span.start
+            && self.unsupported.len() > self.kept_before_target
+            && let Target::Unsupported(target) = &mut self.target
+            && let Some(last) = self.unsupported.pop()
         {
             target.raw = std::borrow::Cow::Owned(format!("{} {}", target.raw, last.raw));
             target.span = target.span.cover(last.span);
-            self.unsupported.pop();
         }
         if self.protocol.is_some() {
             self.check_early_ports();

@@ -84,6 +84,7 @@ impl<'a> Reader<'_, 'a> {
                 .help("the rule is kept, but what it does can't be said"),
         );
         self.foreign = true;
+        self.kept_before_target = self.unsupported.len();
         let words = self.words.get(start..self.at).unwrap_or_default();
         super::raw(words, None).map_or(Target::None, Target::Unsupported)
     }
