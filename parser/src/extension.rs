@@ -9,6 +9,7 @@ mod registry;
 
 use std::borrow::Cow;
 
+use crate::arguments::Fault;
 use crate::diagnostic::Diagnostic;
 use crate::rule::RuleContext;
 use crate::span::Span;
@@ -72,6 +73,8 @@ pub struct OptionDecl {
     pub negatable: bool,
     /// Whether it may be given again; the last one counts.
     pub again: bool,
+    /// Whether iptables refuses an empty text as it reads the option.
+    pub not_empty: bool,
     /// Its argument.
     pub argument: Argument,
     /// Its other spellings, which may take another argument for the same value.
@@ -215,6 +218,7 @@ impl OptionDecl {
             name,
             negatable: false,
             again: false,
+            not_empty: false,
             argument,
             aliases: &[],
             omitted: None,
@@ -241,6 +245,13 @@ impl OptionDecl {
     #[must_use]
     pub const fn again(mut self) -> Self {
         self.again = true;
+        self
+    }
+
+    /// Takes a text of at least one character.
+    #[must_use]
+    pub const fn not_empty(mut self) -> Self {
+        self.not_empty = true;
         self
     }
 
@@ -278,6 +289,15 @@ impl OptionDecl {
     pub const fn filled(mut self, value: fn(Family) -> Value<'static>) -> Self {
         self.filled = Some(value);
         self
+    }
+
+    /// The value, unless it is a text without a character where there must be one.
+    pub(crate) fn admit<'a>(&self, value: Value<'a>) -> Result<Value<'a>, Fault> {
+        if self.not_empty && matches!(&value, Value::Text(text) if text.is_empty()) {
+            let message = format!("`--{}` needs a text of at least one character", self.name);
+            return Err(Fault::new("invalid-text", message));
+        }
+        Ok(value)
     }
 }
 
@@ -356,17 +376,6 @@ impl<'a> Completion<'_, 'a> {
         });
         if let Some(option) = self.extension.options.get(index) {
             self.options.insert(at, OptionUse { option, negated: false, value, span });
-        }
-    }
-
-    /// Refuses a text without a character.
-    pub(crate) fn refuse_empty(&mut self, name: &str) {
-        if let Some(Value::Text(text)) = self.value(name)
-            && text.is_empty()
-        {
-            let message = format!("`--{name}` needs a text of at least one character");
-            let span = self.span_of(name);
-            self.refuse("invalid-text", message, span);
         }
     }
 

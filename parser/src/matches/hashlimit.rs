@@ -33,7 +33,7 @@ const OPTIONS: &[OptionDecl] = &[
     OptionDecl::new("hashlimit-above", Argument::Custom(&AMOUNT)).negatable(),
     OptionDecl::new("hashlimit-burst", Argument::Custom(&BURST)),
     OptionDecl::new("hashlimit-mode", Argument::LooseBits(MODES)).omitted(&Value::Bits(0)),
-    OptionDecl::new("hashlimit-name", Argument::Cut(254)),
+    OptionDecl::new("hashlimit-name", Argument::Cut(254)).not_empty(),
     OptionDecl::new("hashlimit-htable-size", Argument::Number(u32::MAX as u64)).omitted(NONE),
     OptionDecl::new("hashlimit-htable-max", Argument::Number(u32::MAX as u64)).omitted(NONE),
     OptionDecl::new("hashlimit-htable-gcinterval", Argument::Between(1, u32::MAX as u64))

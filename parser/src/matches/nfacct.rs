@@ -7,8 +7,7 @@
 use crate::arguments::Argument;
 use crate::extension::{Extension, OptionDecl, Requirement};
 
-pub(super) static EXTENSION: Extension = Extension::of_match("nfacct", OPTIONS)
-    .requires(&[Requirement::OneOf(&["nfacct-name"])])
-    .complete(|completion| completion.refuse_empty("nfacct-name"));
+pub(super) static EXTENSION: Extension =
+    Extension::of_match("nfacct", OPTIONS).requires(&[Requirement::OneOf(&["nfacct-name"])]);
 
-const OPTIONS: &[OptionDecl] = &[OptionDecl::new("nfacct-name", Argument::Bare(31))];
+const OPTIONS: &[OptionDecl] = &[OptionDecl::new("nfacct-name", Argument::Bare(31)).not_empty()];

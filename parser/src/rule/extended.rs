@@ -278,7 +278,7 @@ impl<'a> Reader<'_, 'a> {
             _ => self.protocol.map(|protocol| protocol.value),
         };
         let context = Context { family: self.context.family, protocol };
-        match argument.parse(words, &context) {
+        match argument.parse(words, &context).and_then(|value| option.admit(value)) {
             Ok(value) => {
                 let end = words.last().map_or(word.span, |last| last.span);
                 let span = negation.unwrap_or(word.span).cover(end);

@@ -7,15 +7,14 @@
 //! | `--log-tcp-sequence, --log-tcp-options, --log-ip-options, --log-uid, --log-macdecode` | `Flag` |
 
 use crate::arguments::{Argument, Context, Custom, Fault, names, number};
-use crate::extension::{Completion, Extension, OptionDecl};
+use crate::extension::{Extension, OptionDecl};
 use crate::syntax::Value;
 use crate::words::Word;
 
-pub(super) static EXTENSION: Extension =
-    Extension::of_target("LOG", OPTIONS).complete(refuse_empty_prefix);
+pub(super) static EXTENSION: Extension = Extension::of_target("LOG", OPTIONS);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("log-prefix", Argument::Text(29)),
+    OptionDecl::new("log-prefix", Argument::Text(29)).not_empty(),
     OptionDecl::new("log-level", Argument::Custom(&LEVEL)).omitted(&Value::Number(4)),
     OptionDecl::flag("log-tcp-sequence"),
     OptionDecl::flag("log-tcp-options"),
@@ -61,12 +60,5 @@ fn print(value: &Value<'_>, out: &mut String) {
     if let Value::Number(level) = value {
         out.push(' ');
         number::print(*level, out);
-    }
-}
-
-fn refuse_empty_prefix(completion: &mut Completion<'_, '_>) {
-    if matches!(completion.value("log-prefix"), Some(Value::Text(text)) if text.is_empty()) {
-        let span = completion.span_of("log-prefix");
-        completion.refuse("invalid-text", "the prefix is empty", span);
     }
 }

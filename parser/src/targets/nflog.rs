@@ -5,8 +5,6 @@
 //! | `--nflog-prefix` | `Text` |
 //! | `--nflog-group, --nflog-size, --nflog-range, --nflog-threshold` | `Number` |
 
-use std::borrow::Cow;
-
 use crate::arguments::Argument;
 use crate::extension::{Completion, Extension, OptionDecl, Requirement};
 use crate::syntax::{Backend, Value};
@@ -16,7 +14,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("NFLOG", OPTIONS)
     .complete(forget_range);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("nflog-prefix", Argument::Text(127)).omitted(&Value::Text(Cow::Borrowed(""))),
+    OptionDecl::new("nflog-prefix", Argument::Text(127)).not_empty(),
     OptionDecl::new("nflog-group", Argument::Number(65_535)).omitted(&Value::Number(0)),
     OptionDecl::new("nflog-size", Argument::Number(u32::MAX as u64)),
     OptionDecl::new("nflog-range", Argument::Number(u32::MAX as u64)).omitted(&Value::Number(0)),
@@ -25,7 +23,6 @@ const OPTIONS: &[OptionDecl] = &[
 
 /// `--nflog-range` never worked, and iptables-nft forgets it with a warning.
 fn forget_range(completion: &mut Completion<'_, '_>) {
-    completion.refuse_empty("nflog-prefix");
     if completion.context.backend == Some(Backend::Legacy) {
         // xt_NFLOG.h has room for 63 bytes, the expression of nftables for 127.
         completion.shorten("nflog-prefix", 63);
