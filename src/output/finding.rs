@@ -144,7 +144,7 @@ pub(crate) fn fingerprint(context: &Context<'_>, finding: &Finding) -> String {
 /// Where the rule stands, and its text.
 fn rule<'a>(context: &Context<'a>, finding: &Finding) -> Option<(String, &'a str)> {
     let rules = &context.system.rules;
-    let rule = rules.rule(finding.rule?)?;
+    let rule = rules.rule(finding.rule.or(finding.shown)?)?;
     Some((rules.place(rule), rules.text(rule)))
 }
 

@@ -18,6 +18,7 @@ mod variant;
 use std::collections::HashSet;
 
 use nattrace_model::System;
+use nattrace_model::answer::{Effect, Step, Verdict};
 use nattrace_model::ruleset::RuleId;
 use rayon::prelude::*;
 
@@ -41,6 +42,10 @@ struct Lint {
     find: fn(&Scene<'_>) -> Vec<Finding>,
 }
 
+/// The lints that know more of a rule than that no packet gets to it.
+const TOLD_BETTER: [&str; 3] =
+    ["interface-never-matches", "snat-shadowed-by-masquerade", "dnat-shadowed-duplicate"];
+
 /// The codes of all lints, in the order in which findings are told.
 #[must_use]
 pub fn codes() -> Vec<&'static str> {
@@ -54,23 +59,23 @@ pub fn audit(system: &System, owners: Owners) -> Vec<Finding> {
     let scene = Scene::new(&system, owners);
     let found = lint::LINTS.par_iter().map(|lint| {
         let mut found = (lint.find)(&scene);
-        debug_assert!(found.iter().all(|finding| finding.code == lint.code));
         found.dedup();
-        found
+        found.into_iter().map(|finding| (lint.code, finding)).collect::<Vec<_>>()
     });
-    let mut findings: Vec<Finding> = found.collect::<Vec<_>>().into_iter().flatten().collect();
+    let found: Vec<(&str, Finding)> = found.collect::<Vec<_>>().into_iter().flatten().collect();
     // One mistake is told once, by the lint that knows most about it.
-    let told: HashSet<RuleId> = findings
+    let told: HashSet<RuleId> = found
         .iter()
-        .filter(|finding| {
-            ["interface-never-matches", "snat-shadowed-by-masquerade"].contains(&finding.code)
-        })
-        .filter_map(|finding| finding.rule)
+        .filter(|(lint, _)| TOLD_BETTER.contains(lint))
+        .filter_map(|(_, own)| own.rule)
         .collect();
-    findings.retain(|finding| {
-        finding.code != "unreachable-rule" || finding.rule.is_none_or(|rule| !told.contains(&rule))
-    });
+    let again = |lint: &str, own: &Finding| {
+        lint == "unreachable-rule" && own.rule.is_some_and(|rule| told.contains(&rule))
+    };
+    let found = found.into_iter().filter(|(lint, own)| !again(lint, own));
+    let mut findings: Vec<Finding> = found.map(|(_, finding)| finding).collect();
     once_for_both_families(&scene, &mut findings);
+    findings.iter_mut().for_each(|finding| show(&scene, finding));
     findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     findings
 }
@@ -84,6 +89,36 @@ fn once_for_both_families(scene: &Scene<'_>, findings: &mut Vec<Finding>) {
         told.insert(of(finding, rule));
         scene.twin(rule).is_none_or(|twin| !told.contains(&of(finding, twin)))
     });
+}
+
+/// Lints of packets that should fare otherwise, whichever rule lets them in or stops them.
+const OF_PACKETS: [&str; 6] = [
+    "published-port-bypasses-input",
+    "sensitive-port-world-reachable",
+    "direct-route-exposure",
+    "loopback-publish-reachable",
+    "ipv6-policy-mismatch",
+    "hairpin-broken",
+];
+
+/// Gives a finding without a rule the place of that which decided about its witness: the DNAT that
+/// led it there, or the rule that let it pass or dropped it.
+fn show(scene: &Scene<'_>, finding: &mut Finding) {
+    let (None, Some(answer)) = (finding.rule, &finding.witness) else { return };
+    if !OF_PACKETS.contains(&finding.code) {
+        return;
+    }
+    let translated = answer.steps.iter().find_map(|step| match step {
+        Step::Rule { rule, effect: Effect::Dnat, .. } => Some(*rule),
+        _ => None,
+    });
+    let decided = || match answer.decided_by.and_then(|at| answer.steps.get(at)) {
+        Some(Step::Rule { rule, .. }) => Some(*rule),
+        _ => None,
+    };
+    let lost = matches!(answer.verdict, Verdict::Dropped | Verdict::Rejected);
+    finding.shown = if lost { decided() } else { translated.or_else(decided) };
+    finding.owner = finding.owner.or(finding.shown.map(|rule| scene.owner(rule)));
 }
 
 #[cfg(test)]

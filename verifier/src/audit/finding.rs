@@ -41,6 +41,8 @@ pub struct Finding {
     pub owner: Option<Owner>,
     /// The rule, where it is about one.
     pub rule: Option<RuleId>,
+    /// Where no rule is wrong by itself, that which its witness owes its fate to: a place to look at.
+    pub shown: Option<RuleId>,
     /// The words of the rule that are wrong; empty for all of it.
     pub marked: String,
     /// What is wrong, in a few words.
@@ -63,6 +65,7 @@ impl Finding {
             severity,
             owner: None,
             rule: None,
+            shown: None,
             marked: String::new(),
             message: message.into(),
             effect: String::new(),

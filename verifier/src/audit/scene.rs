@@ -3,18 +3,18 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_model::System;
-use nattrace_model::address::Prefix;
-use nattrace_model::answer::Answer;
+use nattrace_model::address::{Prefix, is_internet};
+use nattrace_model::answer::{Answer, Effect, Step};
 use nattrace_model::flow::{Flow, FlowState};
 use nattrace_model::graph::ChainGraph;
 use nattrace_model::hook::Hook;
 use nattrace_model::host::inventory::{Container, Network};
-use nattrace_model::host::route::RouteKind;
+use nattrace_model::host::route::{NextHop, RouteKind};
 use nattrace_model::host::{Host, Interface, InterfaceKind, Scope, SocketProtocol};
 use nattrace_model::owner::Owner;
 use nattrace_model::packet::protocol;
 use nattrace_model::ruleset::{Chain, ChainId, Rule, RuleId};
-use nattrace_parser::syntax::Family;
+use nattrace_parser::syntax::{Family, TableName};
 
 use super::{Owners, owner};
 use crate::walk::{self, World};
@@ -36,6 +36,11 @@ pub(super) struct Member<'s> {
 }
 
 impl Member<'_> {
+    /// What it sends, by its bridge: routing may expect its address elsewhere.
+    pub(super) fn packet(&self, destination: IpAddr, protocol: u8, port: u16) -> Flow {
+        packet_by(&self.network.bridge, self.address, destination, protocol, port)
+    }
+
     /// How a person would call it.
     pub(super) fn name(&self) -> String {
         match self.container {
@@ -81,6 +86,17 @@ impl<'s> Scene<'s> {
             Family::Ipv4 => Ipv4Addr::new(1, 1, 1, 1).into(),
             Family::Ipv6 => Ipv6Addr::new(0x2606, 0x4700, 0x4700, 0, 0, 0, 0, 0x1111).into(),
         }
+    }
+
+    /// The rule of nat that lets a packet leave untranslated.
+    pub(super) fn accepted_by_nat(&self, answer: &Answer) -> Option<RuleId> {
+        answer.steps.iter().find_map(|step| match step {
+            Step::Rule { hook: Hook::Postrouting, effect: Effect::Accept, rule, .. } => {
+                let chain = self.system.rules.chain(rule.chain)?;
+                (chain.table == TableName::Nat).then_some(*rule)
+            }
+            _ => None,
+        })
     }
 
     /// The interfaces with a default route.
@@ -184,11 +200,15 @@ impl<'s> Scene<'s> {
         flows
     }
 
-    /// Somebody on the link of an interface who is neither the host nor a container.
+    /// Somebody on the link of an interface who is neither the host nor a container; behind a
+    /// tunnel without a subnet of its own, somebody to whom a route leads.
     pub(super) fn neighbour(&self, interface: &Interface, family: Family) -> Option<IpAddr> {
         let own = interface.addresses.iter().find(|own| {
             Family::of(own.local) == family && own.scope == Scope::Global && own.peer.is_none()
         })?;
+        if own.subnet.is_single() {
+            return self.behind(interface, family);
+        }
         let gateways: Vec<IpAddr> = self
             .host()
             .routing
@@ -202,6 +222,23 @@ impl<'s> Scene<'s> {
                 && self.host().owner(*address).is_none()
                 && own.broadcast != Some(*address)
                 && !gateways.contains(address)
+        })
+    }
+
+    /// Somebody in a network that a route says to be behind an interface.
+    fn behind(&self, interface: &Interface, family: Family) -> Option<IpAddr> {
+        let tables = self.host().routing.tables(family).values();
+        let mut routes = tables.flat_map(|table| table.routes()).filter(|route| {
+            let here = |hop: &NextHop| hop.interface == interface.name;
+            route.kind == RouteKind::Unicast && route.next_hops.iter().any(here)
+        });
+        routes.find_map(|route| {
+            let network = &route.destination;
+            let somebody = match network.is_single() {
+                true => Some(network.network()),
+                false => self.free_address(network),
+            };
+            somebody.filter(|address| !is_internet(*address) && network.length() > 1)
         })
     }
 

@@ -4,6 +4,7 @@ use nattrace_model::build;
 use super::*;
 
 mod fixes;
+mod stories;
 
 fn findings(case: &str) -> Vec<Finding> {
     let case = Case::read(&cases_dir().join(case)).unwrap();

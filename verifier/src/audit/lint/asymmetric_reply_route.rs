@@ -1,11 +1,12 @@
 //! Answers that leave by another way than the requests came.
 
 use nattrace_model::address::is_internet;
-use nattrace_model::answer::{Outcome, RouteDecision, Step};
+use nattrace_model::answer::{Answer, Effect, Outcome, Rewrite, RouteDecision, Step};
 use nattrace_model::condition::{Condition, InterfacePattern, Sense};
 use nattrace_model::flow::Flow;
 use nattrace_model::hook::Hook;
 use nattrace_model::host::Interface;
+use nattrace_model::host::inventory::Network;
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::Family;
 
@@ -35,7 +36,14 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     .and_then(|reply| reply.egress.as_ref())
                     .and_then(|egress| egress.out_interface.clone());
                 let elsewhere = back.filter(|back| *back != by);
+                let astray = astray(scene, &port, &answer);
                 let what = match (&elsewhere, filtered) {
+                    _ if astray.is_some() => format!(
+                        "packets to published port {} leave by {} instead of going to container `{}`",
+                        port.host_port,
+                        astray.as_ref().map(|(by, _)| by.as_str()).unwrap_or_default(),
+                        port.container.name
+                    ),
                     (_, true) => format!("packets that come by {by} are dropped by rp_filter"),
                     (Some(back), _) if answer.outcome != Outcome::Refused => {
                         format!("answers to packets that come by {by} leave by {back}")
@@ -43,7 +51,10 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     _ => continue,
                 };
                 told.push(by.clone());
-                let (fix, help) = remedy(scene, family, &by, filtered);
+                let (fix, help) = match &astray {
+                    Some((_, network)) => before_others(scene, family, network),
+                    None => remedy(scene, family, &by, filtered),
+                };
                 found.push(
                     Finding::new(CODE, Severity::Warning, what)
                         .effect(format!(
@@ -57,6 +68,54 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         }
     }
     found
+}
+
+/// The interface by which packets to a container leave that is not its bridge's, and its network:
+/// a policy rule or a route was quicker than that to the bridge.
+fn astray<'s>(
+    scene: &Scene<'s>,
+    port: &Published<'_>,
+    answer: &Answer,
+) -> Option<(String, &'s Network)> {
+    let to = answer.steps.iter().find_map(|step| match step {
+        Step::Rule { effect: Effect::Dnat, rewrites, .. } => {
+            rewrites.iter().find_map(|own| match own {
+                Rewrite::Destination(_, to) => Some(*to),
+                _ => None,
+            })
+        }
+        _ => None,
+    })?;
+    let endpoint = port
+        .container
+        .endpoints
+        .iter()
+        .find(|own| own.addresses.iter().any(|(own, _)| *own == to))?;
+    let network = scene.networks().find(|network| network.name == endpoint.network)?;
+    let by = answer.steps.iter().find_map(|step| match step {
+        Step::Route { decision: RouteDecision::Forward, out_interface, .. } => {
+            out_interface.clone()
+        }
+        _ => None,
+    })?;
+    (by != network.bridge).then_some((by, network))
+}
+
+/// The commands that have the routes of the main table come first for a network of containers.
+fn before_others(scene: &Scene<'_>, family: Family, network: &Network) -> (Vec<String>, String) {
+    let rules = match family {
+        Family::Ipv4 => &scene.host().routing.rules4,
+        Family::Ipv6 => &scene.host().routing.rules6,
+    };
+    let taken = |priority: u32| rules.iter().any(|rule| rule.priority == priority);
+    let free = (1..100).rev().find(|priority| !taken(*priority)).unwrap_or(1);
+    let ip = match family {
+        Family::Ipv4 => "ip",
+        Family::Ipv6 => "ip -6",
+    };
+    let subnets = network.subnets.iter().filter(|subnet| subnet.family() == family);
+    let commands = subnets.map(|own| format!("{ip} rule add to {own} lookup main priority {free}"));
+    (commands.collect(), "before the rule that leads into the tunnel's table".to_owned())
 }
 
 /// Packets by interfaces that are uplinks although no default route says so: they have an address

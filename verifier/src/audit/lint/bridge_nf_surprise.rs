@@ -10,7 +10,7 @@ use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{FAMILIES, Scene, packet};
+use crate::audit::scene::{FAMILIES, Scene};
 
 pub(super) const CODE: CodeOf = "bridge-nf-surprise";
 
@@ -20,7 +20,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         for network in scene.networks() {
             let members = scene.members(network, family);
             let [one, .., other] = members.as_slice() else { continue };
-            let answer = scene.why(&packet(one.address, other.address, 6, 80));
+            let answer = scene.why(&one.packet(other.address, 6, 80));
             let met = answer.steps.iter().any(|step| {
                 matches!(
                     step,
@@ -98,7 +98,8 @@ fn unseen(
     family: Family,
     answer: &Answer,
 ) -> Vec<Finding> {
-    let own = scene.own_rules().filter(|(id, chain, rule)| {
+    // Docker's own rule for networks without icc is as blind as a person's.
+    let own = scene.rules().filter(|(id, chain, rule)| {
         chain.family == family
             && matches!(rule.target, Target::Drop | Target::Reject(_))
             && scene.is_reached_from(id.chain, Hook::Forward)

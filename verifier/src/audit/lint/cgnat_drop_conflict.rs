@@ -95,7 +95,11 @@ fn senders(scene: &Scene<'_>, shared: &Prefix) -> Vec<(String, IpAddr)> {
         for route in routes {
             for hop in route.next_hops.iter().filter(|hop| plain(&hop.interface)) {
                 let gateway = hop.gateway.filter(|gateway| shared.contains(*gateway));
-                let sender = gateway.or_else(|| scene.free_address(&route.destination));
+                let somebody = match route.destination.is_single() {
+                    true => Some(route.destination.network()),
+                    false => scene.free_address(&route.destination),
+                };
+                let sender = gateway.or(somebody);
                 senders.extend(sender.map(|sender| (hop.interface.clone(), sender)));
             }
         }

@@ -9,7 +9,7 @@ use nattrace_model::target::Target;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{Scene, packet};
+use crate::audit::scene::Scene;
 
 pub(super) const CODE: CodeOf = "dnat-captures-transit";
 
@@ -23,7 +23,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         let (protocol, port) = service(rule);
         let senders = scene.networks().flat_map(|network| scene.members(network, chain.family));
         let witness = senders.into_iter().find_map(|member| {
-            let flow = packet(member.address, Scene::outsider(chain.family), protocol, port);
+            let flow = member.packet(Scene::outsider(chain.family), protocol, port);
             let answer = scene.why(&flow);
             let taken = answer.steps.iter().any(|step| {
                 matches!(step, Step::Rule { hook: Hook::Prerouting, rule, effect, .. }

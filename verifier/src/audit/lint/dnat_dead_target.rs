@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
+use nattrace_model::address::is_internet;
 use nattrace_model::hook::Hook;
-use nattrace_model::host::Part;
+use nattrace_model::host::{Interface, Part};
 use nattrace_model::owner::Owner;
 use nattrace_model::target::Target;
+use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -56,6 +58,12 @@ fn dead(scene: &Scene<'_>, address: IpAddr) -> Option<String> {
     {
         return Some(format!("no running container of `{}`", network.name));
     }
+    if is_lost_outside(scene, address) {
+        return Some(
+            "nowhere: only the default route leads there, and the internet has no private addresses"
+                .to_owned(),
+        );
+    }
     let from_here = scene.why(&packet(
         Scene::outsider(nattrace_parser::syntax::Family::of(address)),
         address,
@@ -64,4 +72,18 @@ fn dead(scene: &Scene<'_>, address: IpAddr) -> Option<String> {
     ));
     let unroutable = from_here.verdict == nattrace_model::answer::Verdict::Unroutable;
     unroutable.then(|| "not reachable: no route leads there".to_owned())
+}
+
+/// Whether a private address has no way but that to the internet, by an uplink with an address of
+/// the internet.
+fn is_lost_outside(scene: &Scene<'_>, address: IpAddr) -> bool {
+    let family = Family::of(address);
+    let tables = scene.host().routing.tables(family).values();
+    let mut routes = tables.flat_map(|table| table.routes());
+    let known =
+        routes.any(|route| route.destination.length() > 0 && route.destination.contains(address));
+    let public =
+        |uplink: &Interface| Scene::addresses(uplink, family).next().is_some_and(is_internet);
+    let uplinks = scene.uplinks(family);
+    !is_internet(address) && !known && !uplinks.is_empty() && uplinks.iter().all(|own| public(own))
 }

@@ -10,7 +10,7 @@ use nattrace_parser::syntax::{Family, TableName};
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{Scene, packet};
+use crate::audit::scene::Scene;
 use crate::audit::{remedy, variant};
 
 pub(super) const CODE: CodeOf = "docker-user-not-hooked";
@@ -74,7 +74,7 @@ fn stops_answers(scene: &Scene<'_>, user: ChainId, family: Family) -> bool {
 fn outward(scene: &Scene<'_>, family: Family) -> impl Iterator<Item = Flow> {
     scene.networks().filter_map(move |network| {
         let member = scene.members(network, family).into_iter().next()?;
-        Some(packet(member.address, Scene::outsider(family), 6, 443))
+        Some(member.packet(Scene::outsider(family), 6, 443))
     })
 }
 

@@ -6,7 +6,7 @@ use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{FAMILIES, Scene, packet};
+use crate::audit::scene::{FAMILIES, Scene};
 
 pub(super) const CODE: CodeOf = "egress-source-ambiguous";
 
@@ -15,7 +15,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     for family in FAMILIES {
         for network in scene.networks() {
             let Some(member) = scene.members(network, family).into_iter().next() else { continue };
-            let answer = scene.why(&packet(member.address, Scene::outsider(family), 6, 443));
+            let answer = scene.why(&member.packet(Scene::outsider(family), 6, 443));
             let rule = answer.steps.iter().find_map(|step| match step {
                 Step::Rule {
                     hook: Hook::Postrouting, rule, effect: Effect::Masquerade, ..

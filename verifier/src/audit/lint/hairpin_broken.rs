@@ -149,7 +149,7 @@ fn unreached<'s>(scene: &Scene<'s>, port: &Published<'_>) -> Vec<Broken<'s>> {
     });
     let behind: Vec<_> = behind.collect();
     let asks = |who: Member<'s>| {
-        let flow = packet(who.address, outside.destination, port.protocol, port.host_port);
+        let flow = who.packet(outside.destination, port.protocol, port.host_port);
         let answer = scene.why(&flow);
         let fails = !matches!(answer.outcome, Outcome::Connects | Outcome::Undetermined);
         fails.then(|| Broken { port: port.host_port, behind: behind.clone(), who, answer })

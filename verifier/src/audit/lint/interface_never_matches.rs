@@ -53,9 +53,21 @@ fn unknown(
     pattern: &InterfacePattern,
 ) -> Option<Fault> {
     let host = scene.host();
-    let InterfacePattern::Name(name) = pattern else { return None };
-    if !host.has(Part::Addresses) || host.interface(name).is_some() {
+    if !host.has(Part::Addresses) {
         return None;
+    }
+    let name = match pattern {
+        InterfacePattern::Name(name) => name,
+        InterfacePattern::Beginning(beginning) => return none_begins(scene, id, option, beginning),
+    };
+    if let Some(own) = host.interface(name) {
+        let bridge = &own.port.as_ref()?.bridge;
+        return Some(Fault {
+            words: name.to_string(),
+            message: format!("{name} is a port of {bridge}: rules see its packets by {bridge}"),
+            fix: scene.delete(id),
+            help: format!("or name {bridge}, or the port by -m physdev"),
+        });
     }
     if let Some((device, _)) = name.split_once(':') {
         // Without the label the rule is about the whole device, unless it names an address.
@@ -77,11 +89,8 @@ fn unknown(
             },
         });
     }
-    // A bridge of Docker's that is gone is `stale-container-rule`'s; a tunnel may come up later.
-    let comes_and_goes =
-        ["br-", "tun", "tap", "ppp", "wg", "veth"].iter().any(|start| name.starts_with(start));
     let near = nearest(name, host.interfaces.iter().map(|own| own.name.as_str()));
-    (!comes_and_goes).then(|| Fault {
+    (!comes_and_goes(name)).then(|| Fault {
         words: name.to_string(),
         message: format!("this host has no interface {name}"),
         // What never matches does nothing: to take it away changes nothing either.
@@ -91,6 +100,28 @@ fn unknown(
             Some((near, None)) => format!("or name {near} if that is meant"),
             None => "or name one that `ip link` shows".to_owned(),
         },
+    })
+}
+
+/// Whether an interface may be there another time: a bridge of Docker's that is gone is
+/// `stale-container-rule`'s, and a tunnel may come up later.
+fn comes_and_goes(name: &str) -> bool {
+    ["br-", "tun", "tap", "ppp", "wg", "veth"].iter().any(|start| name.starts_with(start))
+}
+
+/// A beginning of names that no interface has.
+fn none_begins(scene: &Scene<'_>, id: RuleId, option: &str, beginning: &str) -> Option<Fault> {
+    let mut interfaces = scene.host().interfaces.iter();
+    // Only of cards is it known that none comes later.
+    let of_cards = ["eth", "en", "wl"].iter().any(|start| beginning.starts_with(start));
+    if interfaces.any(|own| own.name.starts_with(beginning)) || !of_cards {
+        return None;
+    }
+    Some(Fault {
+        words: format!("{beginning}+"),
+        message: format!("this host has no interface whose name begins with {beginning}"),
+        fix: scene.delete(id),
+        help: format!("or give {option} one that `ip link` shows"),
     })
 }
 

@@ -6,7 +6,7 @@ use nattrace_model::simulate;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{FAMILIES, Scene, packet};
+use crate::audit::scene::{FAMILIES, Scene};
 use crate::audit::variant;
 
 pub(super) const CODE: CodeOf = "killswitch-leak";
@@ -16,7 +16,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     for family in FAMILIES {
         for network in scene.networks() {
             let Some(member) = scene.members(network, family).into_iter().next() else { continue };
-            let flow = packet(member.address, Scene::outsider(family), 6, 443);
+            let flow = member.packet(Scene::outsider(family), 6, 443);
             let up = scene.why(&flow);
             let tunnel = up.egress.as_ref().and_then(|egress| egress.out_interface.as_deref());
             let tunnel = tunnel.and_then(|name| scene.host().interface(name));

@@ -23,7 +23,8 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         writers.push((scene.owner(id), bits, id));
     }
     let read = read_bits(scene);
-    for (owner, bits, id) in writers.iter().filter(|(owner, ..)| *owner == Owner::Hand) {
+    let mut told: Vec<(Owner, Owner)> = Vec::new();
+    for (owner, bits, id) in &writers {
         // Who writes just the same means the same.
         let other = writers.iter().find(|(other, theirs, their_rule)| {
             other != owner
@@ -32,7 +33,15 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 && !reads(scene, *other, written(*id))
         });
         let Some((other, theirs, their_rule)) = other else { continue };
-        let fix = written(*id).and_then(|own| within_own_bits(scene, *id, own, *theirs));
+        // Of a person's rules each is told, of two programs that they do.
+        if *owner != Owner::Hand {
+            if *other == Owner::Hand || told.contains(&(*other, *owner)) {
+                continue;
+            }
+            told.push((*owner, *other));
+        }
+        let by_hand = written(*id).filter(|_| *owner == Owner::Hand);
+        let fix = by_hand.and_then(|own| within_own_bits(scene, *id, own, *theirs));
         found.push(
             Finding::new(
                 CODE,
@@ -43,7 +52,8 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             .effect("one overwrites what the other's rules or routes look for")
             .fixed_by(
                 fix.into_iter().collect(),
-                match fix_is_possible(written(*id), *theirs) {
+                match fix_is_possible(by_hand, *theirs) {
+                    _ if *owner != Owner::Hand => "both are programs: give one other bits in its own configuration (calico: iptablesMarkMask)",
                     true => "the mask leaves theirs alone",
                     false => "write only bits of your own, in what reads them too: --set-xmark VALUE/MASK with a mask that leaves theirs alone",
                 },

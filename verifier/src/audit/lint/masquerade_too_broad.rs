@@ -8,7 +8,7 @@ use nattrace_model::ruleset::RuleId;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{FAMILIES, Scene, packet, packet_by};
+use crate::audit::scene::{FAMILIES, Scene, packet_by};
 use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "masquerade-too-broad";
@@ -88,7 +88,7 @@ fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
             let members = scene.members(network, family);
             if let [one, .., other] = members.as_slice() {
                 flows.push(Inner {
-                    flow: packet(one.address, other.address, 6, 80),
+                    flow: one.packet(other.address, 6, 80),
                     what: format!("packets between the containers of `{}`", network.name),
                     bridge: &network.bridge,
                 });
@@ -98,7 +98,7 @@ fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
                     (members.first(), scene.members(other, family).first())
                 {
                     flows.push(Inner {
-                        flow: packet(one.address, other.address, 6, 80),
+                        flow: one.packet(other.address, 6, 80),
                         what: format!(
                             "packets from `{}` to `{}`",
                             network.name, other.network.name

@@ -10,7 +10,7 @@ use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{Scene, packet};
+use crate::audit::scene::Scene;
 
 pub(super) const CODE: CodeOf = "metadata-reachable";
 
@@ -32,7 +32,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let networks = scene.networks().filter(|network| !network.internal);
     let witness = networks.into_iter().find_map(|network| {
         let member = scene.members(network, Family::Ipv4).into_iter().next()?;
-        let answer = scene.why(&packet(member.address, service, protocol::TCP, 80));
+        let answer = scene.why(&member.packet(service, protocol::TCP, 80));
         (answer.verdict == Verdict::Forwarded).then_some((network, member, answer))
     });
     let Some((network, member, answer)) = witness else { return Vec::new() };

@@ -7,7 +7,7 @@ use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{FAMILIES, Scene, packet};
+use crate::audit::scene::{FAMILIES, Scene};
 
 pub(super) const CODE: CodeOf = "mtu-mismatch-no-mss-clamp";
 
@@ -19,7 +19,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         for network in scene.networks() {
             let mtu = |name: &str| scene.host().interface(name)?.mtu;
             let Some(member) = scene.members(network, family).into_iter().next() else { continue };
-            let answer = scene.why(&packet(member.address, Scene::outsider(family), 6, 443));
+            let answer = scene.why(&member.packet(Scene::outsider(family), 6, 443));
             let egress = answer.egress.as_ref().filter(|_| answer.verdict == Verdict::Forwarded);
             let Some(out) = egress.and_then(|egress| egress.out_interface.clone()) else {
                 continue;

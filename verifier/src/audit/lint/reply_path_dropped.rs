@@ -1,6 +1,7 @@
 //! Packets that get through while their answers do not.
 
 use nattrace_model::answer::{Answer, Outcome, Step, Verdict};
+use nattrace_model::hook::Hook;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -15,7 +16,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             let member = scene.members(network, family).into_iter().next();
             member.map(|it| {
                 (
-                    packet(it.address, Scene::outsider(family), 6, 443),
+                    it.packet(Scene::outsider(family), 6, 443),
                     format!("from `{}` to the internet", network.name),
                 )
             })
@@ -26,7 +27,12 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 format!("to published port {}/{}", port.host_port, protocol_name(port.protocol));
             scene.to_published(port, family).into_iter().map(move |flow| (flow, what.clone()))
         });
-        for (flow, what) in out.chain(inward) {
+        let own = scene.uplinks(family).into_iter().filter_map(|uplink| {
+            let address = Scene::addresses(uplink, family).next()?;
+            let flow = packet(address, Scene::outsider(family), 6, 443);
+            Some((flow, "from this host to the internet".to_owned()))
+        });
+        for (flow, what) in out.chain(inward).chain(own) {
             let answer = scene.why(&flow);
             let Some((rule, by)) = dropped_on_the_way_back(scene, &answer) else { continue };
             let known = found.iter().any(|finding| finding.rule == rule && rule.is_some());
@@ -35,7 +41,19 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             }
             let lost = answer.reply.as_ref();
             let decided = lost.and_then(|reply| reply.steps.get(reply.decided_by?));
-            let place = scene.filtering_beside(family, decided);
+            let answers = "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT";
+            let (command, keeper) = match decided {
+                Some(
+                    Step::Rule { hook: Hook::Input, .. } | Step::Policy { hook: Hook::Input, .. },
+                ) => {
+                    let program = scene.program_at(family, Hook::Input);
+                    (format!("{program} -I INPUT {answers}"), "keep it with your own rules")
+                }
+                _ => {
+                    let place = scene.filtering_beside(family, decided);
+                    (place.insert(answers), place.keeper())
+                }
+            };
             let mut finding = Finding::new(
                 CODE,
                 Severity::Error,
@@ -43,11 +61,8 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             )
             .effect("the connection never comes about: requests arrive, answers do not")
             .fixed_by(
-                vec![place.insert("-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")],
-                &format!(
-                    "answers have to be accepted before anything drops them; {}",
-                    place.keeper()
-                ),
+                vec![command],
+                &format!("answers have to be accepted before anything drops them; {keeper}"),
             );
             if let Some(rule) = rule {
                 finding = finding.at(rule, scene.owner(rule));

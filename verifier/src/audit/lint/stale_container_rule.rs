@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use nattrace_model::address::Prefix;
 use nattrace_model::condition::{Condition, InterfacePattern, Sense};
 use nattrace_model::host::Part;
+use nattrace_model::host::inventory::Container;
+use nattrace_model::ruleset::{Rule, RuleId};
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -14,7 +16,11 @@ pub(super) const CODE: CodeOf = "stale-container-rule";
 
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (id, _, rule) in scene.own_rules() {
+    let people = scene.own_rules().map(|(id, ..)| id);
+    let by_ufw = scene.rules().filter(|(_, chain, _)| is_of_ufw_route(&chain.name));
+    let by_ufw: Vec<RuleId> = by_ufw.map(|(id, ..)| id).collect();
+    for id in people.chain(by_ufw.iter().copied()) {
+        let Some(rule) = scene.system.rules.rule(id) else { continue };
         let gone = rule.conditions.iter().find_map(|condition| match condition {
             Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix) => {
                 gone_container(scene, prefix)
@@ -23,15 +29,19 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             | Condition::OutInterface(Sense::Is, pattern) => gone_bridge(scene, pattern),
             _ => None,
         });
-        let Some((words, what)) = gone else { continue };
+        let Some((words, what)) = gone.or_else(|| of_another(scene, rule)) else { continue };
+        let ufw = by_ufw.contains(&id);
         found.push(
             Finding::new(CODE, Severity::Warning, what)
                 .at(id, scene.owner(id))
                 .marked(words)
-                .effect("the rule matches nothing now, and whoever gets the address next")
+                .effect("it is about whoever has the address, not about the container that it was made for")
                 .fixed_by(
-                    scene.delete(id).into_iter().collect(),
-                    "or give the container a fixed address (--ip) or the network a fixed name (-o com.docker.network.bridge.name=…)",
+                    scene.delete(id).filter(|_| !ufw).into_iter().collect(),
+                    match ufw {
+                        true => "delete it with ufw (`ufw status numbered`, `ufw delete NUMBER`), and allow it anew for the address of today",
+                        false => "or give the container a fixed address (--ip) or the network a fixed name (-o com.docker.network.bridge.name=…)",
+                    },
                 ),
         );
     }
@@ -58,4 +68,36 @@ fn gone_bridge(scene: &Scene<'_>, pattern: &InterfacePattern) -> Option<(String,
     let known = scene.host().interface(name).is_some() || !scene.host().has(Part::Addresses);
     (is_dockers && !known)
         .then(|| (name.to_string(), format!("there is no bridge {name} any more")))
+}
+
+/// Whether people fill a chain by `ufw route allow`.
+fn is_of_ufw_route(chain: &str) -> bool {
+    ["ufw-user-forward", "ufw6-user-forward"].contains(&chain)
+}
+
+/// An address that belongs to another container than the one that the rule's comment names.
+fn of_another(scene: &Scene<'_>, rule: &Rule) -> Option<(String, String)> {
+    let (_, comment) = scene.system.rules.text(rule).split_once("--comment ")?;
+    let comment = match comment.strip_prefix('"') {
+        Some(quoted) => quoted.split('"').next()?,
+        None => comment.split_whitespace().next()?,
+    };
+    let is_word = |letter: char| letter.is_alphanumeric() || "-_.".contains(letter);
+    let words: Vec<&str> = comment.split(|letter| !is_word(letter)).collect();
+    let inventory = &scene.host().inventory;
+    let named = inventory.containers.iter().find(|own| words.contains(&own.name.as_str()))?;
+    let pinned = rule.conditions.iter().filter_map(|condition| match condition {
+        Condition::Source(Sense::Is, prefix) | Condition::Destination(Sense::Is, prefix)
+            if prefix.is_single() =>
+        {
+            let (owner, _) = inventory.owner(prefix.network())?;
+            Some((prefix.network(), owner))
+        }
+        _ => None,
+    });
+    let pinned: Vec<(IpAddr, &Container)> = pinned.collect();
+    let right = pinned.iter().any(|(_, owner)| words.contains(&owner.name.as_str()));
+    let (address, owner) = pinned.first().filter(|_| !right)?;
+    let message = format!("{address} is container `{}` now, not `{}`", owner.name, named.name);
+    Some((address.to_string(), message))
 }

@@ -3,6 +3,7 @@
 use nattrace_model::address::Prefix;
 use nattrace_model::host::inventory::Network;
 use nattrace_model::host::route::RouteKind;
+use nattrace_parser::syntax::Family;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
@@ -52,10 +53,19 @@ fn moved(scene: &Scene<'_>, network: &Network) -> Vec<String> {
     docker::remake(scene, network, &subnets)
 }
 
+/// Whether a prefix is no network of anybody: a default route, or one of the halves that a VPN has
+/// in its place.
+fn is_everybody(prefix: &Prefix) -> bool {
+    match prefix.family() {
+        Family::Ipv4 => prefix.length() < 4,
+        Family::Ipv6 => prefix.length() < 7,
+    }
+}
+
 fn elsewhere(scene: &Scene<'_>, subnet: &Prefix, bridge: &str) -> Option<(String, String)> {
     let overlaps = |other: &Prefix| {
         other.family() == subnet.family()
-            && other.length() > 0
+            && !is_everybody(other)
             && (other.contains(subnet.network()) || subnet.contains(other.network()))
     };
     let on_link = scene.host().interfaces.iter().filter(|own| own.name != bridge).find_map(|own| {

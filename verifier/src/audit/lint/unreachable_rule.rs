@@ -10,7 +10,7 @@ use nattrace_model::ruleset::{ChainId, Rule, RuleId};
 use nattrace_model::target::Target;
 use rayon::prelude::*;
 
-use super::CodeOf;
+use super::{CodeOf, dnat_shadowed_duplicate, snat_shadowed_by_masquerade};
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::reach::{Reach, Reached};
 use crate::audit::scene::{Scene, packet_by};
@@ -84,23 +84,42 @@ fn taken(scene: &Scene<'_>, id: RuleId, by: &[RuleId]) -> Option<Finding> {
         false => advanced(scene, id, by),
     };
     let ready = !commands.is_empty();
-    let finding =
-        Finding::new(CODE, Severity::Warning, format!("no packet gets to this rule: {message}"))
-            .at(id, scene.owner(id))
-            .effect(effect)
-            .fixed_by(
-                commands,
-                &match (same, ready) {
-                    (true, true) => String::new(),
-                    (true, false) => "delete it".to_owned(),
-                    (false, true) => "or delete it".to_owned(),
-                    (false, false) => format!("put it before {}, or delete it", scene.name(first)),
-                },
-            );
+    let message = format!("no packet gets to this rule: {message}");
+    let finding = Finding::new(code(rule, &takers), Severity::Warning, message)
+        .at(id, scene.owner(id))
+        .effect(effect)
+        .fixed_by(
+            commands,
+            &match (same, ready) {
+                (true, true) => String::new(),
+                (true, false) => "delete it".to_owned(),
+                (false, true) => "or delete it".to_owned(),
+                (false, false) => format!("put it before {}, or delete it", scene.name(first)),
+            },
+        );
     Some(match witness(scene, id, rule, by) {
         Some(answer) => finding.witness(answer),
         None => finding,
     })
+}
+
+/// What a rule whose packets others take is a case of: where both translate, the lints of
+/// translations are what people look for.
+fn code(rule: &Rule, takers: &[&Rule]) -> CodeOf {
+    let all = |is: fn(&Target) -> bool| takers.iter().all(|taker| is(&taker.target));
+    match rule.target {
+        Target::Snat(..) | Target::Masquerade(..)
+            if all(|by| matches!(by, Target::Snat(..) | Target::Masquerade(..))) =>
+        {
+            snat_shadowed_by_masquerade::CODE
+        }
+        Target::Dnat(..) | Target::Redirect(..)
+            if all(|by| matches!(by, Target::Dnat(..) | Target::Redirect(..))) =>
+        {
+            dnat_shadowed_duplicate::CODE
+        }
+        _ => CODE,
+    }
 }
 
 /// The commands that put a rule before those that take its packets, where all are in its chain.
@@ -238,16 +257,16 @@ fn witness(scene: &Scene<'_>, id: RuleId, rule: &Rule, by: &[RuleId]) -> Option<
 }
 
 /// What a packet of a rule looks like.
-struct Wanted {
+pub(super) struct Wanted {
     source: Option<std::net::IpAddr>,
-    destination: Option<std::net::IpAddr>,
+    pub(super) destination: Option<std::net::IpAddr>,
     interface: Option<String>,
-    protocol: u8,
-    port: u16,
+    pub(super) protocol: u8,
+    pub(super) port: u16,
 }
 
 impl Wanted {
-    fn of(rule: &Rule) -> Self {
+    pub(super) fn of(rule: &Rule) -> Self {
         let mut wanted = Self {
             source: None,
             destination: None,

@@ -8,7 +8,7 @@ use nattrace_model::target::Target;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{FAMILIES, Scene, packet, packet_by};
+use crate::audit::scene::{FAMILIES, Scene, packet_by};
 use crate::repair::wording;
 
 pub(super) const CODE: CodeOf = "unsupported-match";
@@ -119,7 +119,7 @@ fn witness(scene: &Scene<'_>, id: RuleId) -> Option<Answer> {
         for network in scene.networks() {
             let member = scene.members(network, family).into_iter().next();
             let outsider = Scene::outsider(family);
-            flows.extend(member.map(|member| packet(member.address, outsider, 6, 443)));
+            flows.extend(member.map(|member| member.packet(outsider, 6, 443)));
         }
         for interface in scene.outside() {
             let own = Scene::addresses(interface, family).next();
