@@ -70,9 +70,13 @@ fn bans<'s>(scene: &Scene<'s>) -> Vec<Ban<'s>> {
                 is_jail(called).then(|| (called.to_string(), format!("-j {called}"), owner))?
             }
             Target::Drop | Target::Reject(_) => {
-                let owner = scene.owner(id);
-                let words = scene.words(id).filter(|_| of_bans(owner) && !is_jail(&chain.name))?;
+                let words = scene.words(id).filter(|_| !is_jail(&chain.name))?;
                 let set = words.split_once("--match-set ")?.1.split_whitespace().next()?;
+                let owner = match (set.starts_with("f2b-"), set.starts_with("crowdsec")) {
+                    (true, _) => Owner::Fail2ban,
+                    (_, true) => Owner::Crowdsec,
+                    _ => return None,
+                };
                 (set.to_owned(), format!("-m set --match-set {set} src -j DROP"), owner)
             }
             _ => return None,

@@ -194,5 +194,5 @@ fn what_people_do_is_seen() {
         wrong.extend(fixes::faults(&told, &parts, &found, &mut tried));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
-    assert!(seen > 45 && tried > 60, "{seen} findings, {tried} fixes");
+    assert!(seen > 40 && tried > 60, "{seen} findings, {tried} fixes");
 }
