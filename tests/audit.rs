@@ -180,12 +180,18 @@ fn what_is_meant_does_not_count() {
     suppress("volatile-match", "reason = \"fixed\"\n");
     let (code, shown) = status("", "--json");
     assert_eq!(code, Some(0), "{shown}");
+    assert!(
+        shown.contains("note: `nattrace.toml` lies here, and its suppressions hold"),
+        "{shown}"
+    );
     let document = audit_in(&folder, "", "--json").stdout;
     let document: serde_json::Value = serde_json::from_slice(&document).unwrap();
     assert_eq!(document["findings"][0]["suppressed"], "suppressed: fixed");
     std::fs::rename(&policy, folder.path().join("other.toml")).unwrap();
     assert_eq!(status("", "").0, Some(1));
-    assert_eq!(status("", "--policy other.toml").0, Some(0));
+    let (named, shown) = status("", "--policy other.toml");
+    assert_eq!(named, Some(0), "{shown}");
+    assert!(!shown.contains("lies here"), "{shown}");
     assert_eq!(status("", "--policy missing.toml").0, Some(2));
 }
 

@@ -91,6 +91,7 @@ fn excuses(
     let suppressions = suppressions(arguments)?;
     let baseline = arguments.baseline.as_deref().map(Baseline::read).transpose()?;
     let mut excuses = BTreeMap::new();
+    let mut suppressed = 0;
     for (index, finding) in findings.iter().enumerate() {
         let allowance =
             allowed.iter().find(|own| Some(own.rule) == finding.rule && own.code == finding.code);
@@ -101,9 +102,16 @@ fn excuses(
             excuses.insert(index, format!("allowed: {}", allowance.reason));
         } else if let Some(suppression) = suppression {
             excuses.insert(index, format!("suppressed: {}", suppression.reason.value));
+            suppressed += 1;
         } else if baseline.as_ref().is_some_and(|baseline| baseline.knows(context, finding)) {
             excuses.insert(index, "in the baseline".to_owned());
         }
+    }
+    if suppressed > 0 && arguments.policy.is_none() {
+        print_note(format_args!(
+            "`{}` lies here, and its suppressions hold (`--policy FILE` names another)",
+            super::check::DEFAULT
+        ));
     }
     Ok(excuses)
 }
