@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nattrace_model::System;
 use nattrace_model::answer::Answer;
@@ -59,27 +60,36 @@ pub(super) fn check_by_classes(
         samples,
     };
     let each = MOST_SAMPLES / property.questions.len().max(1);
+    // The first question that settles the entry: of those behind it nothing is told.
+    let settled = AtomicUsize::new(usize::MAX);
     let answered: Vec<Result<Inquiry<'_>, Disagreement>> = property
         .questions
         .par_iter()
+        .enumerate()
         .map_init(
             || Space::new(property.family),
-            |space, question| {
+            |space, (at, question)| {
+                let mut inquiry = inquiry(each.max(LEAST_SAMPLES));
+                if at > settled.load(Ordering::Relaxed) {
+                    return Ok(inquiry);
+                }
                 if space.is_exhausted() {
                     *space = Space::new(property.family);
                 }
-                let mut inquiry = inquiry(each.max(LEAST_SAMPLES));
-                inquiry.ask(question, space)?;
-                Ok(inquiry)
+                let asked = inquiry.ask(question, space);
+                if asked.is_err() || inquiry.counterexample.is_some() {
+                    settled.fetch_min(at, Ordering::Relaxed);
+                }
+                asked.map(|()| inquiry)
             },
         )
         .collect();
     let mut all = inquiry(0);
     for one in answered {
-        // The first packet that breaks the entry settles it.
-        if all.counterexample.is_none() {
-            all.join(one?);
+        if all.counterexample.is_some() {
+            break;
         }
+        all.join(one?);
     }
     Ok(all.finding(entry, property))
 }
