@@ -15,6 +15,7 @@ use super::comparison::{Judgement, Prediction};
 use super::drawing;
 use super::fragment::Cut;
 use super::frame::WirePacket;
+use super::native;
 use super::rules::{Counted, Loader};
 use super::session::Session;
 use super::shrink::Found;
@@ -39,6 +40,12 @@ pub struct Kept {
     legacy: bool,
     /// The rules as iptables-save prints them.
     rules: String,
+    /// The native tables, as `nft -f` reads them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    native: Option<String>,
+    /// The same as `nft -j list ruleset` printed them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    listing: Option<String>,
     variation: Variation,
     packet: Packet,
     kernel: Record,
@@ -129,6 +136,7 @@ impl Kept {
         let (backend, family) = self.kind();
         let mut texts = drawing::host(&self.variation, family)?;
         texts.push((Loader { family, backend }.part().to_owned(), self.rules.clone()));
+        texts.extend(self.listing.clone().map(|listing| (native::PART.to_owned(), listing)));
         let borrowed: Vec<Text<'_>> =
             texts.iter().map(|(name, text)| Text { name, text }).collect();
         let loaded = load(&borrowed, &[]);
@@ -151,14 +159,20 @@ impl Kept {
         let named = |table: &TableName| self.rules.contains(&format!("*{}\n", table.as_str()));
         let others = TableName::ALL.into_iter().filter(|table| !named(table));
         let others: String = others.map(|table| format!("*{}\nCOMMIT\n", table.as_str())).collect();
-        let loaded = match session.load(&(self.rules.clone() + &others))? {
+        let native = self.native.as_ref().map(|native| format!("{}\n{native}", native::MARKER));
+        let rules = self.rules.clone() + &others + &native.unwrap_or_default();
+        let loaded = match session.load(&rules)? {
             Ok(loaded) => loaded,
             Err(why) => return Ok(vec![format!("the rules are refused: {why}")]),
         };
-        Ok(match session.try_again(&loaded, &self.trial()?)? {
+        let differences = match session.try_again(&loaded, &self.trial()?)? {
             Ok(tried) => differences(tried.judgement),
             Err(skipped) => vec![format!("it can't be sent: {skipped:?}")],
-        })
+        };
+        if self.native.is_some() {
+            native::load("")?.map_err(io::Error::other)?;
+        }
+        Ok(differences)
     }
 
     pub(crate) fn variation(&self) -> &Variation {
@@ -225,12 +239,16 @@ impl Kept {
             Some(back) => Some(then(back)?),
             None => None,
         };
-        let part = loader.part();
-        let saved = found.loaded.texts.iter().find(|(name, _)| name == part)?.1.clone();
+        let part = |part: &str| {
+            let (_, text) = found.loaded.texts.iter().find(|(name, _)| name == part)?;
+            Some(text.clone())
+        };
         Some(Self {
             what: found.differences.clone(),
             legacy: loader.backend == Backend::Legacy,
-            rules: saved,
+            rules: without_comments(&part(loader.part())?),
+            native: native::split(&found.rules).1.map(|native| native.trim_start().to_owned()),
+            listing: part(native::PART),
             variation: variation.clone(),
             packet: Packet {
                 wire: match found.trial.start {
@@ -273,6 +291,11 @@ impl Kept {
         let text = toml::to_string(self).map_err(io::Error::other)?;
         fs::write(folder.join(format!("{name}.toml")), text)
     }
+}
+
+/// What was saved, without when and by which program it was.
+fn without_comments(saved: &str) -> String {
+    saved.lines().filter(|line| !line.starts_with('#')).flat_map(|line| [line, "\n"]).collect()
 }
 
 fn wire_named(name: &str) -> io::Result<&'static str> {

@@ -12,6 +12,9 @@ pub(crate) const TRACE_TABLE: &str = "lab-trace";
 /// The line behind which the native tables of a ruleset stand.
 pub(crate) const MARKER: &str = "# native";
 
+/// The name of the part of a snapshot that shows them.
+pub(crate) const PART: &str = "nft-ruleset.json";
+
 /// What iptables-restore reads of a ruleset, and what nft does, where there is any.
 pub(crate) fn split(rules: &str) -> (&str, Option<&str>) {
     match rules.split_once(MARKER) {

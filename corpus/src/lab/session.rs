@@ -223,7 +223,7 @@ impl Session {
         texts.extend(topology::varying_parts()?);
         texts.push((self.loader.part().to_owned(), saved));
         if native.is_some() {
-            texts.push(("nft-ruleset.json".to_owned(), native::part()?));
+            texts.push((native::PART.to_owned(), native::part()?));
         }
         let borrowed: Vec<Text<'_>> =
             texts.iter().map(|(name, text)| Text { name, text }).collect();
