@@ -180,10 +180,11 @@ impl Connection {
             return None;
         }
         let tuple = Tuple::of(packet);
-        if tuple == self.original {
-            Some(Direction::Original)
-        } else if tuple == self.reply {
+        // kernel-facts K32: where both are the same.
+        if tuple == self.reply {
             Some(Direction::Reply)
+        } else if tuple == self.original {
+            Some(Direction::Original)
         } else {
             None
         }

@@ -54,7 +54,8 @@ impl Encoder<'_> {
         let settled = t.all([trip.first.begun, trip.first.confirmed, same_zone]);
         let forwards = t.and(settled, self.same_tuple(&tuple, &trip.first.original));
         let backwards = t.and(settled, self.same_tuple(&tuple, &trip.first.reply));
-        let backwards = t.minus(backwards, forwards);
+        // kernel-facts K32
+        let forwards = t.minus(forwards, backwards);
         let known = t.minus(t.or(forwards, backwards), quoted);
         let misjudged = self.is_misjudged(trip);
         let (quoted, known) = (t.minus(quoted, misjudged), t.minus(known, misjudged));
