@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use nattrace_parser::host::nftables::{Element, Expression, Relation, Set};
+use nattrace_parser::host::nftables::{Element, Expression, Relation, Set, Statement};
 use nattrace_parser::syntax::Family;
 
 use super::Context;
@@ -46,6 +46,40 @@ pub(super) fn compare(
     Compared { conditions, tracked }
 }
 
+/// Two ports that are compared with `!=` one behind the other: nft makes one comparison of them,
+/// which holds unless both are equal; later versions do not, and list the same. So where just one
+/// is equal, nobody can say (kernel-facts K33).
+pub(super) fn joined(
+    context: &Context<'_>,
+    one: &Statement,
+    next: &Statement,
+) -> Option<Vec<Condition>> {
+    let port = |statement: &Statement, side: &str| match statement {
+        Statement::Match {
+            relation: Relation::NotEqual,
+            left: left @ Expression::Payload { protocol, field },
+            right: right @ (Expression::Number(_) | Expression::Text(_)),
+        } if field == side => Some((protocol.clone(), left.clone(), right.clone())),
+        _ => None,
+    };
+    let (protocol, source, from) = port(one, "sport")?;
+    let (other, destination, to) = port(next, "dport")?;
+    if protocol != other {
+        return None;
+    }
+    let read = readings(&Expression::Concatenation(vec![source, destination]), context.family);
+    let both = element(&read, &Expression::Concatenation(vec![from, to]))?;
+    let [own, far] = &*both else { return None };
+    let either = vec![[own.clone(), Interval::ALL].into(), [Interval::ALL, far.clone()].into()];
+    let unsure = Arc::new(ValueSet { elements: either, grows: false, shrinks: true });
+    let unsure = ValueCondition { operands: operands(&read), set: unsure };
+    let needs = read.iter().flat_map(|reading| reading.needs.clone());
+    let mut conditions: Vec<Condition> = needs.collect();
+    conditions.push(value(Sense::IsNot, &read, vec![both]));
+    conditions.push(Condition::Value(Sense::IsNot, Box::new(unsure)));
+    Some(conditions)
+}
+
 fn condition(
     context: &Context<'_>,
     relation: Relation,
@@ -54,13 +88,12 @@ fn condition(
 ) -> Option<Condition> {
     let sense = Sense::of_negation(relation == Relation::NotEqual);
     if let [single] = read {
-        if let (Relation::NotEqual, Expression::Range(first, last)) = (relation, right) {
-            let first = constant::number(single.kind, first)?;
-            let last = constant::number(single.kind, last)?;
-            // `tcp dport < 1024 tcp dport > 500` is listed as `!= 1024-500` (measured).
-            if first > last {
-                let between = Interval::Numbers(last + 1, first.saturating_sub(1));
-                return Some(value(Sense::Is, read, vec![Box::new([between])]));
+        if let Expression::Range(first, last) = right {
+            // `tcp dport < 1024 tcp dport > 500` is listed as `!= 1024-500`, `tcp sport >= 80 tcp
+            // dport <= 53` as `tcp dport 80-53`: of which field the first was, nobody can say
+            // (kernel-facts K33).
+            if constant::number(single.kind, first)? > constant::number(single.kind, last)? {
+                return None;
             }
         }
         if let Selector::Unknown(why) = single.operand.selector {

@@ -41,8 +41,15 @@ pub(super) fn lower(rule: &nftables::Rule, context: &Context<'_>, text: &str) ->
         actions: Vec::new(),
         found: Found::default(),
     };
-    for statement in &rule.statements {
-        draft.statement(statement);
+    let mut statements = rule.statements.iter().peekable();
+    while let Some(statement) = statements.next() {
+        match statements.peek().and_then(|next| compare::joined(context, statement, next)) {
+            Some(conditions) => {
+                statements.next();
+                conditions.into_iter().for_each(|condition| draft.ask(condition));
+            }
+            None => draft.statement(statement),
+        }
     }
     let counted = rule.statements.iter().find_map(|statement| match statement {
         Statement::Counter { counted: Some((packets, bytes)), .. } => {
