@@ -225,14 +225,18 @@ impl Expected {
         several: bool,
     ) -> Self {
         let out = leaves(answer.verdict);
-        let mut forth = ExpectedSeen::new(system, &answer.steps);
-        if out {
-            forth.depart(answer.egress.as_ref(), &answer.steps, None);
-        }
         let drawn = answer.assumptions.iter().any(|a| a.code == "destination-port-random");
-        for departure in &mut forth.departed {
-            departure.destination_port_random = drawn;
-        }
+        let sent = || {
+            let mut forth = ExpectedSeen::new(system, &answer.steps);
+            if out {
+                forth.depart(answer.egress.as_ref(), &answer.steps, None);
+            }
+            for departure in &mut forth.departed {
+                departure.destination_port_random = drawn;
+            }
+            forth
+        };
+        let mut forth = sent();
         let out_interface = |egress: &Option<Egress>| {
             egress.as_ref().and_then(|egress| egress.out_interface.clone())
         };
@@ -297,12 +301,9 @@ impl Expected {
             }
         }
         if !is_answer_determined(trial, answer) {
-            forth = ExpectedSeen::new(system, &answer.steps);
+            forth = sent();
             forth.extent = Extent::AtLeast;
             forth.visible = out;
-            if out {
-                forth.depart(answer.egress.as_ref(), &answer.steps, None);
-            }
         }
         if is_flooded(trial) {
             forth.extent = Extent::AtLeast;

@@ -135,8 +135,12 @@ impl Generator {
         let count = self.random.choice([0usize, 1, 1, 2, 2, 3]).unwrap_or(1);
         for _ in 0..count {
             let asked = self.native_match(spot, &mut upper);
-            // `ip ttl < 3 ip ttl > 10` is listed as `ip ttl != 3-10` (nft 1.0.6).
-            if !words.iter().any(|other| is_about_the_same(&asked, other)) {
+            // `ip ttl < 3 ip ttl > 10` is listed as `ip ttl != 3-10`, and so is `sport` then `dport`
+            // (nft 1.0.6; kernel-facts K33).
+            let same = |other: &String| {
+                is_about_the_same(&asked, other) || is_order(&asked) && is_order(other)
+            };
+            if !words.iter().any(same) {
                 words.push(asked);
             }
             if self.chance(8) {
@@ -442,7 +446,10 @@ impl Generator {
             0..5 => "accept".to_owned(),
             5..7 => "return".to_owned(),
             7..9 if !spot.nat => "drop".to_owned(),
-            9..12 if matches!(spot.hook, Some("input" | "forward" | "output")) && !spot.nat => {
+            9..12
+                if matches!(spot.hook, Some("prerouting" | "input" | "forward" | "output"))
+                    && !spot.nat =>
+            {
                 self.native_reject(spot, upper)
             }
             12 => "notrack".to_owned(),
@@ -584,4 +591,9 @@ fn is_about_the_same(one: &str, other: &str) -> bool {
         Some((words.next()?, words.next()?))
     };
     field(one).is_some_and(|found| field(other) == Some(found))
+}
+
+/// Whether a match asks for what is below or above a number.
+fn is_order(text: &str) -> bool {
+    text.contains(" < ") || text.contains(" > ") || text.contains("= ") && !text.contains("!= ")
 }
