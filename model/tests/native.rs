@@ -502,3 +502,69 @@ fn whole_fields_are_known_by_their_place() {
     assert_eq!(verdicts(&header, "8.8.8.8:80", "[2001:4860::88]:80/udp").1, Dropped);
     assert_eq!(verdicts(&header, "8.8.8.8:80", "[2001:4860::88]:80").1, Forwarded);
 }
+
+/// kernel-facts K31: what is refused before routing has no route but that of the error.
+#[test]
+fn an_error_before_routing_comes_from_the_address_of_its_own_route() {
+    let source = |hook: &str, from: &str, to: &str| {
+        let refuse = r#"{"reject": {"type": "icmpx", "expr": "admin-prohibited"}}"#;
+        let chain = base("inet", "t", "c", &format!("filter {hook} 0 accept"));
+        let system = host("", &[chain, rule("inet", "t", "c", 2, refuse)]);
+        let request = FlowRequest {
+            source: from.into(),
+            destination: to.into(),
+            in_interface: Some("lan".into()),
+            ..FlowRequest::default()
+        };
+        let answer = why(&system, &resolve(&system, &request).unwrap().flow);
+        assert_eq!(answer.verdict, Verdict::Rejected, "{hook} {from} {to}");
+        let error = answer.reply.and_then(|reply| reply.egress);
+        error.map(|egress| egress.packet.source.to_string())
+    };
+    let says = |address: &str| Some(address.to_owned());
+    assert_eq!(source("input", "10.0.1.2", "203.0.113.2:53/udp"), says("203.0.113.2"));
+    assert_eq!(source("prerouting", "10.0.1.2", "203.0.113.2:53/udp"), says("10.0.1.1"));
+    // A broadcast of another subnet comes in a frame for the host.
+    assert_eq!(source("prerouting", "10.0.1.2", "203.0.113.255:53/udp"), says("10.0.1.1"));
+    // ICMPv6 asks whether the address is the host's.
+    for hook in ["input", "prerouting"] {
+        let own = "2001:db8:1::2";
+        assert_eq!(source(hook, "fd01::2", &format!("[{own}]:53/udp")), says(own), "{hook}");
+    }
+    // The route to the sender is one to the host, so the error has the address that was asked.
+    assert_eq!(source("prerouting", "203.0.113.2", "8.8.8.8:53/udp"), None);
+}
+
+/// kernel-facts K33: what nft 1.0.6 makes of two ports, and how it lists that (both measured).
+#[test]
+fn comparisons_that_nft_joins_are_left_open_where_the_listing_does_not_tell() {
+    let compare = |operator: &str, side: &str, with: &str| {
+        format!(
+            r#"{{"match": {{"op": "{operator}", "left": {{"payload": {{"protocol": "tcp", "field": "{side}"}}}}, "right": {with}}}}}"#
+        )
+    };
+    let ways = |rule_text: String, from: u16, to: u16| {
+        let chain = base("ip", "t", "f", "filter forward 0 accept");
+        let system = host("", &[chain, rule("ip", "t", "f", 2, &format!("{rule_text}, {DROP}"))]);
+        let answer = ask(&system, &format!("10.0.1.2:{from}"), &format!("8.8.8.8:{to}/tcp"));
+        let branches = answer.branches.iter().map(|branch| branch.answer.verdict);
+        let mut ways: Vec<String> = branches.map(|verdict| format!("{verdict:?}")).collect();
+        ways.sort();
+        if ways.is_empty() { format!("{:?}", answer.verdict) } else { ways.join(" or ") }
+    };
+    let unequal = || compare("!=", "sport", "600") + ", " + &compare("!=", "dport", "80");
+    assert_eq!(ways(unequal(), 600, 80), "Forwarded");
+    assert_eq!(ways(unequal(), 601, 81), "Dropped");
+    for (from, to) in [(600, 81), (601, 80)] {
+        assert_eq!(ways(unequal(), from, to), "Dropped or Forwarded", "{from} {to}");
+    }
+    let apart = compare("!=", "sport", "600") + ", " + &compare("==", "dport", "80");
+    assert_eq!(ways(apart, 600, 80), "Forwarded");
+    for operator in ["==", "!="] {
+        let backwards = compare(operator, "dport", r#"{"range": [80, 53]}"#);
+        assert_eq!(ways(backwards, 600, 22), "Dropped or Forwarded", "{operator}");
+        let range = compare(operator, "dport", r#"{"range": [53, 80]}"#);
+        let inside = if operator == "==" { "Dropped" } else { "Forwarded" };
+        assert_eq!(ways(range, 600, 60), inside, "{operator}");
+    }
+}

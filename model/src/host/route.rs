@@ -35,6 +35,14 @@ pub enum RouteKind {
     Throw,
 }
 
+impl RouteKind {
+    /// Whether nothing goes by such a route.
+    #[must_use]
+    pub fn refuses(self) -> bool {
+        matches!(self, Self::Blackhole | Self::Unreachable | Self::Prohibit | Self::Throw)
+    }
+}
+
 /// Where a route leads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NextHop {

@@ -19,7 +19,7 @@ use crate::simulate::outside;
 use crate::simulate::path::{End, decision};
 use crate::simulate::question::{Origin, filled_in, first_packet_of, origin};
 use crate::simulate::reply::{About, Progress};
-use crate::simulate::trip::{Answerers, Leg, Run, Stop, Trip};
+use crate::simulate::trip::{Answerers, HeldRoute, Leg, Run, Stop, Trip};
 
 /// In how many ways the answer to a connection's first packet is tried where chance decides, before
 /// the question is left open.
@@ -31,8 +31,8 @@ pub(crate) struct Travelled<'s> {
     pub(crate) packet: Packet,
     pub(crate) tracking: Tracking,
     pub(crate) in_interface: &'s str,
-    pub(crate) noted_interface: Option<&'s str>,
-    pub(crate) unrouted: bool,
+    pub(crate) noted_interface: &'s str,
+    pub(crate) held_route: HeldRoute,
     pub(crate) physical_in: PhysicalPort<'s>,
     pub(crate) delivery: LinkDelivery,
     pub(crate) proxy_socket: Option<(Option<IpAddr>, u16)>,
@@ -45,8 +45,13 @@ pub(crate) struct Travelled<'s> {
 impl<'s> Travelled<'s> {
     /// The packet, for an ICMP error about it.
     pub(crate) fn about(&self, progress: Progress) -> About<'s> {
-        let in_interface = self.noted_interface.unwrap_or(self.in_interface);
-        About { tracking: self.tracking, in_interface, unrouted: self.unrouted, progress }
+        About {
+            tracking: self.tracking,
+            in_interface: self.in_interface,
+            noted_interface: self.noted_interface,
+            held_route: self.held_route,
+            progress,
+        }
     }
 
     pub(crate) fn egress(&self) -> Option<Egress> {
@@ -400,7 +405,7 @@ pub(crate) fn travel<'s>(mut trip: Trip<'_, 's, '_>, origin: Origin<'s>) -> Trav
         tracking: trip.tracking,
         in_interface: trip.in_interface,
         noted_interface: trip.noted_interface,
-        unrouted: trip.unrouted,
+        held_route: trip.held_route,
         physical_in: trip.physical_in,
         delivery: trip.delivery,
         proxy_socket: trip.proxy_socket,

@@ -16,7 +16,7 @@ use crate::simulate::connection::Tracking;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::outside;
 use crate::simulate::settings;
-use crate::simulate::trip::{Leg, OutRoute, Stop, Trip};
+use crate::simulate::trip::{HeldRoute, Leg, OutRoute, Stop, Trip};
 
 /// Where a trip ended well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +58,7 @@ impl<'s> Trip<'_, 's, '_> {
     pub(crate) fn arrive(&mut self, arrival: Arrival<'s>) -> Result<End<'s>, Stop> {
         let host = &self.run.system.host;
         self.in_interface = arrival.interface;
+        self.held_route = HeldRoute::None;
         self.delivery = link_delivery(host, self.packet.destination, arrival.interface);
         let on_bridge = host
             .interface(arrival.interface)
@@ -80,6 +81,8 @@ impl<'s> Trip<'_, 's, '_> {
         }
         if filtered {
             self.physical_in = PhysicalPort::Of(arrival.interface);
+        } else {
+            self.noted_interface = arrival.interface;
         }
         if !filtered {
             self.check_header()?;
@@ -88,7 +91,7 @@ impl<'s> Trip<'_, 's, '_> {
         self.hook(Hook::Prerouting)?;
         let rewritten = self.packet.destination != addressed;
         if neighbour && !rewritten {
-            self.unrouted = true;
+            self.held_route = HeldRoute::Lent;
             return self.bridge(arrival);
         }
         if filtered && !rewritten && self.delivery != LinkDelivery::Unicast {
@@ -105,6 +108,8 @@ impl<'s> Trip<'_, 's, '_> {
             // (`br_nf_pre_routing_finish`; kernel-facts K6).
             self.delivery = LinkDelivery::Unicast;
         }
+        self.held_route = HeldRoute::Own;
+        self.noted_interface = arrival.interface;
         let route = match self.route_input() {
             // `br_nf_pre_routing_finish_ipv6` frees what it can't route (measured).
             Err(Stop::Unroutable { .. }) if silent => Err(Stop::Unroutable { error: None }),
@@ -123,6 +128,7 @@ impl<'s> Trip<'_, 's, '_> {
                     && self.bridge_filters(arrival.interface) =>
             {
                 self.delivery = delivery;
+                self.noted_interface = "";
                 // The frame waits for its neighbour before FORWARD
                 // (`br_nf_pre_routing_finish_bridge`, measured).
                 let host = &self.run.system.host;
@@ -136,7 +142,7 @@ impl<'s> Trip<'_, 's, '_> {
                 if silent {
                     // The bridge has routed it before IPv6 sees it, which then notes the interface
                     // of the route (`ip6_rcv_core`; measured by the source of an error).
-                    self.noted_interface = Some(route.interface);
+                    self.noted_interface = route.interface;
                 }
                 self.forward(route)
             }
@@ -286,6 +292,7 @@ impl<'s> Trip<'_, 's, '_> {
         }
         // kernel-facts A7: the same packet comes in again by loopback, already routed.
         self.in_interface = "lo";
+        self.noted_interface = "lo";
         self.out_interface = "";
         if matches!(self.packet.source, IpAddr::V6(source) if source.is_multicast()) {
             // `ip6_rcv_core`; seen in the lab with the reset about what DNAT led here from a group.

@@ -1,7 +1,7 @@
 //! What travels back: answers, resets and ICMP errors, and whether they reach the sender as
 //! something it knows.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nattrace_parser::syntax::Family;
 
@@ -23,7 +23,7 @@ use crate::simulate::question::Origin;
 use crate::simulate::routing::{self, Bound, Lookup, LookupResult, User};
 use crate::simulate::selection;
 use crate::simulate::settings;
-use crate::simulate::trip::{Leg, Maker, Run, Stop, Trip};
+use crate::simulate::trip::{HeldRoute, Leg, Maker, Run, Stop, Trip};
 
 /// The packet that an ICMP error is about.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +31,9 @@ pub(crate) struct About<'s> {
     pub(crate) tracking: Tracking,
     /// The interface by which it came; empty for a local packet.
     pub(crate) in_interface: &'s str,
-    /// Whether a bridge handed it on without routing.
-    pub(crate) unrouted: bool,
+    /// The interface that an error of IPv6 takes it to have come by; empty for none.
+    pub(crate) noted_interface: &'s str,
+    pub(crate) held_route: HeldRoute,
     pub(crate) progress: Progress,
 }
 
@@ -110,7 +111,7 @@ impl<'s> Run<'s, '_> {
         maker: Maker,
     ) -> Consequence {
         let packet = &travelled.packet;
-        let Some(mut back) = reset_of(&self.system.host, packet) else {
+        let Some(mut back) = reset_of(&self.system.host, packet, HeldRoute::Own) else {
             return Consequence::of(Outcome::Timeout);
         };
         back.tos = packet.tos & !ECN;
@@ -151,7 +152,8 @@ impl<'s> Run<'s, '_> {
     ) -> Consequence {
         // `nf_reject_ip6_tcphdr_get`
         let anybody = travelled.packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED);
-        let reset = reset_of(&self.system.host, &travelled.packet).filter(|_| !anybody);
+        let held = travelled.held_route;
+        let reset = reset_of(&self.system.host, &travelled.packet, held).filter(|_| !anybody);
         let Some(mut back) = reset else { return Consequence::of(Outcome::Timeout) };
         back.mark = self.reflected_mark(&travelled.packet);
         if let PhysicalPort::Of(bridge) = travelled.physical_in {
@@ -200,8 +202,8 @@ impl<'s> Run<'s, '_> {
             packet: back,
             tracking: Tracking::None,
             in_interface: "",
-            noted_interface: None,
-            unrouted: false,
+            noted_interface: "",
+            held_route: HeldRoute::Own,
             physical_in: PhysicalPort::None,
             delivery: LinkDelivery::Unicast,
             proxy_socket: None,
@@ -270,12 +272,16 @@ impl<'s> Run<'s, '_> {
         about: About<'s>,
         (kind, code): (u8, u8),
     ) -> Consequence {
-        if let Some(why) = no_error_for(self.system, packet) {
+        if let Some(why) = no_error_for(self.system, packet, about.held_route) {
             return Consequence::because(Outcome::Timeout, why);
         }
         let mut back = Packet {
             source: packet.destination,
-            destination: packet.source,
+            // `ip_route_output_key_hash_rcu`: to nobody is to oneself.
+            destination: match packet.source {
+                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => packet.destination,
+                source => source,
+            },
             protocol: routing::icmp_protocol(packet.family()),
             transport: Transport::Icmp { kind, code, id: 0 },
             tcp_flags: 0,
@@ -320,7 +326,12 @@ impl<'s> Run<'s, '_> {
         let in_interface = about.in_interface;
         let host = &self.system.host;
         let addressed = match packet.destination {
-            IpAddr::V4(to) => address_type::is_local(host, to.into()) || to.is_loopback(),
+            // `RTCF_LOCAL` (kernel-facts K31).
+            IpAddr::V4(to) => match about.held_route {
+                HeldRoute::Own => address_type::is_local(host, to.into()) || to.is_loopback(),
+                HeldRoute::None => !to.is_unspecified() && is_from_here(host, packet),
+                HeldRoute::Lent => false,
+            },
             // `ipv6_chk_addr`, `ipv6_chk_acast_addr_src`: what is of the link or the host alone
             // counts on its own interface.
             IpAddr::V6(to) => {
@@ -334,17 +345,18 @@ impl<'s> Run<'s, '_> {
         if addressed {
             return ErrorSource::Addressed(packet.destination);
         }
-        // kernel-facts K24; the route that a bridge lends to a frame is none of what came in.
-        let came = !matches!(in_interface, "" | "lo") && !about.unrouted;
+        // kernel-facts K24, K31
+        let came = !matches!(in_interface, "" | "lo") && matches!(about.held_route, HeldRoute::Own);
         if came && packet.source.is_ipv4() && settings::errors_by_interface(host) {
             let own = selection::select_within4(host, in_interface, packet.source, Scope::Link);
             return own.map_or(ErrorSource::Chosen(packet.destination), ErrorSource::Named);
         }
-        // kernel-facts K27
+        // kernel-facts K27, K31
+        let noted = about.noted_interface;
         if packet.source.is_ipv6()
-            && !in_interface.is_empty()
+            && !noted.is_empty()
             && !self.route_names_source(back)
-            && let Some(own) = selection::select_source6(host, in_interface, packet.source)
+            && let Some(own) = selection::select_source6(host, noted, packet.source)
         {
             return ErrorSource::Named(own);
         }
@@ -508,8 +520,9 @@ fn error_tos(about: &Packet) -> u8 {
 }
 
 /// The reset that answers a segment; none answers a reset or what was sent to a group.
-fn reset_of(host: &Host, packet: &Packet) -> Option<Packet> {
-    if packet.tcp_flags & tcp_flag::RST != 0 || address_type::is_group(host, packet.destination) {
+fn reset_of(host: &Host, packet: &Packet, held: HeldRoute) -> Option<Packet> {
+    let unroutable = held == HeldRoute::None && !has_route_to_sender(host, packet);
+    if packet.tcp_flags & tcp_flag::RST != 0 || unroutable || leads_to_group(host, packet, held) {
         return None;
     }
     let back = answer_to(packet)?;
@@ -550,9 +563,49 @@ pub(crate) fn port_unreachable(family: Family) -> (u8, u8) {
     }
 }
 
+/// Whether a route leads to a packet's sender, sought by the address alone
+/// (`nf_reject_fill_skb_dst`, `nf_reject6_fill_skb_dst`; kernel-facts K31).
+fn has_route_to_sender(host: &Host, packet: &Packet) -> bool {
+    let key = Lookup { user: User::Root, ..Lookup::to(packet.source) };
+    match routing::lookup(host, &key) {
+        LookupResult::Found(found) => !found.route.kind.refuses(),
+        LookupResult::None => packet.source == IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        LookupResult::Refused(_) => false,
+        LookupResult::Unknown(_) => true,
+    }
+}
+
+/// Whether a route to the sender of a packet of IPv4 leads to the host itself.
+fn is_from_here(host: &Host, packet: &Packet) -> bool {
+    let from = packet.source;
+    address_type::is_local(host, from) || from.is_loopback() || from.is_unspecified()
+}
+
+/// Whether the route that a packet has is one to a group: before routing, that to its sender
+/// (`RTCF_BROADCAST`; kernel-facts K31).
+fn leads_to_group(host: &Host, packet: &Packet, held: HeldRoute) -> bool {
+    match (packet.source, held) {
+        (IpAddr::V4(from), HeldRoute::None) => {
+            !from.is_unspecified() && address_type::is_group(host, packet.source)
+        }
+        _ => address_type::is_group(host, packet.destination),
+    }
+}
+
 /// Packets that no ICMP error answers (RFC 1122 section 3.2.2, kernel-facts G15).
-pub(crate) fn no_error_for(system: &System, packet: &Packet) -> Option<String> {
-    let group = address_type::is_group(&system.host, packet.destination);
+fn no_error_for(system: &System, packet: &Packet, held: HeldRoute) -> Option<String> {
+    let host = &system.host;
+    let to = packet.destination;
+    // kernel-facts K31
+    if held == HeldRoute::None && !has_route_to_sender(host, packet) {
+        return Some(format!("no route leads back to {}", packet.source));
+    }
+    // Of an unspecified address the route chooses another one.
+    let by_sender = packet.source.is_ipv4() && held == HeldRoute::None;
+    let foreign = !to.is_unspecified() && !address_type::is_local(host, to);
+    if by_sender && foreign && is_from_here(host, packet) {
+        return Some(format!("the ICMP error would come from {to}, no address of this host"));
+    }
     let is_error = match (packet.protocol, packet.transport) {
         // `icmp_pointers`; what is not known is taken for an error.
         (protocol::ICMP, Transport::Icmp { kind: 1..=7 | 9..=12 | 19.., .. }) => true,
@@ -561,7 +614,7 @@ pub(crate) fn no_error_for(system: &System, packet: &Packet) -> Option<String> {
     };
     if packet.source == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         Some("the unspecified address can't be answered".to_owned())
-    } else if group {
+    } else if leads_to_group(host, packet, held) {
         Some("no ICMP error answers a packet to a group".to_owned())
     } else if is_error {
         Some("no ICMP error answers an ICMP error".to_owned())

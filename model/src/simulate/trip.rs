@@ -134,6 +134,17 @@ pub(crate) enum Stop {
     Unknown,
 }
 
+/// Which route a packet has where an ICMP error is made about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeldRoute {
+    /// That to its receiver.
+    Own,
+    /// One that a bridge lends to what it hands on as it came (`bridge_parent_rtable`).
+    Lent,
+    /// None yet: it gets that of the error (`nf_reject_fill_skb_dst`).
+    None,
+}
+
 /// One packet under way.
 pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) run: &'r mut Run<'s, 'o>,
@@ -142,8 +153,8 @@ pub(crate) struct Trip<'r, 's, 'o> {
     /// The interface of the hook by which the packet came; empty for a local packet.
     pub(crate) in_interface: &'s str,
     /// The interface that the kernel takes a packet of IPv6 to have come by when it makes an error
-    /// about it, where that is another one (`IP6CB(skb)->iif`).
-    pub(crate) noted_interface: Option<&'s str>,
+    /// about it; empty while a bridge has it (`IP6CB(skb)->iif`; kernel-facts K31).
+    pub(crate) noted_interface: &'s str,
     /// The interface of the hook by which the packet leaves; empty before routing.
     pub(crate) out_interface: &'s str,
     /// Where routing sends the packet; OUTPUT's rules still see the first choice
@@ -152,8 +163,7 @@ pub(crate) struct Trip<'r, 's, 'o> {
     pub(crate) physical_in: PhysicalPort<'s>,
     pub(crate) physical_out: PhysicalPort<'s>,
     pub(crate) bridged: bool,
-    /// A bridge hands it on as it came, and nothing has routed it.
-    pub(crate) unrouted: bool,
+    pub(crate) held_route: HeldRoute,
     pub(crate) tracking: Tracking,
     pub(crate) zone: u16,
     /// The state that the question demands, for the packet asked about.
@@ -200,13 +210,13 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
             leg,
             packet,
             in_interface: "",
-            noted_interface: None,
+            noted_interface: "",
             out_interface: "",
             route: None,
             physical_in: PhysicalPort::None,
             physical_out: PhysicalPort::None,
             bridged: false,
-            unrouted: false,
+            held_route: HeldRoute::Own,
             tracking: Tracking::None,
             zone: 0,
             demanded: None,

@@ -280,8 +280,7 @@ fn way_back(view: &View<'_>, loose: bool, valid_mark: bool) -> Ternary {
                 && (to.is_unicast_link_local() || first & 0xff0f == 0xff02)
         }
         (IpAddr::V4(from), IpAddr::V4(to)) => {
-            from.octets().first() == Some(&0)
-                && (to.is_broadcast() || matches!(to.octets(), [224, 0, 0, _]))
+            from.is_unspecified() && (to.is_broadcast() || matches!(to.octets(), [224, 0, 0, _]))
         }
         _ => false,
     };

@@ -99,6 +99,7 @@ impl<'s> Encoder<'s> {
             packet: *packet,
             in_interface: none,
             noted: none,
+            unrouted: no,
             out_interface: none,
             route: self.no_route(),
             physical_in: none,

@@ -43,6 +43,7 @@ impl<'s> Encoder<'s> {
         let t = &self.t;
         let came = arrival.interface;
         trip.in_interface = came;
+        trip.unrouted = t.yes;
         trip.delivery = self.link_delivery(trip.packet.tuple.destination, came);
         let on_bridge = self.interface_is(came, |name| self.is_bridge(name));
         let neighbour = t.and(on_bridge, arrival.neighbour);
@@ -62,12 +63,15 @@ impl<'s> Encoder<'s> {
         self.check_ports(trip, arrival, quiet);
         self.stop(trip, quiet, end::BRIDGED);
         trip.physical_in = t.choice(filtered, came, self.no_interface());
+        trip.noted = t.choice(filtered, self.no_interface(), came);
         self.check_header(trip, t.minus(trip.alive, filtered));
         let addressed = trip.packet.tuple.destination;
         self.hook(run, trip, Hook::Prerouting, trip.alive);
         let rewritten = t.not(t.equal(addressed, trip.packet.tuple.destination));
         let bridged = t.minus(t.and(trip.alive, neighbour), rewritten);
         let routed = t.minus(trip.alive, bridged);
+        trip.unrouted = t.minus(trip.unrouted, routed);
+        trip.noted = t.choice(routed, came, trip.noted);
         let to_all = t.not(t.is_number(trip.delivery, delivery::UNICAST));
         let flooded = t.minus(t.all([routed, filtered, to_all]), rewritten);
         self.receive_from_flood(run, trip, came, flooded);
@@ -91,6 +95,7 @@ impl<'s> Encoder<'s> {
         let asks = t.minus(returns, own);
         let returns = t.or(own, t.and(asks, self.bridge_filters(run, asks)));
         trip.delivery = t.choice(returns, frame, trip.delivery);
+        trip.noted = t.choice(returns, self.no_interface(), trip.noted);
         let waits = t.and(returns, self.nobody_has(trip.packet.tuple.destination, came));
         self.stop(trip, waits, end::BRIDGED);
         let bridged = t.and(trip.alive, t.or(bridged, returns));
@@ -158,6 +163,7 @@ impl<'s> Encoder<'s> {
             return;
         }
         trip.in_interface = t.choice(again, self.loopback(), trip.in_interface);
+        trip.noted = t.choice(again, self.loopback(), trip.noted);
         trip.out_interface = t.choice(again, self.no_interface(), trip.out_interface);
         let invalid = t.is_number(trip.tracking.kind, tracking::INVALID);
         let invalid = t.and(again, invalid);

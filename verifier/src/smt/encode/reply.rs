@@ -1,6 +1,7 @@
 //! What this host sends back: answers, resets and ICMP errors.
 
 use nattrace_model::host::Scope;
+use nattrace_model::host::route::RouteKind;
 use nattrace_model::packet::{protocol, tcp_flag};
 use nattrace_parser::syntax::Family;
 
@@ -222,14 +223,16 @@ impl Encoder<'_> {
     }
 
     /// The reset that answers a segment, and the packets that none answers.
-    fn reset_of(&self, packet: &Packet) -> (Packet, B) {
+    fn reset_of(&self, forth: &Trip) -> (Packet, B) {
         let t = &self.t;
+        let packet = &forth.packet;
         let has = |flag: u8| t.not(t.is_number(t.masked(packet.flags, flag), 0u8));
         let (back, answered) = self.answer_to(packet);
         let both = t.number(8, tcp_flag::RST | tcp_flag::ACK);
         let flags = t.choice(has(tcp_flag::ACK), t.number(8, tcp_flag::RST), both);
-        let group = self.is_group(packet.tuple.destination);
-        let silent = t.any([has(tcp_flag::RST), group, t.not(answered)]);
+        let group = self.leads_to_group(forth);
+        let lost = self.lacks_route_to_sender(forth);
+        let silent = t.any([has(tcp_flag::RST), lost, group, t.not(answered)]);
         (Packet { flags, ..back }, silent)
     }
 
@@ -237,7 +240,7 @@ impl Encoder<'_> {
     fn reset(&self, about: &About<'_>, answers: &mut Answers, when: B) {
         let t = &self.t;
         let packet = &about.forth.packet;
-        let (mut back, silent) = self.reset_of(packet);
+        let (mut back, silent) = self.reset_of(about.forth);
         back.tos = t.masked(packet.tos, !0x03u8);
         back.mark = self.reflected_mark(packet);
         let mut trip = self.back(about, &back);
@@ -317,7 +320,7 @@ impl Encoder<'_> {
     fn reject_with_reset(&self, about: &About<'_>, answers: &mut Answers, when: B) {
         let t = &self.t;
         let forth = about.forth;
-        let (mut back, silent) = self.reset_of(&forth.packet);
+        let (mut back, silent) = self.reset_of(forth);
         back.mark = self.reflected_mark(&forth.packet);
         let anybody = t.and(t.is(!self.is_ipv4()), self.is_unspecified(forth.packet.tuple.source));
         let when = t.minus(when, t.or(silent, anybody));
@@ -337,7 +340,7 @@ impl Encoder<'_> {
         let bridge = forth.physical_in;
         let when = t.and(t.is_number(forth.end, end::RESET), self.has_interface(bridge));
         let Some(arrival) = about.arrival.filter(|_| when != t.no) else { return other };
-        let (back, silent) = self.reset_of(&forth.packet);
+        let (back, silent) = self.reset_of(forth);
         let expected = self.inverted(&about.sent.tuple);
         let arrives = t.all([
             t.not(silent),
@@ -360,16 +363,12 @@ impl Encoder<'_> {
         (kind, code): (V, V),
     ) {
         let t = &self.t;
-        let when = t.minus(when, self.no_error_for(&about.forth.packet));
+        let when = t.minus(when, self.no_error_for(about.forth));
         if when == t.no {
             return;
         }
         let forth = about.forth;
         let packet = &forth.packet;
-        if self.is_ipv4() && self.is_on("net.ipv4.icmp_errors_use_inbound_ifaddr") {
-            let bridged = t.and(when, forth.bridged);
-            self.miss(bridged, "the source of an ICMP error about a frame that a bridge hands on");
-        }
         let number = if self.is_ipv4() { protocol::ICMP } else { protocol::ICMPV6 };
         let tos = match self.family() {
             Family::Ipv4 => {
@@ -378,9 +377,11 @@ impl Encoder<'_> {
             }
             Family::Ipv6 => t.number(8, 0u8),
         };
+        let (from, to) = (packet.tuple.source, packet.tuple.destination);
+        let nobody = t.and(t.is(self.is_ipv4()), self.is_unspecified(from));
         let tuple = Tuple {
-            source: packet.tuple.destination,
-            destination: packet.tuple.source,
+            source: to,
+            destination: t.choice(nobody, to, from),
             protocol: t.number(8, number),
             from_port: t.number(16, 0u8),
             to_port: t.concat(kind, code),
@@ -407,9 +408,14 @@ impl Encoder<'_> {
         let forth = about.forth;
         let packet = &forth.packet;
         let (from, to) = (packet.tuple.source, packet.tuple.destination);
-        let came = t.choice(self.has_interface(forth.noted), forth.noted, forth.in_interface);
+        let (came, noted) = (forth.in_interface, forth.noted);
         let addressed = match self.family() {
-            Family::Ipv4 => t.or(self.is_local(to), self.is_loopback(to)),
+            Family::Ipv4 => {
+                let own = t.or(self.is_local(to), self.is_loopback(to));
+                let here = t.minus(self.is_from_here(from), self.is_unspecified(to));
+                let own = t.either(forth.unrouted, here, own);
+                t.minus(own, t.and(forth.unrouted, forth.bridged))
+            }
             Family::Ipv6 => {
                 let narrow = t.or(self.is_loopback(to), self.is_link_local6(to));
                 let owner = self.owner(to);
@@ -429,7 +435,8 @@ impl Encoder<'_> {
         if self.is_ipv4() && self.is_on("net.ipv4.icmp_errors_use_inbound_ifaddr") {
             // kernel-facts K24
             let looped = t.equal(came, self.loopback());
-            let named = t.minus(self.has_interface(came), t.or(looped, addressed));
+            let unnamed = t.any([looped, addressed, forth.unrouted]);
+            let named = t.minus(self.has_interface(came), unnamed);
             let mut own = self.nothing(self.width());
             for name in self.ways_out(came) {
                 let here = self.interface_named(came, name);
@@ -440,16 +447,16 @@ impl Encoder<'_> {
             return (t.choice(addressed, to, chosen), t.or(addressed, named));
         }
         if !self.is_ipv4() {
-            // kernel-facts K27
+            // kernel-facts K27, K31
             let unmarked = Key { mark: t.number(32, 0u8), ported: t.no, ..key };
             let found = self.lookup(&unmarked);
             let routed = found.routes.iter();
             let named = routed.filter(|(_, route)| route.preferred_source.is_some());
             let named = t.any(named.map(|(when, _)| *when));
-            let by_interface = t.minus(self.has_interface(came), named);
+            let by_interface = t.minus(self.has_interface(noted), named);
             let mut own = self.nothing(self.width());
-            for name in self.ways_out(came) {
-                let here = self.interface_named(came, name);
+            for name in self.ways_out(noted) {
+                let here = self.interface_named(noted, name);
                 if here != t.no && by_interface != t.no {
                     own = Maybe::merge(t, here, &self.select6(name, from), &own);
                 }
@@ -463,9 +470,9 @@ impl Encoder<'_> {
     }
 
     /// Packets that no ICMP error answers (RFC 1122 section 3.2.2, kernel-facts G15).
-    fn no_error_for(&self, packet: &Packet) -> B {
+    fn no_error_for(&self, forth: &Trip) -> B {
         let t = &self.t;
-        let tuple = packet.tuple;
+        let tuple = forth.packet.tuple;
         let kind = t.extract(tuple.to_port, 15, 8);
         let is_error = match self.family() {
             Family::Ipv4 => {
@@ -479,6 +486,48 @@ impl Encoder<'_> {
             }
         };
         let anybody = t.and(t.is(!self.is_ipv4()), self.is_unspecified(tuple.source));
-        t.any([anybody, self.is_group(tuple.destination), is_error])
+        // kernel-facts K31
+        let here = t.and(self.is_before_routing(forth), self.is_from_here(tuple.source));
+        let to = tuple.destination;
+        let foreign = t.minus(here, t.or(self.is_local(to), self.is_unspecified(to)));
+        let lost = self.lacks_route_to_sender(forth);
+        t.any([anybody, lost, foreign, self.leads_to_group(forth), is_error])
+    }
+
+    /// Whether a packet of IPv4 has no route but that to its sender.
+    fn is_before_routing(&self, forth: &Trip) -> B {
+        let t = &self.t;
+        t.all([t.is(self.is_ipv4()), forth.unrouted, t.not(forth.bridged)])
+    }
+
+    /// Whether what is refused before routing has no route to its sender, sought by the address
+    /// alone.
+    fn lacks_route_to_sender(&self, forth: &Trip) -> B {
+        let t = &self.t;
+        let before = t.minus(forth.unrouted, forth.bridged);
+        if before == t.no {
+            return t.no;
+        }
+        let from = forth.packet.tuple.source;
+        let key = Key { root: t.yes, ..self.key_to(from, self.loopback()) };
+        let found = self.lookup(&key);
+        let refused = found.refused.iter().map(|(when, _)| *when);
+        let refused = refused.chain(found.of_kind(RouteKind::refuses).map(|(when, _)| when));
+        let nobody = t.and(t.is(self.is_ipv4()), self.is_unspecified(from));
+        t.and(before, t.or(t.any(refused), t.minus(found.none, nobody)))
+    }
+
+    /// Whether the route that a packet has is one to a group.
+    fn leads_to_group(&self, forth: &Trip) -> B {
+        let t = &self.t;
+        let tuple = forth.packet.tuple;
+        let sender = t.minus(self.is_group(tuple.source), self.is_unspecified(tuple.source));
+        let receiver = self.is_group(tuple.destination);
+        t.either(self.is_before_routing(forth), sender, receiver)
+    }
+
+    /// Whether a route to the sender of a packet of IPv4 leads to the host itself.
+    fn is_from_here(&self, from: V) -> B {
+        self.t.any([self.is_local(from), self.is_loopback(from), self.is_unspecified(from)])
     }
 }

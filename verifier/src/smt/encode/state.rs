@@ -136,8 +136,10 @@ merged! {
         packet: Packet,
         /// The interface by which it came; 0 for none.
         in_interface: V,
-        /// The interface by which an error about it takes it to have come; 0 for the same.
+        /// The interface by which an error of IPv6 about it takes it to have come; 0 for none.
         noted: V,
+        /// Whether it came in, and nothing has routed it.
+        unrouted: B,
         out_interface: V,
         route: OutRoute,
         physical_in: V,

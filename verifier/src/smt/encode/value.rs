@@ -264,7 +264,7 @@ impl Encoder<'_> {
         let t = &self.t;
         let tuple = trip.packet.tuple;
         let solicits = if self.is_ipv4() {
-            let nobody = t.is_number(t.extract(tuple.source, 31, 24), 0u8);
+            let nobody = self.is_unspecified(tuple.source);
             let all = self.is_limited_broadcast(tuple.destination);
             t.and(nobody, t.or(all, self.is_local_group(tuple.destination)))
         } else {
