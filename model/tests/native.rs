@@ -568,3 +568,27 @@ fn comparisons_that_nft_joins_are_left_open_where_the_listing_does_not_tell() {
         assert_eq!(ways(range, 600, 60), inside, "{operator}");
     }
 }
+
+#[test]
+fn a_prefix_is_exchanged_for_another_one() {
+    let prefix = |network: &str| format!(r#"{{"prefix": {{"addr": "{network}", "len": 24}}}}"#);
+    let system = |family: &str, (from, to): (&str, &str), field: &str| {
+        let map = format!(
+            r#"{{"snat": {{"family": "{family}", "addr": {{"map": {{"key": {{"payload": {{"protocol": "{family}", "field": "{field}"}}}}, "data": {{"set": [[{}, {}]]}}}}}}, "flags": "netmap", "type_flags": "prefix"}}}}"#,
+            prefix(from),
+            prefix(to),
+        );
+        host(
+            "",
+            &[
+                base("inet", "t", "p", "nat postrouting 100 accept"),
+                rule("inet", "t", "p", 2, &map),
+            ],
+        )
+    };
+    let own = system("ip", ("10.0.1.0", "203.0.113.0"), "saddr");
+    assert_eq!(source(&ask(&own, "10.0.1.77", "8.8.8.8:443")), "203.0.113.77");
+    assert_eq!(source(&ask(&own, "10.9.1.77", "8.8.8.8:443")), "10.9.1.77");
+    let six = system("ip6", ("fd01::", "2001:db8:1::"), "saddr");
+    assert_eq!(source(&ask(&six, "fd01::77", "[2001:4860::88]:443")), "2001:d00::77");
+}

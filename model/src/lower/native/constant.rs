@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use nattrace_parser::host::nftables::{BinaryOperator, Expression};
 use nattrace_parser::{protocols, services};
 
+use crate::address::Prefix;
 use crate::condition::InterfacePattern;
 use crate::condition::value::Interval;
 
@@ -86,6 +87,21 @@ fn address_bits(value: &Expression) -> Option<(u128, u8)> {
 pub(super) fn address(value: &Expression) -> Option<IpAddr> {
     let Expression::Text(text) = value else { return None };
     text.parse().ok()
+}
+
+/// A network, or one address as a network.
+pub(super) fn prefix(value: &Expression) -> Option<Prefix> {
+    match value {
+        Expression::Prefix(network, length) => {
+            let network = address(network)?;
+            let width = if network.is_ipv4() { 32 } else { 128 };
+            (*length <= width).then(|| Prefix::new(network, *length))
+        }
+        single => {
+            let address = address(single)?;
+            Some(Prefix::new(address, if address.is_ipv4() { 32 } else { 128 }))
+        }
+    }
 }
 
 /// A number, or what a name or several flags stand for.

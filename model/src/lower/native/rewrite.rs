@@ -37,9 +37,20 @@ pub(super) fn nat(draft: &mut Draft<'_>, nat: &NatStatement) {
     let has = |flag: &str| nat.flags.iter().any(|given| given == flag);
     let options =
         NatOptions { random: has("random") || has("fully-random"), persistent: has("persistent") };
-    if nat.flags.iter().any(|flag| flag == "netmap") || nat.type_flags.iter().any(|f| f == "prefix")
-    {
-        return draft.unsupported(nat.kind.as_str());
+    if has("netmap") || nat.type_flags.iter().any(|flag| flag == "prefix") {
+        let plain = nat.port.is_none() && options == NatOptions::default();
+        let network = |value: &Expression| {
+            constant::prefix(value).filter(|prefix| plain && prefix.family() == own)
+        };
+        let target = match &nat.address {
+            Some(Expression::Map(key, data)) => {
+                return draft.map(key, data, unsupported(nat.kind), |_, value| {
+                    network(value).map(Target::Netmap)
+                });
+            }
+            address => address.as_ref().and_then(network).map(Target::Netmap),
+        };
+        return draft.act(target.unwrap_or(unsupported(nat.kind)));
     }
     match (&nat.address, &nat.port) {
         (Some(Expression::Map(key, data)), None) => {
