@@ -117,8 +117,14 @@ fn fastest(work: impl Fn()) -> Duration {
 /// Prints how many proofs a search costs; counts as missed where it is more than it may.
 fn measure(name: &str, system: &System, policy: &Policy) -> usize {
     let given = Given::default();
-    let request =
-        Request { policy, system, given: &given, placement: Placement::Lasting, most_edits: 8 };
+    let request = Request {
+        policy,
+        system,
+        given: &given,
+        placement: Placement::Lasting,
+        most_edits: 8,
+        until: None,
+    };
     let proof = fastest(|| {
         check(policy, system, &given).expect("classes and simulator agree");
     });

@@ -203,6 +203,9 @@ pub(crate) struct Fix {
     /// How many edits there may be at most.
     #[arg(long, value_name = "N", default_value_t = MOST_EDITS, value_parser = clap::value_parser!(u8).range(1..=64))]
     pub(crate) max_edits: u8,
+    /// After how many seconds the search ends without an answer.
+    #[arg(long, value_name = "N", default_value_t = MOST_SECONDS, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub(crate) max_seconds: u32,
     /// Where to [default: standard output].
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) output: Option<PathBuf>,
@@ -210,6 +213,9 @@ pub(crate) struct Fix {
 
 /// How many edits `fix` makes at most where nothing else is said.
 pub(crate) const MOST_EDITS: u8 = 8;
+
+/// For how many seconds `fix` searches at most where nothing else is said.
+pub(crate) const MOST_SECONDS: u32 = 60;
 
 /// Where edits of `fix` go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -97,11 +97,13 @@ pub struct Preparation {
 ///
 /// The reasons not to load it that are not overridden, at least one.
 pub fn prepare(plan: &Plan, forced: &[Override]) -> Result<Preparation, Vec<Refusal>> {
+    let missing = missing_programs(plan);
+    if !missing.is_empty() {
+        return Err(missing);
+    }
     let mut now = BTreeMap::new();
     for store in Store::ALL {
-        let text = store.read().map_err(|error| {
-            vec![Refusal::new(format!("can't read the rules of {}: {error}", store.name()))]
-        })?;
+        let text = store.read().map_err(|error| vec![unreadable(store, &error)])?;
         now.insert(store, text);
     }
     let mut refusals = drift(plan, &now);
@@ -125,6 +127,40 @@ pub fn prepare(plan: &Plan, forced: &[Override]) -> Result<Preparation, Vec<Refu
     let mut preparation = Preparation { plan: plan.clone(), prepared, now, then, own: Vec::new() };
     preparation.own = preparation.rehearse().map_err(|refusal| vec![refusal])?;
     Ok(preparation)
+}
+
+/// The families of the plan whose rules no program that is installed reads.
+fn missing_programs(plan: &Plan) -> Vec<Refusal> {
+    let mut missing = Vec::new();
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let named = plan.edits.iter().filter(|edit| edit.family == family);
+        let mut wanted = named.filter_map(|edit| match edit.holder {
+            Holder::Iptables(backend, _) => Some(Store { family, backend }),
+            Holder::Own => None,
+        });
+        if let Some(store) = wanted.next()
+            && let Err(error @ CommandError::Missing(_)) = store.program("save")
+            && other_backend(store).program("save").is_err()
+        {
+            missing.push(
+                Refusal::new(format!("can't change the rules of {}: {error}", store.name()))
+                    .help("install the package `iptables`"),
+            );
+        }
+    }
+    missing
+}
+
+fn unreadable(store: Store, error: &CommandError) -> Refusal {
+    let refusal = Refusal::new(format!("can't read the rules of {}: {error}", store.name()));
+    let text = error.to_string();
+    match text.contains("Permission denied") || text.contains("Operation not permitted") {
+        true => refusal.help(
+            "CAP_NET_ADMIN is needed in the network namespace of the host: for a container, \
+             `docker run --network host --cap-add NET_ADMIN`",
+        ),
+        false => refusal,
+    }
 }
 
 /// The digest that the plan expects of a store; one that it does not name held nothing.

@@ -5,6 +5,7 @@ mod written;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::ValueEnum as _;
 use clap::builder::PossibleValue;
@@ -19,7 +20,7 @@ use nattrace_verifier::repair::{
 
 use super::check::{self, DEFAULT};
 use super::diff;
-use crate::args::{Fix, FixPlace, Format, Global, MOST_EDITS};
+use crate::args::{Fix, FixPlace, Format, Global, MOST_EDITS, MOST_SECONDS};
 use crate::exit::{Failure, Result, Status};
 use crate::input::{self, Input, system};
 use crate::output::diagnostic::{Source, print_diagnostics, print_failure, print_note};
@@ -51,6 +52,7 @@ pub(crate) fn run(global: &Global, arguments: &Fix) -> Result<Status> {
         given: &question.given,
         placement: placement(arguments.place),
         most_edits: usize::from(arguments.max_edits),
+        until: Instant::now().checked_add(Duration::from_secs(arguments.max_seconds.into())),
     });
     let before = match &repair {
         Repair::Holds(findings) => findings,
@@ -103,6 +105,8 @@ fn command(global: &Global, arguments: &Fix) -> String {
     option("--place", named(arguments.place.and_then(|place| place.to_possible_value())));
     let many = arguments.max_edits != MOST_EDITS;
     option("--max-edits", many.then(|| arguments.max_edits.to_string()));
+    let long = arguments.max_seconds != MOST_SECONDS;
+    option("--max-seconds", long.then(|| arguments.max_seconds.to_string()));
     let words: Vec<String> = words.iter().map(|word| shown::commands::quoted(word)).collect();
     words.join(" ")
 }

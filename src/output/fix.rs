@@ -366,6 +366,7 @@ pub(crate) fn miss_line(miss: &Miss) -> String {
             format!(", and `--max-edits {}` allows more", (most * 2).min(MOST_ALLOWED))
         }
         End::MostTried => ", as many as ever are".to_owned(),
+        End::MostTime => ", and then the time was up: `--max-seconds` gives more".to_owned(),
         End::Exhausted | End::MostEdits => String::new(),
     };
     format!(

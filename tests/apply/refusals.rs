@@ -232,3 +232,29 @@ fn only_root_changes_rules() {
         assert!(shown.contains("needs root"), "{words:?}: {shown}");
     }
 }
+
+/// A container with root in it that may not change the network, and one without iptables.
+#[test]
+fn who_may_not_or_can_not_is_told_so() {
+    let Some(host) = Host::new(Backend::Nft) else { return };
+    let plan = host.write(&host.plan());
+    let program = env!("CARGO_BIN_EXE_nattrace");
+    let mut powerless = host.command("setpriv");
+    powerless.args(["--bounding-set", "-net_admin", "--inh-caps", "-net_admin", program, "apply"]);
+    let hidden = "mount --make-rprivate / && mkdir none && chmod 755 none && \
+                  for folder in /usr/local/sbin /usr/sbin; do mount --bind none $folder; done && \
+                  PATH=/usr/bin:/bin exec \"$0\" \"$@\"";
+    let mut bare = host.command("unshare");
+    bare.current_dir(host.path(".")).args(["-m", "sh", "-c", hidden, program, "apply"]);
+    let told = [
+        (powerless, "--cap-add NET_ADMIN"),
+        (bare, "can't change the rules of ipv4 (nft): `iptables-nft-save` is not installed"),
+    ];
+    for (mut command, words) in told {
+        let said = command.arg(&plan).output().unwrap();
+        let shown = text(&said.stdout) + &text(&said.stderr);
+        assert_eq!(said.status.code(), Some(5), "{shown}");
+        assert!(shown.contains(words), "{shown}");
+        assert!(!shown.contains("somebody changed them"), "{shown}");
+    }
+}

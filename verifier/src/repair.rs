@@ -23,6 +23,7 @@ mod uplink;
 pub(crate) mod wording;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use nattrace_model::System;
 use nattrace_parser::policy::{Given, Policy};
@@ -60,6 +61,8 @@ pub struct Request<'a> {
     pub placement: Placement,
     /// How many edits may be made at most.
     pub most_edits: usize,
+    /// When the search ends, whatever is left to be tried: it is looked at between proofs.
+    pub until: Option<Instant>,
 }
 
 /// What was found.
@@ -105,6 +108,8 @@ pub enum End {
     MostEdits,
     /// As many sets of edits were tried as ever are.
     MostTried,
+    /// The time was up.
+    MostTime,
 }
 
 /// The nearest that could be had.

@@ -19,6 +19,8 @@ pub(super) fn of(found: &Fix) -> Vec<String> {
     for edit in &found.edits {
         told.extend(missing_address(edit, &found.today));
         told.extend(left_over(edit, found));
+        told.extend(dockers_jump(edit));
+        told.extend(internal_network(edit, &found.today));
     }
     for setting in &found.settings {
         told.extend(needed_by(setting, &found.today));
@@ -69,6 +71,31 @@ fn missing_address(edit: &Edit, system: &System) -> Option<String> {
     Some(format!(
         "this host does not have {address}: answers come back only where a router sends them here, \
          or with `ip addr add {address}/{length} dev …`"
+    ))
+}
+
+/// A jump that Docker makes itself.
+fn dockers_jump(edit: &Edit) -> Option<String> {
+    edit.calls_docker().then(|| {
+        format!(
+            "`{}` is a rule of Docker's own: `systemctl restart docker` makes it again as well",
+            edit.rule
+        )
+    })
+}
+
+/// What is let out of a network that has no way out.
+fn internal_network(edit: &Edit, system: &System) -> Option<String> {
+    let lets_out = edit.rule.ends_with(" -j ACCEPT") && edit.rule.contains(" -o ");
+    let networks = system.host.inventory.networks.iter().filter(|network| network.internal);
+    let mut inside = networks.filter(|network| {
+        lets_out && edit.op != Op::Delete && edit.rule.contains(&format!(" -i {} ", network.bridge))
+    });
+    let name = &inside.next()?.name;
+    Some(format!(
+        "`{name}` was made with `--internal`, and Docker gives its containers no default route: \
+         rather connect those that need more to another network (`docker network connect bridge \
+         CONTAINER`)"
     ))
 }
 

@@ -323,14 +323,14 @@ fn beside_docker(edits: &[Edit]) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if in_chain("PREROUTING").any(|edit| in_nat(&edit)) {
+    if in_chain("PREROUTING").any(|edit| in_nat(&edit) && !edit.calls_docker()) {
         told.push(
             "dockerd leaves rules of others in nat/PREROUTING alone; a port that is published \
              with `docker run -p` needs none"
                 .to_owned(),
         );
     }
-    if in_chain("FORWARD").next().is_some() {
+    if in_chain("FORWARD").any(|edit| !edit.calls_docker()) {
         told.push(
             "dockerd puts its own rules in front of those of others in filter/FORWARD when it \
              starts: DOCKER-USER is the chain that stays in front"

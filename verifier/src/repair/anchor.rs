@@ -10,7 +10,7 @@ use super::change::{At, Holder, OWN_CHAIN, Place};
 use super::evidence::{Decider, Evidence};
 
 /// The chain that Docker leaves to people.
-const DOCKER_USER: &str = "DOCKER-USER";
+pub(super) const DOCKER_USER: &str = "DOCKER-USER";
 
 /// A chain and where in it.
 #[derive(Clone, Debug)]

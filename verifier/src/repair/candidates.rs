@@ -1,8 +1,10 @@
 //! What could be done about a packet that broke the policy: one file for each kind of edit.
 
 mod accept;
+mod call;
 mod destination;
 mod drop;
+mod meant;
 mod published;
 mod setting;
 mod source;
@@ -35,6 +37,9 @@ pub(super) fn propose(evidence: &Evidence<'_>) -> Vec<Candidate> {
         }
         Demand::NeverLands(_) => drop::of(evidence),
     };
+    if !found.is_empty() {
+        found.extend(call::of(evidence));
+    }
     found.sort_by_key(|candidate| candidate.dislike);
     let mut kept: Vec<Candidate> = Vec::new();
     for candidate in found {

@@ -81,6 +81,19 @@ pub struct Edit {
     pub because: String,
 }
 
+impl Edit {
+    /// Whether it calls a chain of Docker again, which nothing called any more.
+    #[must_use]
+    pub fn calls_docker(&self) -> bool {
+        self.op != Op::Delete && calls_docker(&self.rule)
+    }
+}
+
+/// Whether a rule jumps to a chain of Docker.
+fn calls_docker(rule: &str) -> bool {
+    rule.rsplit_once(" -j ").is_some_and(|(_, target)| target.starts_with("DOCKER"))
+}
+
 /// A setting of the kernel that has to change.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Setting {
@@ -160,6 +173,14 @@ pub(super) enum Change {
 }
 
 impl Change {
+    /// Whether it calls a chain again that a program has made.
+    pub(super) fn restores(&self) -> bool {
+        match self {
+            Self::Rule(change) => calls_docker(&change.rule),
+            Self::Setting(_) => false,
+        }
+    }
+
     /// What tells it from others: not why it is made.
     pub(super) fn key(&self) -> (Option<(&Place, At)>, &str, i64) {
         match self {

@@ -8,6 +8,7 @@ use nattrace_model::hook::Hook;
 use nattrace_model::ruleset::{
     Base, Chain, ChainId, ChainKind, Rule, RuleId, Ruleset, Source, Table, base_of,
 };
+use nattrace_model::target::Target;
 use nattrace_parser::host::nftables;
 use nattrace_parser::policy::Switch;
 use nattrace_parser::syntax::{Backend, Family, Policy, TableName};
@@ -145,6 +146,18 @@ impl Drafts {
         Some(ChainId(index))
     }
 
+    /// The chains of people's own that rules of a chain may call, by name.
+    fn called_from(&self, id: ChainId) -> BTreeMap<String, ChainId> {
+        let Some(caller) = self.chains.get(id.0 as usize) else { return BTreeMap::new() };
+        let beside = |chain: &Chain| {
+            chain.base.is_none()
+                && (chain.backend, chain.family) == (caller.backend, caller.family)
+                && chain.table == caller.table
+        };
+        let numbered = (0u32..).zip(&self.chains).filter(|(_, chain)| beside(chain));
+        numbered.map(|(index, chain)| (chain.name.to_string(), ChainId(index))).collect()
+    }
+
     /// Makes the changes of one chain.
     fn edit(
         &mut self,
@@ -154,13 +167,22 @@ impl Drafts {
     ) -> Option<Vec<Option<u32>>> {
         let source = u16::try_from(self.sources.len().checked_sub(1)?).ok()?;
         let length = self.length(id);
+        let called = self.called_from(id);
         let mut fresh = |change: &RuleChange, line: usize| -> Option<Rule> {
             let (backend, table, chain) = match place.holder {
                 Holder::Iptables(backend, table) => (backend, table, place.chain.as_str()),
                 Holder::Own => (Backend::Nft, TableName::Nat, "POSTROUTING"),
             };
-            let (mut rule, tracked) =
-                wording::lowered(&change.rule, place.family, backend, table, chain)?;
+            // A rule is lowered by itself, where no other chain is known.
+            let jump = change
+                .rule
+                .rsplit_once(" -j ")
+                .and_then(|(asked, name)| Some((format!("{asked} -j ACCEPT"), *called.get(name)?)));
+            let words = jump.as_ref().map_or(&change.rule, |(words, _)| words);
+            let (mut rule, tracked) = wording::lowered(words, place.family, backend, table, chain)?;
+            if let Some((_, called)) = jump {
+                rule.target = Target::Jump(called);
+            }
             if tracked && let Some(tracks) = self.tracking.get_mut(family_index(place.family)) {
                 *tracks = true;
             }

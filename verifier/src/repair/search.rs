@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use nattrace_model::System;
 use nattrace_model::answer::{Answer, Reply, Step};
@@ -46,10 +47,10 @@ pub(super) fn run(request: &Request<'_>) -> Repair {
         None => {
             let (_, changes) = search.nearest.take().unwrap_or_default();
             let after = match Edited::new(&search.base, &changes) {
-                Some(edited) => {
+                Some(edited) if !changes.is_empty() => {
                     check_each(request.policy, &edited.system, request.given, Engine::Classes)
                 }
-                None => before.clone(),
+                Some(_) | None => before.clone(),
             };
             search.miss(&changes, before, after)
         }
@@ -183,6 +184,11 @@ impl<'a> Search<'a> {
         let mut frontier = Frontier::default();
         frontier.extend(self.tried(Vec::new(), 0));
         while let Some((number, mut state)) = frontier.next() {
+            if self.request.until.is_some_and(|end| Instant::now() >= end) {
+                self.note(&state);
+                self.end = End::MostTime;
+                return None;
+            }
             if state.known < self.cases.len() {
                 // Other packets have become known since: it may weigh more than it did.
                 let State { changes, dislike, changed, .. } = state;
@@ -193,7 +199,11 @@ impl<'a> Search<'a> {
             if state.changed.is_none() {
                 // Many are never looked at again: only what comes first is tried on usual packets.
                 let edited = Edited::new(&self.base, &state.changes);
-                let changed = edited.map_or(0, |edited| self.probes.changed(&edited.system));
+                // What Docker meant to be so is no side effect.
+                let restores = state.changes.iter().any(Change::restores);
+                let changed = edited
+                    .filter(|_| !restores)
+                    .map_or(0, |edited| self.probes.changed(&edited.system));
                 state.changed = Some(changed);
                 frontier.put_back(number, state);
                 continue;

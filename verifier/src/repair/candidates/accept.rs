@@ -8,7 +8,9 @@ use super::super::change::Candidate;
 use super::super::evidence::{Decider, Evidence, Seen, decider};
 use super::super::owner::is_by_hand;
 use super::super::wording::{Wording, is};
-use super::{deletion, new_rule};
+use super::{deletion, meant, new_rule};
+use nattrace_model::target::Target;
+use nattrace_parser::syntax::TableName;
 
 /// What lets the packet pass where it was stopped, or else its answer.
 pub(super) fn of(evidence: &Evidence<'_>) -> Vec<Candidate> {
@@ -58,6 +60,8 @@ fn forth(evidence: &Evidence<'_>) -> Vec<Candidate> {
     {
         found.extend(as_asked(evidence, &seen, &anchor, &because));
     }
+    let accepts = |target: &Target| matches!(target, Target::Accept);
+    found.extend(meant::of(evidence, &seen, TableName::Filter, accepts));
     if let Decider::Rule(_, rule) = decider
         && is_by_hand(evidence, rule)
         && let Some(anchor) = evidence.instead(rule)

@@ -8,15 +8,19 @@ use nattrace_model::host::SocketProtocol;
 use nattrace_model::packet::protocol;
 use nattrace_parser::syntax::TableName;
 
+use super::super::anchor::Anchor;
 use super::super::change::Candidate;
 use super::super::evidence::Evidence;
 use super::super::owner::is_by_hand;
 use super::super::scope::single;
-use super::super::wording::{Wording, is, is_not};
-use super::{deletion, new_rule};
+use super::super::wording::{Wording, is, is_not, reworded, uncommented};
+use super::source::has_another_target;
+use super::{candidate, deletion, new_rule};
 use crate::policy::{Landing, Spot};
 use nattrace_model::answer::{Effect, Step};
-use nattrace_model::ruleset::RuleId;
+use nattrace_model::condition::{Condition, PortSide};
+use nattrace_model::ruleset::{Rule, RuleId};
+use nattrace_model::target::Target;
 
 /// How many addresses a landing may have for each of them to be tried.
 const MOST_TARGETS: u32 = 4;
@@ -43,7 +47,8 @@ pub(super) fn of(evidence: &Evidence<'_>, landing: &[Landing]) -> Vec<Candidate>
         && let Some(anchor) = evidence.instead(rule)
     {
         let because = "leads packets elsewhere than the policy says".to_owned();
-        found.extend(deletion(&anchor, &because, 14));
+        let dislike = if has_another_target(evidence, rule) { 2 } else { 14 };
+        found.extend(deletion(&anchor, &because, dislike));
     }
     found
 }
@@ -140,17 +145,60 @@ fn led(evidence: &Evidence<'_>, address: IpAddr, to_port: u16, port: u16) -> Vec
         ..Wording::default()
     };
     let target = format!("DNAT --to-destination {socket}");
-    let because = format!("nothing leads packets to port {port} to {socket}");
+    let because = match evidence.redirector() {
+        Some(rule) => format!("goes before {}, which leads them elsewhere", evidence.name(rule)),
+        None => format!("nothing leads packets to port {port} to {socket}"),
+    };
+    let late = late(evidence, &anchor, (address, to_port));
     let one = Wording { destination: is(single(flow.destination)), ..base.clone() };
     let local = Wording { matches: vec!["addrtype --dst-type LOCAL".to_owned()], ..base };
     // Where the policy names one address, that one; else all that are the host's own.
     let many = evidence.case.question.to.as_ref().is_none_or(|to| to.each(1).is_none());
     let order = if many { [(local, 0), (one, 4)] } else { [(one, 0), (local, 6)] };
-    order
-        .into_iter()
-        .filter_map(|(wording, breadth)| {
-            let wording = wording.to(target.as_str());
-            new_rule(evidence, &anchor, &wording, &because, 10 + breadth)
+    let new = order.into_iter().filter_map(|(wording, breadth)| {
+        let wording = wording.to(target.as_str());
+        new_rule(evidence, &anchor, &wording, &because, 10 + breadth)
+    });
+    late.into_iter().chain(new).collect()
+}
+
+/// A rule that somebody wrote for just this, where it never gets its packets: moved to where it
+/// does.
+fn late(
+    evidence: &Evidence<'_>,
+    anchor: &Anchor,
+    (address, port): (IpAddr, u16),
+) -> Option<Candidate> {
+    let flow = &evidence.answer.flow;
+    let rules = &evidence.system.rules;
+    let chain = rules.chains.iter().find(|chain| {
+        chain.family == evidence.family()
+            && chain.table == TableName::Nat
+            && *chain.name == *anchor.place.chain
+    })?;
+    let leads = |rule: &&Rule| match &rule.target {
+        Target::Dnat(range, _) => {
+            let to = range.ports.map_or(flow.destination_port, |(first, _)| Some(first));
+            range.addresses == Some((address, address)) && to == Some(port)
+        }
+        _ => false,
+    };
+    let names = |rule: &&Rule| {
+        rule.conditions.iter().all(|condition| match condition {
+            Condition::Destination(sense, own) => sense.apply(own.contains(flow.destination)),
+            Condition::Source(sense, own) => sense.apply(own.contains(flow.source)),
+            Condition::Protocol(sense, own) => sense.apply(*own == flow.protocol),
+            Condition::InInterface(sense, own) => {
+                sense.apply(own.matches(flow.in_interface.as_deref().unwrap_or("")))
+            }
+            Condition::Port(sense, PortSide::Destination, first, last) => flow
+                .destination_port
+                .is_some_and(|port| sense.apply((*first..=*last).contains(&port))),
+            _ => true,
         })
-        .collect()
+    };
+    let text = rules.text(chain.rules.iter().filter(leads).find(names)?);
+    let because = format!("stands behind what takes its packets first ({text})");
+    let rule = reworded(text, evidence.family(), TableName::Nat, uncommented)?;
+    Some(candidate(anchor, rule, &because, 6))
 }

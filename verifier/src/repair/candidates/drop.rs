@@ -13,7 +13,7 @@ use super::super::evidence::{Decider, Evidence, Seen};
 use super::super::owner::is_by_hand;
 use super::super::scope::{Worded, single};
 use super::super::wording::{Wording, is, is_not, reworded};
-use super::{candidate, deletion, new_rule};
+use super::{candidate, deletion, meant, new_rule};
 use crate::check::Reason;
 use crate::policy::Demand;
 
@@ -32,6 +32,8 @@ pub(super) fn of(evidence: &Evidence<'_>) -> Vec<Candidate> {
         false => delivered_ones(evidence),
     };
     found.extend(undone(evidence));
+    let drops = |target: &Target| matches!(target, Target::Drop | Target::Reject(_));
+    found.extend(meant::of(evidence, &evidence.at_end(), TableName::Filter, drops));
     found
 }
 
@@ -255,7 +257,8 @@ fn delivered_ones(evidence: &Evidence<'_>) -> Vec<Candidate> {
             worded.push((Wording { destination, matches, ..whole.clone() }, 1));
         }
         let broad = match evidence.reason {
-            Some(Reason::Proxied { .. }) => 250,
+            // Services of the host itself are no part of it.
+            Some(Reason::Proxied { .. }) => 900,
             _ if evidence.is_about_one_address(&seen) => 130,
             _ => 1,
         };

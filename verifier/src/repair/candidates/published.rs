@@ -40,12 +40,25 @@ impl Evidence<'_> {
         if ports.len() < 2 || !ports.contains(&seen.port?) {
             return None;
         }
-        let listed = listed(&ports)?;
-        Some(Wording {
-            protocol: Some(seen.protocol),
-            matches: vec![format!("multiport --dports {listed}")],
-            ..base.clone()
-        })
+        let all = Wording { protocol: Some(seen.protocol), ..base.clone() };
+        match listed(&ports) {
+            Some(listed) => {
+                Some(Wording { matches: vec![format!("multiport --dports {listed}")], ..all })
+            }
+            None => Some(Wording { ports: Some(self.between(&ports, seen)?), ..all }),
+        }
+    }
+
+    /// The range of ports that are too many to be listed, where nothing else listens on one of it.
+    fn between(&self, ports: &[u16], seen: &Seen) -> Option<(u16, u16)> {
+        let (first, last) = (*ports.first()?, *ports.last()?);
+        let listeners = self.system.host.listeners.as_ref()?;
+        let other = listeners.iter().any(|own| {
+            number(own.protocol) == seen.protocol
+                && (first..=last).contains(&own.port)
+                && ports.binary_search(&own.port).is_err()
+        });
+        (!other).then_some((first, last))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use nattrace_model::address::is_internet;
 use nattrace_model::answer::{Outcome, Verdict};
 use nattrace_model::condition::{Condition, Sense};
 use nattrace_model::hook::Hook;
@@ -16,7 +17,7 @@ use super::super::evidence::{Evidence, Seen};
 use super::super::owner::is_by_hand;
 use super::super::scope::{Worded, single};
 use super::super::wording::{Wording, is, retargeted, reworded, uncommented};
-use super::{candidate, deletion, new_rule};
+use super::{candidate, deletion, meant, new_rule};
 use crate::policy::{AddressSet, Demand, Unchanged};
 
 /// How many of the sources that a policy names are tried.
@@ -96,6 +97,10 @@ fn translated(evidence: &Evidence<'_>, seen: &Seen, source: IpAddr) -> Vec<Candi
             10 + breadth,
         ));
     }
+    if evidence.placement != Placement::Nft {
+        let gives = |target: &Target| matches!(target, Target::Snat(range, _) if range.addresses == Some((source, source)));
+        found.extend(meant::of(evidence, seen, TableName::Nat, gives));
+    }
     let Some(rule) = by.filter(|_| evidence.placement != Placement::Nft) else { return found };
     found.extend(moved(evidence, &anchor, source, seen));
     let because = format!("makes {was} of the source");
@@ -113,7 +118,7 @@ fn translated(evidence: &Evidence<'_>, seen: &Seen, source: IpAddr) -> Vec<Candi
 }
 
 /// Whether a rule behind this one asks for the same packets: then this one is in its way.
-fn has_another_target(evidence: &Evidence<'_>, rule: RuleId) -> bool {
+pub(super) fn has_another_target(evidence: &Evidence<'_>, rule: RuleId) -> bool {
     let Some((chain, own)) = evidence.rule(rule) else { return false };
     let asked = |rule: &Rule| {
         let text = evidence.system.rules.text(rule);
@@ -272,7 +277,9 @@ fn left_alone(evidence: &Evidence<'_>, seen: &Seen) -> Vec<Candidate> {
 }
 
 /// A prefix as syntax has it.
-fn mask(prefix: &nattrace_model::address::Prefix) -> Option<nattrace_parser::syntax::AddressMask> {
+pub(super) fn mask(
+    prefix: &nattrace_model::address::Prefix,
+) -> Option<nattrace_parser::syntax::AddressMask> {
     use nattrace_model::address::Prefix;
     use nattrace_parser::syntax::AddressMask;
     Some(match prefix {
@@ -297,12 +304,32 @@ pub(super) fn masquerade(evidence: &Evidence<'_>) -> Vec<Candidate> {
     }
     let Some((anchor, by)) = anchor(evidence, &seen) else { return Vec::new() };
     let to = seen.destination;
-    let because = format!("{to} has no way back to {}", seen.source);
+    let because = no_way_back(evidence, &seen);
     if seen.redirected && seen.in_interface == seen.out_interface {
         return hairpin(evidence, &anchor, &seen);
     }
     let mut found = Vec::new();
+    if evidence.placement != Placement::Nft {
+        let masquerades = |target: &Target| matches!(target, Target::Masquerade(..));
+        found.extend(meant::of(evidence, &seen, TableName::Nat, masquerades));
+    }
+    if let Some(rule) = by.filter(|rule| is_by_hand(evidence, *rule)) {
+        let why = format!("makes {} of the source, to which {to} has no way back", seen.source);
+        for (text, breadth) in kept(evidence, rule, &seen) {
+            found.extend(in_place(evidence, rule, &text, Some("MASQUERADE"), &why, 5 + breadth));
+        }
+        if has_another_target(evidence, rule)
+            && let Some(instead) = evidence.instead(rule)
+        {
+            found.extend(deletion(&instead, &why, 2));
+        }
+    }
+    if seen.redirected {
+        found.extend(led_there(evidence, &anchor, &seen, &because));
+    }
     let dislike = if by.is_some() { 14 } else { 10 };
+    // What is led to one port of one address needs nothing that rewrites all that goes there.
+    let dislike = if seen.redirected { dislike + 100 } else { dislike };
     for (wording, breadth) in evidence.leaving(&seen) {
         // Who may go out by one port needs an address for all of them.
         let all = Wording { protocol: None, ports: None, ..wording.clone() };
@@ -313,6 +340,40 @@ pub(super) fn masquerade(evidence: &Evidence<'_>) -> Vec<Candidate> {
         }
     }
     found
+}
+
+/// Why the answer is lost, and that nobody knows it for certain where a machine on a wire may have
+/// this host as its router.
+fn no_way_back(evidence: &Evidence<'_>, seen: &Seen) -> String {
+    let lost = format!("{} has no way back to {}", seen.destination, seen.source);
+    let out = seen.out_interface.as_deref().unwrap_or("");
+    let machine = !is_internet(seen.destination) && !evidence.is_bridge(out);
+    match machine && evidence.answer.flow.in_interface.is_some() {
+        true => format!(
+            "{lost} that any part tells of; where this host is its router, `routes` of a zone says \
+             so, and no rule is needed"
+        ),
+        false => lost,
+    }
+}
+
+/// What was led to a port of one address, and nothing else that goes there.
+fn led_there(
+    evidence: &Evidence<'_>,
+    anchor: &Anchor,
+    seen: &Seen,
+    because: &str,
+) -> Option<Candidate> {
+    let port = seen.port?;
+    let wording = Wording {
+        source: evidence.senders().and_then(is),
+        destination: is(single(seen.destination)),
+        protocol: Some(seen.protocol),
+        ports: Some((port, port)),
+        out_interface: seen.out_interface.clone().and_then(is),
+        ..Wording::default()
+    };
+    placed(evidence, anchor, wording.to("MASQUERADE"), because, 10)
 }
 
 /// A connection from a network to itself by an address of the host: the answer has to come back
