@@ -456,3 +456,43 @@ fn trait_of(system: &System, answer: &Answer) -> String {
         answer.reply.as_ref().map(reply)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use nattrace_model::build::{Text, load};
+    use nattrace_parser::policy::{self, Given};
+
+    use super::*;
+    use crate::repair::Placement;
+
+    /// With no time left nothing is tried, and that is said; with enough of it there is a change.
+    #[test]
+    fn a_search_ends_in_time() {
+        let rules = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -i eth0 -o docker0 -j ACCEPT\nCOMMIT\n\
+                     *nat\n:POSTROUTING ACCEPT [0:0]\n\
+                     -A POSTROUTING -s 172.17.0.0/16 ! -o docker0 -j SNAT --to-source 203.0.113.5\nCOMMIT\n";
+        let system = load(&[Text { name: "iptables-save", text: rules }], &[]).system;
+        let text = "version = 1\n[[egress]]\nfrom = \"172.17.0.0/16\"\nto = \"internet\"\n\
+                    source = \"203.0.113.6\"\n";
+        let (policy, found) = policy::parse(text);
+        assert!(found.is_empty(), "{found:?}");
+        let ended = |until| {
+            let given = Given::default();
+            let request = Request {
+                policy: &policy,
+                system: &system,
+                given: &given,
+                placement: Placement::Lasting,
+                most_edits: 8,
+                until,
+            };
+            match run(&request) {
+                Repair::Holds(findings) => panic!("{findings:?}"),
+                Repair::Found(_) => None,
+                Repair::NotFound(miss) => Some((miss.end, miss.edits.len())),
+            }
+        };
+        assert_eq!(ended(Some(Instant::now())), Some((End::MostTime, 0)));
+        assert_eq!(ended(None), None);
+    }
+}
