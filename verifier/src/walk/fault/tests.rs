@@ -201,6 +201,7 @@ fn a_change_that_is_not_proved_is_none() {
         given: &given,
         placement: Placement::default(),
         most_edits: 2,
+        until: None,
     };
     assert!(matches!(repair(&request), Repair::Found(_)));
     // Wrong with any change, and only then.
