@@ -57,10 +57,16 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                 };
                 found.push(
                     Finding::new(CODE, Severity::Warning, what)
-                        .effect(format!(
-                            "port {}/{} works by one uplink only: the client or its provider drops what comes from elsewhere",
-                            port.host_port, protocol_name(port.protocol)
-                        ))
+                        .effect(match astray {
+                            Some((by, network)) => format!(
+                                "what is routed by {by} never comes to {}: no connection to port {}/{} comes about",
+                                network.bridge, port.host_port, protocol_name(port.protocol)
+                            ),
+                            None => format!(
+                                "port {}/{} works by one uplink only: the client or its provider drops what comes from elsewhere",
+                                port.host_port, protocol_name(port.protocol)
+                            ),
+                        })
                         .fixed_by(fix, &help)
                         .witness(answer),
                 );

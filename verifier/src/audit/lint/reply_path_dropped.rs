@@ -54,9 +54,14 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     (place.insert(answers), place.keeper())
                 }
             };
+            // A host may mean to ask nobody.
+            let severity = match flow.in_interface {
+                Some(_) => Severity::Error,
+                None => Severity::Warning,
+            };
             let mut finding = Finding::new(
                 CODE,
-                Severity::Error,
+                severity,
                 format!("answers to packets {what} are dropped by {by}"),
             )
             .effect("the connection never comes about: requests arrive, answers do not")
@@ -81,6 +86,15 @@ fn dropped_on_the_way_back(
     let reply = answer.reply.as_ref()?;
     let lost = matches!(reply.verdict, Verdict::Dropped | Verdict::Rejected);
     if !lost || answer.verdict != Verdict::Forwarded || answer.outcome != Outcome::Timeout {
+        return None;
+    }
+    // What is on its way to somebody else is not lost by the rules that drop it.
+    let to = reply.steps.iter().find_map(|step| match step {
+        Step::Route { out_interface, .. } => out_interface.as_ref(),
+        _ => None,
+    });
+    let astray = to.zip(answer.flow.in_interface.as_ref()).is_some_and(|(to, from)| to != from);
+    if astray {
         return None;
     }
     match reply.steps.get(reply.decided_by?)? {

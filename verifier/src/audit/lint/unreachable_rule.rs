@@ -1,7 +1,9 @@
 //! A rule that no packet gets to, because others before it take all that it could match.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 
+use nattrace_model::address::Prefix;
 use nattrace_model::answer::{Answer, Step};
 use nattrace_model::condition::{Condition, InterfacePattern, PortSide, Sense};
 use nattrace_model::hook::Hook;
@@ -231,8 +233,8 @@ fn witness(scene: &Scene<'_>, id: RuleId, rule: &Rule, by: &[RuleId]) -> Option<
             None => vec![Some(Scene::outsider(family)), member, own],
         };
         let neighbour = scene.neighbour(interface, family);
-        let sources = match asked.source {
-            Some(address) => vec![Some(address)],
+        let sources = match &asked.source {
+            Some(prefix) => vec![somebody(scene, prefix)],
             None => vec![Some(Scene::outsider(family)), neighbour],
         };
         for destination in destinations.into_iter().flatten() {
@@ -256,10 +258,18 @@ fn witness(scene: &Scene<'_>, id: RuleId, rule: &Rule, by: &[RuleId]) -> Option<
     })
 }
 
+/// Who sends packets from a prefix: a container rather than the address of the network itself.
+fn somebody(scene: &Scene<'_>, prefix: &Prefix) -> Option<IpAddr> {
+    let members = scene.networks().flat_map(|network| scene.members(network, prefix.family()));
+    let inside = members.map(|own| own.address).find(|address| prefix.contains(*address));
+    let free = || scene.free_address(prefix).filter(|_| !prefix.is_single());
+    inside.or_else(free).or(Some(prefix.network()))
+}
+
 /// What a packet of a rule looks like.
 pub(super) struct Wanted {
-    source: Option<std::net::IpAddr>,
-    pub(super) destination: Option<std::net::IpAddr>,
+    source: Option<Prefix>,
+    pub(super) destination: Option<IpAddr>,
     interface: Option<String>,
     pub(super) protocol: u8,
     pub(super) port: u16,
@@ -276,7 +286,7 @@ impl Wanted {
         };
         for condition in &rule.conditions {
             match condition {
-                Condition::Source(Sense::Is, prefix) => wanted.source = Some(prefix.network()),
+                Condition::Source(Sense::Is, prefix) => wanted.source = Some(prefix.clone()),
                 Condition::Destination(Sense::Is, prefix) => {
                     wanted.destination = Some(prefix.network());
                 }

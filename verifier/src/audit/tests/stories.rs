@@ -149,8 +149,9 @@ fn severity(code: &str) -> &'static [Severity] {
         | "mark-bit-collision"
         | "raw-drop-overrides-docker-user"
         | "bridge-nf-surprise" => &[Severity::Warning],
-        // Of a translation that would be the same, and of a VPN whose clients may want no internet.
-        "snat-shadowed-by-masquerade" | "masquerade-missing" => {
+        // Of a translation that would be the same, of a VPN whose clients may want no internet, and of
+        // a host that may want none.
+        "snat-shadowed-by-masquerade" | "masquerade-missing" | "reply-path-dropped" => {
             &[Severity::Warning, Severity::Error]
         }
         _ => &[Severity::Error],
