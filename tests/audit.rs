@@ -112,6 +112,14 @@ fn a_pasted_dump_is_enough() {
     }
 }
 
+/// The first story as it was posted: rules alone, and one container that they name.
+#[test]
+fn the_posted_rules_of_the_first_story_show_what_the_edit_broke() {
+    let output = run("audit --rules corpus/cases/03-snat-hand-edit/iptables-save --format concise");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains(":41:warning[masquerade-too-broad]: this rule also"), "{text}");
+}
+
 /// A rule that hangs on a container's address, with what its comment says.
 fn volatile(comment: &str) -> String {
     let rules = std::fs::read_to_string(

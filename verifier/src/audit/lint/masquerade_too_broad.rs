@@ -1,5 +1,7 @@
 //! A translation that also takes packets which stay inside.
 
+use std::net::IpAddr;
+
 use nattrace_model::answer::{Answer, Effect, Outcome, Step, Verdict};
 use nattrace_model::condition::{Condition, InterfacePattern, Sense};
 use nattrace_model::flow::Flow;
@@ -8,7 +10,7 @@ use nattrace_model::ruleset::RuleId;
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::scene::{FAMILIES, Scene, packet_by};
+use crate::audit::scene::{FAMILIES, Member, Scene, packet_by};
 use nattrace_model::owner::Owner;
 
 pub(super) const CODE: CodeOf = "masquerade-too-broad";
@@ -80,15 +82,31 @@ struct Inner<'s> {
     bridge: &'s str,
 }
 
+/// A container of a network, and another one, which may come next where there is only one.
+fn two_of<'m, 's>(
+    scene: &Scene<'_>,
+    members: &'m [Member<'s>],
+) -> Option<(&'m Member<'s>, IpAddr)> {
+    match members {
+        [one, .., other] => Some((one, other.address)),
+        [only] if only.container.is_some() => {
+            let mut subnets = only.network.subnets.iter();
+            let subnet = subnets.find(|subnet| subnet.contains(only.address))?;
+            Some((only, scene.free_address(subnet)?))
+        }
+        _ => None,
+    }
+}
+
 /// Packets that no translation should touch, and what they are.
 fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
     let mut flows = Vec::new();
     for family in FAMILIES {
         for network in scene.networks() {
             let members = scene.members(network, family);
-            if let [one, .., other] = members.as_slice() {
+            if let Some((one, other)) = two_of(scene, &members) {
                 flows.push(Inner {
-                    flow: one.packet(other.address, 6, 80),
+                    flow: one.packet(other, 6, 80),
                     what: format!("packets between the containers of `{}`", network.name),
                     bridge: &network.bridge,
                 });
