@@ -15,6 +15,7 @@ mod remedy;
 mod scene;
 mod variant;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use nattrace_model::System;
@@ -55,8 +56,11 @@ pub fn codes() -> Vec<&'static str> {
 /// Everything that the lints find, by severity, then by the order of the lints, then by place.
 #[must_use]
 pub fn audit(system: &System, owners: Owners) -> Vec<Finding> {
-    let system = inferred::supplemented(system);
-    let scene = Scene::new(&system, owners);
+    let supplemented = inferred::supplemented(system);
+    let mut scene = Scene::new(&supplemented, owners);
+    if let Cow::Owned(_) = supplemented {
+        scene = scene.inferred_from(system);
+    }
     let found = lint::LINTS.par_iter().map(|lint| {
         let mut found = (lint.find)(&scene);
         found.dedup();

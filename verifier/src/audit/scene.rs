@@ -22,6 +22,8 @@ use crate::walk::{self, World};
 /// A host, with what several lints need of it.
 pub(super) struct Scene<'s> {
     pub(super) system: &'s System,
+    /// The host without what its rules show of containers, where nothing else does.
+    given: Option<&'s System>,
     pub(super) graph: ChainGraph,
     owners: Owners,
     world: World,
@@ -65,10 +67,21 @@ impl<'s> Scene<'s> {
     pub(super) fn new(system: &'s System, owners: Owners) -> Self {
         Self {
             system,
+            given: None,
             graph: ChainGraph::new(&system.rules.chains),
             owners,
             world: World::default(),
         }
+    }
+
+    /// Remembers the host as it was before its rules told of containers.
+    pub(super) fn inferred_from(self, given: &'s System) -> Self {
+        Self { given: Some(given), ..self }
+    }
+
+    /// What becomes of a packet to a container that no rule names; none where all are listed.
+    pub(super) fn why_unnamed(&self, flow: &Flow) -> Option<Answer> {
+        self.given.map(|given| walk::why(given, &self.world, flow))
     }
 
     pub(super) fn host(&self) -> &'s Host {

@@ -18,29 +18,32 @@ pub(super) const CODE: CodeOf = "masquerade-too-broad";
 pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
     let mut found: Vec<Finding> = Vec::new();
     let translated = inner_flows(scene).into_iter().filter_map(|inner| {
-        let answer = scene.why(&inner.flow);
-        let rule = translated_by(&answer)?;
-        (scene.owner(rule) != Owner::Docker).then_some((inner, answer, rule))
+        let answer = match inner.unnamed {
+            true => scene.why_unnamed(&inner.flow)?,
+            false => scene.why(&inner.flow),
+        };
+        let mut ways =
+            std::iter::once(&answer).chain(answer.branches.iter().map(|way| &way.answer));
+        let (rule, source) = ways.find_map(translated_by)?;
+        (scene.owner(rule) != Owner::Docker).then_some((inner, answer, rule, source))
     });
-    let translated: Vec<(Inner<'_>, Answer, RuleId)> = translated.collect();
-    for (Inner { flow, what, .. }, answer, rule) in &translated {
+    let translated: Vec<(Inner<'_>, Answer, RuleId, IpAddr)> = translated.collect();
+    for (Inner { flow, what, .. }, answer, rule, source) in &translated {
         let rule = *rule;
         if found.iter().any(|finding| finding.rule == Some(rule)) {
             continue;
         }
-        let own = translated.iter().filter(|(.., by)| *by == rule);
+        let own = translated.iter().filter(|(_, _, by, _)| *by == rule);
         let mut bridges: Vec<&str> = own.map(|(inner, ..)| inner.bridge).collect();
         bridges.sort_unstable();
         bridges.dedup();
-        let source = answer.egress.as_ref().map(|egress| egress.packet.source.to_string());
         found.push(
             Finding::new(CODE, Severity::Warning, format!("this rule also translates {what}"))
                 .at(rule, scene.owner(rule))
                 .effect(format!(
                     "{} is seen as {}: logs, access lists and replies between neighbours see the host \
                      instead of the sender",
-                    flow.source,
-                    source.unwrap_or_default(),
+                    flow.source, source,
                 ))
                 .fixed_by(
                     narrowed(scene, rule, &bridges).into_iter().collect(),
@@ -77,12 +80,14 @@ fn narrowed(scene: &Scene<'_>, rule: RuleId, bridges: &[&str]) -> Option<String>
 /// A packet that no translation should touch.
 struct Inner<'s> {
     flow: Flow,
+    /// Whether it goes to a container that no rule names.
+    unnamed: bool,
     what: String,
     /// By which it leaves.
     bridge: &'s str,
 }
 
-/// A container of a network, and another one, which may come next where there is only one.
+/// A container of a network, and another one: one that no rule names, where they name only one.
 fn two_of<'m, 's>(
     scene: &Scene<'_>,
     members: &'m [Member<'s>],
@@ -107,6 +112,7 @@ fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
             if let Some((one, other)) = two_of(scene, &members) {
                 flows.push(Inner {
                     flow: one.packet(other, 6, 80),
+                    unnamed: members.len() == 1,
                     what: format!("packets between the containers of `{}`", network.name),
                     bridge: &network.bridge,
                 });
@@ -117,6 +123,7 @@ fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
                 {
                     flows.push(Inner {
                         flow: one.packet(other.address, 6, 80),
+                        unnamed: false,
                         what: format!(
                             "packets from `{}` to `{}`",
                             network.name, other.network.name
@@ -131,6 +138,7 @@ fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
                 {
                     flows.push(Inner {
                         flow: packet_by(&interface.name, source, member.address, 6, 80),
+                        unnamed: false,
                         what: format!("packets from the hosts at {} to containers", interface.name),
                         bridge: &network.bridge,
                     });
@@ -141,13 +149,12 @@ fn inner_flows<'s>(scene: &Scene<'s>) -> Vec<Inner<'s>> {
     flows
 }
 
-/// The rule that gave a packet that arrives another source.
-fn translated_by(answer: &Answer) -> Option<RuleId> {
+/// The rule that gave a packet that arrives another source, and that source.
+fn translated_by(answer: &Answer) -> Option<(RuleId, IpAddr)> {
     let arrives = matches!(answer.verdict, Verdict::Forwarded | Verdict::Bridged)
         && answer.outcome == Outcome::Connects;
-    let changed =
-        answer.egress.as_ref().is_some_and(|egress| egress.packet.source != answer.flow.source);
-    if !arrives || !changed {
+    let source = answer.egress.as_ref()?.packet.source;
+    if !arrives || source == answer.flow.source {
         return None;
     }
     answer.steps.iter().find_map(|step| match step {
@@ -156,7 +163,7 @@ fn translated_by(answer: &Answer) -> Option<RuleId> {
             rule,
             effect: Effect::Snat | Effect::Masquerade | Effect::Netmap,
             ..
-        } => Some(*rule),
+        } => Some((*rule, source)),
         _ => None,
     })
 }
