@@ -101,27 +101,7 @@ impl PacketSet {
     /// Whether a packet is in the set.
     #[must_use]
     pub fn contains(&self, header: &Header) -> bool {
-        let header = header.normal();
-        if header.family() != self.space.family() {
-            return false;
-        }
-        let same_port = header.source_port == header.destination_port;
-        self.holds(&header, header.source == header.destination, same_port)
-    }
-
-    /// Whether a packet is in the set, were these its relations.
-    fn holds(&self, header: &Header, same_address: bool, same_port: bool) -> bool {
-        let family = self.space.family();
-        let bits = Field::ALL.into_iter().flat_map(|field| {
-            let (value, width) = (field.of(header), field.width(family));
-            let first = field.first(family);
-            (0..width).map(move |bit| (first + bit, value >> (width - 1 - bit) & 1 == 1))
-        });
-        let relations = [
-            (Relation::SameAddress.variable(), same_address),
-            (Relation::SamePort.variable(), same_port),
-        ];
-        self.function.eval(relations.into_iter().chain(bits))
+        self.space.point(header).is_some_and(|point| self.space.holds_at(&self.function, &point))
     }
 
     /// The number of nodes that the set takes.

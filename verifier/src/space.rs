@@ -5,6 +5,7 @@
 //! source and destination are the same address, and whether both ports are the same.
 
 mod field;
+mod point;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
@@ -26,6 +27,7 @@ use crate::packets::PacketSet;
 
 use field::FLAGS;
 pub(crate) use field::{Field, Relation, Tier};
+pub(crate) use point::Point;
 
 /// How many nodes all sets of a space may have together.
 const MOST_NODES: usize = 1 << 24;
@@ -379,6 +381,28 @@ impl Space {
                 edge = node.child(usize::from(!one));
             }
             false
+        })
+    }
+
+    /// The point of a packet; none where it is of the other family.
+    pub(crate) fn point(&self, header: &Header) -> Option<Point> {
+        let header = header.normal();
+        let same = [
+            (Relation::SameAddress, header.source == header.destination),
+            (Relation::SamePort, header.source_port == header.destination_port),
+        ];
+        (header.family() == self.family()).then(|| Point::of(self.family(), &header, same))
+    }
+
+    /// Whether a function holds at a point.
+    pub(crate) fn holds_at(&self, function: &BDDFunction, point: &Point) -> bool {
+        function.with_manager_shared(|manager, root| {
+            let nothing = self.inner.none.as_edge(manager);
+            let mut edge = root;
+            while let Node::Inner(node) = manager.get_node(edge) {
+                edge = node.child(usize::from(!point.has(node.level())));
+            }
+            edge != nothing
         })
     }
 

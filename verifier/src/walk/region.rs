@@ -16,7 +16,7 @@ use oxidd::bdd::BDDFunction;
 
 use crate::class::{AddressAfter, exchanged, mapped_within};
 use crate::header::{Header, bits, has_ports, is_icmp};
-use crate::space::{Field, Relation, Tier};
+use crate::space::{Field, Point, Relation, Tier};
 use crate::walk::ground::Ground;
 
 /// Where an address of a packet under way comes from.
@@ -32,6 +32,7 @@ pub(crate) enum Provenance {
 pub(crate) struct Region {
     pub(crate) ground: Rc<Ground>,
     header: Header,
+    point: Option<Point>,
     /// What they have in common, by where it begins: kept apart, small things stay small.
     parts: [BDDFunction; 3],
     /// Addresses whose network part was exchanged.
@@ -98,6 +99,7 @@ impl Region {
         let mut region = Self {
             ground: Rc::clone(ground),
             header,
+            point: ground.space.point(&header),
             parts: std::array::from_fn(|_| ground.space.anything()),
             mapped: Vec::new(),
             touched: false,
@@ -151,7 +153,7 @@ impl Region {
 
     /// Whether a function holds of the packet itself.
     pub(crate) fn holds_here(&self, function: &BDDFunction) -> bool {
-        self.ground.space.set(function.clone()).contains(&self.header)
+        self.point.is_some_and(|point| self.ground.space.holds_at(function, &point))
     }
 
     /// The cell of an address that was sent.
