@@ -69,7 +69,9 @@ fn bans<'s>(scene: &Scene<'s>) -> Vec<Ban<'s>> {
                 let owner = Owner::of_chain(called).unwrap_or(Owner::Crowdsec);
                 is_jail(called).then(|| (called.to_string(), format!("-j {called}"), owner))?
             }
-            Target::Drop | Target::Reject(_) => {
+            Target::Drop | Target::Reject(_)
+                if scene.system.rules.text(rule).contains("--match-set ") =>
+            {
                 let words = scene.words(id).filter(|_| !is_jail(&chain.name))?;
                 let set = words.split_once("--match-set ")?.1.split_whitespace().next()?;
                 let owner = match (set.starts_with("f2b-"), set.starts_with("crowdsec")) {
