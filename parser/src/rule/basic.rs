@@ -361,6 +361,14 @@ impl<'a> Reader<'_, 'a> {
         let negated = self.negation.is_some();
         let message = if self.context.backend == Some(Backend::Legacy) {
             self.keep(start);
+            if let Some(kept) = self.unsupported.last_mut() {
+                // It is saved by the first name of its number.
+                let raw = kept.raw.to_mut();
+                let before = raw.len().saturating_sub(argument.text.len());
+                if let Some(name) = raw.get_mut(before..) {
+                    name.make_ascii_lowercase();
+                }
+            }
             "protocol `mptcp` has the number 262, which no packet has"
         } else {
             self.protocol = Some(Negatable { negated, value: protocols::TCP });
