@@ -48,6 +48,8 @@ pub(crate) use tables::padding;
 struct RuleLine<'a> {
     line: Line<'a>,
     form: LineForm,
+    /// Whether a later declaration of its chain clears it: it is read for its faults alone.
+    cleared: bool,
 }
 
 /// How the words of a rule line are cut.

@@ -111,6 +111,22 @@ fn the_nearest_name_is_suggested() {
     assert_eq!(help("-A INPUT -m state --state NWE"), "did you mean `NEW`?");
 }
 
+/// iptables reads a rule before a later line clears its chain.
+#[test]
+fn a_rule_that_a_later_declaration_clears_is_checked() {
+    let cleared = |rule: &str| {
+        let text = format!("*filter\n:web - [0:0]\n{rule}\n:web - [0:0]\n-A web -j DROP\nCOMMIT\n");
+        let (rules, diagnostics) = parse_rules(&text);
+        let kept = rules.tables.iter().map(|table| table.rules.len()).sum::<usize>();
+        assert_eq!(kept, 1, "{rule}");
+        let error = diagnostics.into_iter().find(|found| found.severity == Severity::Error);
+        error.map(|error| error.code)
+    };
+    assert_eq!(cleared("-A web -s 10.0.0.1,10.0.0.2 -j ACCEPT"), None);
+    assert_eq!(cleared("-A web -p tcp --dport 99999 -j ACCEPT"), Some("invalid-port"));
+    assert_eq!(cleared("-A web -j missing"), Some("unknown-chain"));
+}
+
 #[test]
 fn the_text_around_the_rules_is_checked() {
     let code = |text: &str| first(text).map(|(diagnostic, _)| diagnostic.code);

@@ -8,6 +8,7 @@ use foldhash::fast::RandomState;
 use super::Line;
 use crate::arguments::number;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
+use crate::extension::{ExtensionKind, find};
 use crate::span::Span;
 use crate::syntax::{Backend, Chain, Counters, Policy, Rule, TableName, Target, Unsupported};
 use crate::words::clip;
@@ -241,6 +242,18 @@ impl<'b> Declared<'b> {
         diagnostics.push(diagnostic);
         let raw = format!("{option} {name}").into();
         rule.target = Target::Unsupported(Unsupported { raw, span });
+    }
+
+    /// Checks no more than that there is such a target, as iptables-legacy does of a rule for the
+    /// other family while it reads it.
+    pub(super) fn look_up_target(&self, rule: &mut Rule<'_>, diagnostics: &mut Vec<Diagnostic>) {
+        if let Target::Jump(name, _) | Target::Goto(name, _) = &rule.target
+            && !self.contains(name, rule.span)
+            && !matches!(name.as_ref(), "ACCEPT" | "DROP" | "QUEUE" | "RETURN")
+            && find(ExtensionKind::Target, name).is_none()
+        {
+            self.check_target(rule, diagnostics);
+        }
     }
 
     fn near(&self, name: &str) -> Option<String> {

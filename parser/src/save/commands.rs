@@ -422,7 +422,9 @@ fn assemble<'a>(
 fn add<'a>(block: &mut Block<'a>, command: Command<'a>, diagnostics: &mut Vec<Diagnostic>) {
     let span = command.line.span();
     match command.kind {
-        Kind::Rule => block.lines.push(RuleLine { line: command.line, form: command.form }),
+        Kind::Rule => {
+            block.lines.push(RuleLine { line: command.line, form: command.form, cleared: false })
+        }
         Kind::Policy | Kind::NewChain => {
             // A script need not declare what exists; the output of -S does.
             block.declared |= command.form == LineForm::Command;

@@ -177,10 +177,15 @@ impl<R> Reading<'_, R> {
         let rest = words.get(used..).unwrap_or_default();
         let rest = if placement.is_some() { rest } else { &[] };
         let mut rule = read_rule(&context, chain, rest, scratch, more, diagnostics);
+        if rule_line.cleared {
+            self.declared.check_target(&mut rule, diagnostics);
+            more.clear();
+            return (rule, false);
+        }
         if placement.is_some() && scratch.is_of_other_family() {
             let failed = diagnostics.iter().any(|one| one.severity == Severity::Error);
             if self.origin.backend == Some(Backend::Legacy) {
-                self.declared.check_target(&mut rule, diagnostics);
+                self.declared.look_up_target(&mut rule, diagnostics);
             }
             if !failed {
                 let message = "this line is for the other family, and left out";

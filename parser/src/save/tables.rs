@@ -95,7 +95,7 @@ impl<'a> Scan<'_, 'a> {
         if let Place::Table(index) = self.place {
             if let Some(block) = self.blocks.get_mut(index) {
                 match chains::is_other_command(line.text) {
-                    false => block.lines.push(RuleLine { line, form }),
+                    false => block.lines.push(RuleLine { line, form, cleared: false }),
                     true => commands::in_table(block, line, self.diagnostics),
                 }
             }
@@ -117,7 +117,7 @@ impl<'a> Scan<'_, 'a> {
             self.open(TableName::Filter, line, false);
         }
         if let Some(block) = self.blocks.last_mut() {
-            block.lines.push(RuleLine { line, form });
+            block.lines.push(RuleLine { line, form, cleared: false });
         }
     }
 
@@ -313,7 +313,7 @@ pub(crate) fn padding(text: &str, line: Line<'_>, backend: Option<Backend>) -> O
     )
 }
 
-/// Takes out what the second of two declarations of a chain clears, which iptables-legacy refuses
+/// Marks what the second of two declarations of a chain clears, which iptables-legacy refuses
 /// (kernel-facts I4).
 fn clear_repeated(
     block: &mut Block<'_>,
@@ -346,14 +346,15 @@ fn clear_repeated(
         };
         let mut cleared = Vec::new();
         if !builtin {
-            block.lines.retain(|line| {
-                let stays = line.line.start > span.range().start
-                    || commands::chain_of(line.line.text) != Some(name.as_ref());
-                if !stays {
+            for line in &mut block.lines {
+                if !line.cleared
+                    && line.line.start < span.range().start
+                    && commands::chain_of(line.line.text) == Some(name.as_ref())
+                {
+                    line.cleared = true;
                     cleared.push(line.line.span());
                 }
-                stays
-            });
+            }
         }
         if !cleared.is_empty() {
             diagnostic = diagnostic.label("the rules before it are cleared");
