@@ -120,8 +120,9 @@ pub(crate) fn read_rule<'a>(
         reader.check_early_ports();
         let said = reader.diagnostics.len();
         let rest = reader.finish();
-        // Nobody looks at it as a whole.
-        diagnostics.truncate(said);
+        // Nobody looks at it as a whole, but its extensions are loaded.
+        let whole = diagnostics.split_off(said);
+        diagnostics.extend(whole.into_iter().filter(|one| one.code == "wrong-family"));
         return rest.rule;
     }
     for later in std::mem::take(&mut reader.later) {

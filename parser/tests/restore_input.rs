@@ -35,6 +35,8 @@ const RECORDED: &[(&[&str], Option<&[&str]>)] = &[
     (&["-4 -A INPUT -j ACCEPT", "-6 -A INPUT -j DROP"], Some(&["-A INPUT -j ACCEPT"])),
     (&["-A INPUT -j ACCEPT -6", "-A INPUT -4 -j DROP"], Some(&["-A INPUT -j DROP"])),
     (&["-A INPUT -j OUTPUT -6", "-A INPUT -g DROP -6"], Some(&[])),
+    (&["-A INPUT -m hl --hl-eq 1 -6"], None),
+    (&["-A INPUT -6 -m hl --hl-eq 1"], Some(&[])),
     (
         &[":FOO - [0:0]", "-A FOO -j ACCEPT", "-I FOO 1 -j DROP", "-A INPUT -j FOO"],
         Some(&[":FOO -", "-A INPUT -j FOO", "-A FOO -j DROP", "-A FOO -j ACCEPT"]),
