@@ -116,6 +116,9 @@ pub(crate) fn read_rule<'a>(
 ) -> Rule<'a> {
     let mut reader = Reader::new(context, &chain, words, scratch, diagnostics);
     reader.read();
+    if let Some(protocol) = reader.late_protocol() {
+        reader = reader.again(protocol);
+    }
     if reader.scratch.is_of_other_family() {
         reader.check_early_ports();
         let said = reader.diagnostics.len();
@@ -219,6 +222,11 @@ struct Reader<'r, 'a> {
     early_ports: Option<Span>,
     /// Whether an unknown extension was loaded, whose options can't be known.
     foreign: bool,
+    /// The protocol that stands behind an option of its match, where an extension that is not known
+    /// lets such an option stand.
+    announced: Option<u8>,
+    /// Whether an option that nothing loaded knows was kept before any protocol.
+    kept_option: bool,
     /// How much was kept as not understood before a target that is not known.
     kept_before_target: usize,
     unsupported: Vec<Unsupported<'a>>,
@@ -261,6 +269,8 @@ impl<'r, 'a> Reader<'r, 'a> {
             implied: false,
             early_ports: None,
             foreign: false,
+            announced: None,
+            kept_option: false,
             kept_before_target: 0,
             unsupported: Vec::new(),
             said: diagnostics.len(),
@@ -268,6 +278,22 @@ impl<'r, 'a> Reader<'r, 'a> {
             scratch,
             diagnostics,
         }
+    }
+
+    /// The protocol, if options were kept before it that may be those of its match: the rule is
+    /// printed with the protocol first, and has to be read alike then.
+    fn late_protocol(&self) -> Option<u8> {
+        self.protocol.as_ref().filter(|_| self.kept_option).map(|given| given.value)
+    }
+
+    /// Reads the rule once more, with its protocol known from the beginning.
+    fn again(self, protocol: u8) -> Self {
+        let Self { context, chain, words, said, scratch, diagnostics, .. } = self;
+        diagnostics.truncate(said);
+        let mut reader = Self::new(context, chain, words, scratch, diagnostics);
+        reader.announced = Some(protocol);
+        reader.read();
+        reader
     }
 
     fn read(&mut self) {

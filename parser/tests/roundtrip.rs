@@ -129,6 +129,29 @@ fn mptcp_prints_in_small_letters() {
     assert!(printed.contains("-A INPUT ! -p mptcp\n"), "{printed}");
 }
 
+/// The protocol is printed first, where its match is known to what stands behind it.
+#[test]
+fn options_before_their_protocol_behind_an_unknown_match_are_those_of_its_match() {
+    for (rule, printed) in [
+        ("-m nosuch --dport 80 -p tcp", "-p tcp -m nosuch -m tcp --dport 80"),
+        (
+            "-m nosuch --foo 3 --dport 80 ! -p udp --bar",
+            "! -p udp -m nosuch --foo 3 --bar -m udp --dport 80",
+        ),
+        (
+            "-m nosuch --dport 80 -p tcp --sport 3 -m tcp --dport 4",
+            "-p tcp -m nosuch -m tcp --sport 3 --dport 80 -m tcp --dport 4",
+        ),
+    ] {
+        let once = format!("*filter\n-A INPUT {rule}\nCOMMIT\n");
+        let (rules, _) = parse_rules(&once);
+        let once = emit_rules(&rules, EmitOptions::default());
+        assert!(once.contains(&format!("-A INPUT {printed}\n")), "{once}");
+        let (again, _) = parse_rules(&once);
+        assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+    }
+}
+
 /// What stands before the command of a shell is read behind it.
 #[test]
 fn words_before_a_command_go_with_the_target_that_is_not_known() {

@@ -9,7 +9,7 @@ use crate::diagnostic::{Diagnostic, nearest};
 use crate::extension::{EXTENSIONS, Extension, ExtensionKind, Repetition, find};
 use crate::protocols;
 use crate::span::Span;
-use crate::syntax::{Backend, Family, Negatable, OptionUse, Value};
+use crate::syntax::{Backend, Family, OptionUse, Value};
 use crate::words::{Word, clip};
 
 /// The names under which ip6tables and iptables know the same match by another name.
@@ -84,7 +84,8 @@ impl<'a> Reader<'_, 'a> {
         if self.implied {
             return Found::Nothing;
         }
-        let Some(Negatable { value: protocol, .. }) = self.protocol else { return Found::Nothing };
+        let protocol = self.protocol.as_ref().map(|given| given.value).or(self.announced);
+        let Some(protocol) = protocol else { return Found::Nothing };
         let Some(extension) = match_of_protocol(protocol) else { return Found::Nothing };
         let name = text.strip_prefix("--").unwrap_or(text);
         if !extension.spellings().any(|(spelling, ..)| spelling.starts_with(name)) {
@@ -313,6 +314,7 @@ impl<'a> Reader<'_, 'a> {
             diagnostic.help = self.remembered_advice(&word.text);
             self.say(diagnostic);
         }
+        self.kept_option |= self.foreign && self.protocol.is_none();
         self.keep(start);
     }
 
