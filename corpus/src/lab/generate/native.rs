@@ -411,7 +411,8 @@ impl Generator {
                 "update @seen4 { ip daddr }",
                 "add @seen6 { ip6 saddr }",
                 "update @seen6 { ip6 daddr }",
-                "add @served { meta l4proto . th dport }",
+                // Before `th dport`, nft 1.0.6 does not list what was asked of the protocol.
+                "add @served { meta l4proto . tcp dport }",
                 "update @served { ip protocol . tcp dport }",
                 "update @served { meta l4proto . udp dport }",
             ];
