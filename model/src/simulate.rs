@@ -15,6 +15,7 @@ mod connection;
 mod consequence;
 mod decisions;
 mod drawn;
+mod error;
 mod exchange;
 mod expectation;
 mod flood;
