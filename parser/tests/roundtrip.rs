@@ -110,14 +110,20 @@ fn saved_and_listed_commands_are_the_same_rules() {
     }
 }
 
+/// A text is printed with this line, and what is printed prints the same again.
+fn prints_and_settles(text: &str, line: &str) {
+    let (rules, _) = parse_rules(text);
+    let once = emit_rules(&rules, EmitOptions::default());
+    assert!(once.contains(&format!("{line}\n")), "{once}");
+    let (again, _) = parse_rules(&once);
+    assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+}
+
 /// iptables-restore ends a word at a control character, a shell does not.
 #[test]
 fn an_unknown_word_of_a_shell_with_a_control_character_prints_as_one_word() {
-    let (rules, _) = parse_rules("iptables -A FORWARD -m nosuch a\u{1}b c\n");
-    let once = emit_rules(&rules, EmitOptions::default());
-    assert!(once.contains("-A FORWARD -m nosuch \"a\u{1}b\" c\n"), "{once}");
-    let (again, _) = parse_rules(&once);
-    assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+    let text = "iptables -A FORWARD -m nosuch a\u{1}b c\n";
+    prints_and_settles(text, "-A FORWARD -m nosuch \"a\u{1}b\" c");
 }
 
 /// A protocol that no packet has is saved by the first name of its number, by iptables-legacy.
@@ -143,31 +149,23 @@ fn options_before_their_protocol_behind_an_unknown_match_are_those_of_its_match(
             "-p tcp -m nosuch -m tcp --sport 3 --dport 80 -m tcp --dport 4",
         ),
     ] {
-        let once = format!("*filter\n-A INPUT {rule}\nCOMMIT\n");
-        let (rules, _) = parse_rules(&once);
-        let once = emit_rules(&rules, EmitOptions::default());
-        assert!(once.contains(&format!("-A INPUT {printed}\n")), "{once}");
-        let (again, _) = parse_rules(&once);
-        assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+        let text = format!("*filter\n-A INPUT {rule}\nCOMMIT\n");
+        prints_and_settles(&text, &format!("-A INPUT {printed}"));
     }
 }
 
 /// What stands before the command of a shell is read behind it.
 #[test]
 fn words_before_a_command_go_with_the_target_that_is_not_known() {
-    let (rules, _) = parse_rules("[0:0]# words -A FORWARD -j LOGMARK SET more\n");
-    let once = emit_rules(&rules, EmitOptions::default());
-    assert!(once.contains("-A FORWARD -j LOGMARK SET more # words\n"), "{once}");
-    let (again, _) = parse_rules(&once);
-    assert_eq!(emit_rules(&again, EmitOptions::default()), once);
+    let text = "[0:0]# words -A FORWARD -j LOGMARK SET more\n";
+    prints_and_settles(text, "-A FORWARD -j LOGMARK SET more # words");
 }
 
 /// Letters of which one is unknown may be an option of the extension that is not known.
 #[test]
 fn several_letters_behind_an_unknown_match_are_kept_as_one_word() {
-    let (rules, _) = parse_rules("*filter\n-A INPUT -p udp -m nosuch -ftp\nCOMMIT\n");
-    let once = emit_rules(&rules, EmitOptions::default());
-    assert!(once.contains("-A INPUT -p udp -m nosuch -ftp\n"), "{once}");
+    let text = "*filter\n-A INPUT -p udp -m nosuch -ftp\nCOMMIT\n";
+    prints_and_settles(text, "-A INPUT -p udp -m nosuch -ftp");
     for cluster in ["-fmnosuch", "-fm nosuch"] {
         let text = format!("*filter\n-A INPUT {cluster}\nCOMMIT\n");
         let (rules, diagnostics) = parse_rules(&text);
@@ -175,6 +173,4 @@ fn several_letters_behind_an_unknown_match_are_kept_as_one_word() {
         assert!(!printed.contains("-f -f"), "{printed}");
         assert!(!diagnostics.is_empty(), "{cluster}");
     }
-    let (again, _) = parse_rules(&once);
-    assert_eq!(emit_rules(&again, EmitOptions::default()), once);
 }
