@@ -19,6 +19,7 @@ mod header;
 pub mod matrix;
 mod packets;
 pub mod policy;
+mod program;
 pub mod repair;
 pub mod smt;
 mod space;

@@ -10,6 +10,7 @@ use nattrace_model::target::Target;
 use nattrace_parser::syntax::{Backend, Family, TableName};
 
 use super::scene::{Scene, protocol_name};
+use crate::program;
 use crate::repair::wording;
 
 /// Where forwarded packets are filtered before anything else decides about them.
@@ -71,11 +72,11 @@ impl Scene<'_> {
             }
             let first = chain.rules.iter().take_while(|rule| !rule.target.ends());
             if first.into_iter().any(|rule| self.calls_docker_user(rule)) {
-                let program = program(family, chain.backend);
+                let program = program::iptables(family, chain.backend);
                 return Filtering { program, chain: "DOCKER-USER" };
             }
         }
-        Filtering { program: program(family, backend), chain: "FORWARD" }
+        Filtering { program: program::iptables(family, backend), chain: "FORWARD" }
     }
 
     fn calls_docker_user(&self, rule: &Rule) -> bool {
@@ -111,13 +112,13 @@ impl Scene<'_> {
         let rules = &self.system.rules;
         let mut chains = rules.base_chains(family, hook).iter().filter_map(|id| rules.chain(*id));
         let used = chains.find(|own| own.table.of_iptables().is_some() && !own.rules.is_empty());
-        program(family, used.map_or(Backend::Nft, |own| own.backend))
+        program::iptables(family, used.map_or(Backend::Nft, |own| own.backend))
     }
 
     /// `iptables -t nat`, as it is to be called for a chain; none for one that is not iptables'.
     fn calling(&self, chain: ChainId) -> Option<(String, &str)> {
         let chain = self.system.rules.chain(chain)?;
-        let program = program(chain.family, chain.backend);
+        let program = program::iptables(chain.family, chain.backend);
         let calling = match chain.table.of_iptables()? {
             TableName::Filter => program.to_owned(),
             table => format!("{program} -t {}", table.as_str()),
@@ -172,15 +173,5 @@ impl Scene<'_> {
             None => (words.as_str(), String::new()),
         };
         self.reword(id, &format!("{conditions}{asked} {target}"))
-    }
-}
-
-/// `iptables`, `ip6tables`, or the one of these that speaks to the older backend.
-pub(super) fn program(family: Family, backend: Backend) -> &'static str {
-    match (family, backend) {
-        (Family::Ipv4, Backend::Nft) => "iptables",
-        (Family::Ipv6, Backend::Nft) => "ip6tables",
-        (Family::Ipv4, Backend::Legacy) => "iptables-legacy",
-        (Family::Ipv6, Backend::Legacy) => "ip6tables-legacy",
     }
 }

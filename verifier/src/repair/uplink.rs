@@ -13,7 +13,7 @@ use nattrace_model::host::route::{
     TableId,
 };
 use nattrace_model::simulate::{lost_on_the_way, why};
-use nattrace_parser::syntax::{Backend, Family, TableName};
+use nattrace_parser::syntax::{Family, TableName};
 
 use super::change::{Change, Holder, RuleChange};
 use super::edited::{Edited, edits};
@@ -21,6 +21,7 @@ use super::evidence::Evidence;
 use super::scope::single;
 use super::wording::{Wording, is};
 use crate::policy::Demand;
+use crate::program;
 
 /// The number of the table for a second uplink, where there is none yet.
 const FIRST_TABLE: TableId = 100;
@@ -240,10 +241,7 @@ impl Evidence<'_> {
         let Routes { way, rules, route, changes } = routes;
         let mut host = self.system.clone();
         let mut told: Vec<String> = Vec::new();
-        let ip = match family {
-            Family::Ipv4 => "ip",
-            Family::Ipv6 => "ip -6",
-        };
+        let ip = program::ip(family);
         if let Some((table, route)) = route {
             told.push(format!("`{ip} route add {} table {table}`", route.text));
             let routing = &mut host.host.routing;
@@ -267,12 +265,7 @@ impl Evidence<'_> {
         let edited = Edited::new(&host, &changes)?;
         for edit in edits(&host, &changes) {
             let Holder::Iptables(backend, table) = edit.place.holder else { return None };
-            let program = match (family, backend) {
-                (Family::Ipv4, Backend::Nft) => "iptables",
-                (Family::Ipv6, Backend::Nft) => "ip6tables",
-                (Family::Ipv4, Backend::Legacy) => "iptables-legacy",
-                (Family::Ipv6, Backend::Legacy) => "ip6tables-legacy",
-            };
+            let program = program::iptables(family, backend);
             told.push(format!("`{program} -w -t {} {}`", table.as_str(), edit.rule));
         }
         let answer = why(&edited.system, &self.case.flow);

@@ -13,6 +13,7 @@ use nattrace_parser::syntax::Family;
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::scene::{FAMILIES, Published, Scene, packet_by, protocol_name};
+use crate::program;
 
 pub(super) const CODE: CodeOf = "asymmetric-reply-route";
 
@@ -36,37 +37,38 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
                     .and_then(|reply| reply.egress.as_ref())
                     .and_then(|egress| egress.out_interface.clone());
                 let elsewhere = back.filter(|back| *back != by);
-                let astray = astray(scene, &port, &answer);
-                let what = match (&elsewhere, filtered) {
-                    _ if astray.is_some() => format!(
-                        "packets to published port {} leave by {} instead of going to container `{}`",
-                        port.host_port,
-                        astray.as_ref().map(|(by, _)| by.as_str()).unwrap_or_default(),
-                        port.container.name
+                let own = format!("{}/{}", port.host_port, protocol_name(port.protocol));
+                let one_uplink = format!(
+                    "port {own} works by one uplink only: the client or its provider drops what comes from elsewhere"
+                );
+                let (what, effect, (fix, help)) = match (astray(scene, &port, &answer), elsewhere) {
+                    (Some((out, network)), _) => (
+                        format!(
+                            "packets to published port {} leave by {out} instead of going to container `{}`",
+                            port.host_port, port.container.name
+                        ),
+                        format!(
+                            "what is routed by {out} never comes to {}: no connection to port {own} comes about",
+                            network.bridge
+                        ),
+                        before_others(scene, family, network),
                     ),
-                    (_, true) => format!("packets that come by {by} are dropped by rp_filter"),
-                    (Some(back), _) if answer.outcome != Outcome::Refused => {
-                        format!("answers to packets that come by {by} leave by {back}")
-                    }
+                    (None, _) if filtered => (
+                        format!("packets that come by {by} are dropped by rp_filter"),
+                        one_uplink,
+                        remedy(scene, family, &by, true),
+                    ),
+                    (None, Some(back)) if answer.outcome != Outcome::Refused => (
+                        format!("answers to packets that come by {by} leave by {back}"),
+                        one_uplink,
+                        remedy(scene, family, &by, false),
+                    ),
                     _ => continue,
                 };
-                told.push(by.clone());
-                let (fix, help) = match &astray {
-                    Some((_, network)) => before_others(scene, family, network),
-                    None => remedy(scene, family, &by, filtered),
-                };
+                told.push(by);
                 found.push(
                     Finding::new(CODE, Severity::Warning, what)
-                        .effect(match astray {
-                            Some((by, network)) => format!(
-                                "what is routed by {by} never comes to {}: no connection to port {}/{} comes about",
-                                network.bridge, port.host_port, protocol_name(port.protocol)
-                            ),
-                            None => format!(
-                                "port {}/{} works by one uplink only: the client or its provider drops what comes from elsewhere",
-                                port.host_port, protocol_name(port.protocol)
-                            ),
-                        })
+                        .effect(effect)
                         .fixed_by(fix, &help)
                         .witness(answer),
                 );
@@ -109,16 +111,10 @@ fn astray<'s>(
 
 /// The commands that have the routes of the main table come first for a network of containers.
 fn before_others(scene: &Scene<'_>, family: Family, network: &Network) -> (Vec<String>, String) {
-    let rules = match family {
-        Family::Ipv4 => &scene.host().routing.rules4,
-        Family::Ipv6 => &scene.host().routing.rules6,
-    };
+    let rules = scene.host().routing.rules(family);
     let taken = |priority: u32| rules.iter().any(|rule| rule.priority == priority);
     let free = (1..100).rev().find(|priority| !taken(*priority)).unwrap_or(1);
-    let ip = match family {
-        Family::Ipv4 => "ip",
-        Family::Ipv6 => "ip -6",
-    };
+    let ip = program::ip(family);
     let subnets = network.subnets.iter().filter(|subnet| subnet.family() == family);
     let commands = subnets.map(|own| format!("{ip} rule add to {own} lookup main priority {free}"));
     (commands.collect(), "before the rule that leads into the tunnel's table".to_owned())
@@ -184,10 +180,7 @@ fn by_mark(scene: &Scene<'_>, family: Family, by: &str) -> Vec<String> {
             (route.destination.length() == 0).then_some(hop.gateway)
         });
     let Some(gateway) = gateway else { return Vec::new() };
-    let rules = match family {
-        Family::Ipv4 => &host.routing.rules4,
-        Family::Ipv6 => &host.routing.rules6,
-    };
+    let rules = host.routing.rules(family);
     // Each uplink has a table and a bit of its own.
     let place = scene.uplinks(family).iter().position(|own| own.name == by).unwrap_or(0);
     let known = host.routing.tables(family);
@@ -207,10 +200,7 @@ fn by_mark(scene: &Scene<'_>, family: Family, by: &str) -> Vec<String> {
     let (Some(table), Some(bit)) = (free_table, free_bit) else { return Vec::new() };
     let program = scene.program_at(family, Hook::Prerouting);
     let via = gateway.map(|gateway| format!("via {gateway} ")).unwrap_or_default();
-    let ip = match family {
-        Family::Ipv4 => "ip",
-        Family::Ipv6 => "ip -6",
-    };
+    let ip = program::ip(family);
     let mark = format!("{bit:#x}/{bit:#x}");
     vec![
         format!(

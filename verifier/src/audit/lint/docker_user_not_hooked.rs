@@ -11,7 +11,8 @@ use nattrace_parser::syntax::{Family, TableName};
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::scene::Scene;
-use crate::audit::{remedy, variant};
+use crate::audit::variant;
+use crate::program;
 
 pub(super) const CODE: CodeOf = "docker-user-not-hooked";
 
@@ -31,7 +32,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
             None => "FORWARD never calls DOCKER-USER for packets that it would stop".to_owned(),
             Some(id) => format!("{} accepts packets before DOCKER-USER sees them", scene.name(id)),
         };
-        let program = remedy::program(chain.family, chain.backend);
+        let program = program::iptables(chain.family, chain.backend);
         let mut commands: Vec<String> =
             calls(scene, user).map(|id| format!("{program} -D FORWARD {}", id.number())).collect();
         commands.push(format!("{program} -I FORWARD -j DOCKER-USER"));

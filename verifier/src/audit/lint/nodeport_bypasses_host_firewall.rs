@@ -11,7 +11,8 @@ use super::CodeOf;
 use super::published_port_bypasses_input::stopped_by_input;
 use crate::audit::finding::{Finding, Severity};
 use crate::audit::scene::{Scene, packet_by, protocol_name};
-use crate::audit::{remedy, variant};
+use crate::audit::variant;
+use crate::program;
 
 pub(super) const CODE: CodeOf = "nodeport-bypasses-host-firewall";
 
@@ -61,7 +62,7 @@ pub(super) fn find(scene: &Scene<'_>) -> Vec<Finding> {
         let legacy = scene.system.rules.chain(id.chain).map(|own| own.backend);
         format!(
             "{} -t mangle -I PREROUTING -i {} -p {} --dport {port} -j DROP",
-            remedy::program(family, legacy.unwrap_or(nattrace_parser::syntax::Backend::Nft)),
+            program::iptables(family, legacy.unwrap_or(nattrace_parser::syntax::Backend::Nft)),
             answer.flow.in_interface.as_deref().unwrap_or("eth0"),
             protocol_name(*number),
         )

@@ -13,8 +13,8 @@ use nattrace_parser::syntax::{Family, TableName};
 
 use super::CodeOf;
 use crate::audit::finding::{Finding, Severity};
-use crate::audit::remedy::program;
 use crate::audit::scene::{Scene, packet_by};
+use crate::program;
 
 pub(super) const CODE: CodeOf = "raw-drop-overrides-docker-user";
 
@@ -82,7 +82,7 @@ fn let_in(
     let protocol = protocol.map(|name| format!("-p {name} "));
     vec![format!(
         "{} -t raw -I {} {} {}-d {container} {}{}{}-j ACCEPT",
-        program(chain.family, chain.backend),
+        program::iptables(chain.family, chain.backend),
         chain.name,
         by.number(),
         source.unwrap_or_default(),
