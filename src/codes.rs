@@ -194,6 +194,7 @@ pages![
     "program-assumed",
     "proxy-target-unknown",
     "published-port-bypasses-input",
+    "queue-passed",
     "raw-drop-overrides-docker-user",
     "redirect-address-unknown",
     "refused-by-kernel",

@@ -356,7 +356,11 @@ impl Trip<'_, '_, '_> {
                 None => Next::Break,
             },
             Target::Queue { .. } => {
-                self.stop_here(Stop::Queued)?;
+                if self.is_history() {
+                    self.run.passed_queue();
+                } else {
+                    self.stop_here(Stop::Queued)?;
+                }
                 Next::Accept
             }
             Target::Ttl(action) => {

@@ -25,6 +25,9 @@ use crate::simulate::trip::{Answerers, HeldRoute, Leg, Run, Stop, Trip};
 /// the question is left open.
 const MOST_REHEARSALS: usize = 32;
 
+/// The code of the assumption that a program let a packet pass.
+const QUEUE_PASSED: &str = "queue-passed";
+
 /// A trip that is over.
 pub(crate) struct Travelled<'s> {
     pub(crate) result: Result<End<'s>, Stop>,
@@ -120,8 +123,13 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
             return not_here(flow_asked, Verdict::Dropped, Outcome::Timeout, why);
         }
     }
-    if flow.state == FlowState::Established {
-        run.establish(&flow_asked, origin);
+    if flow.state == FlowState::Established
+        && let Err(why) = run.establish(&flow_asked, origin)
+    {
+        let unknown = not_here(flow_asked, Verdict::Undetermined, Outcome::Undetermined, why);
+        let assumptions = run.assumptions.into_iter().collect();
+        // The step that decides says why.
+        return Answer { assumptions, because: None, ..unknown };
     }
     let travelled = run.forth(packet.clone(), flow.state, origin);
     let mut consequence = run.consequence(&travelled, &packet, origin);
@@ -257,7 +265,11 @@ impl<'s> Run<'s, '_> {
     /// The connection that a later packet belongs to: its first packet and the answer to it are
     /// simulated; where they would not get through, the connection is taken to be there all the
     /// same, without NAT.
-    pub(crate) fn establish(&mut self, flow: &Flow, origin: Origin<'s>) {
+    ///
+    /// # Errors
+    ///
+    /// Why nobody can say what was made of the connection: one of the two met what is not known.
+    pub(crate) fn establish(&mut self, flow: &Flow, origin: Origin<'s>) -> Result<(), String> {
         let mut first = first_packet_of(&Flow { state: FlowState::New, ..flow.clone() });
         if flow.tcp_flags.is_some() {
             first.tcp_flags = tcp_flag::SYN;
@@ -266,6 +278,12 @@ impl<'s> Run<'s, '_> {
         let mut trip = Trip::new(self, Leg::Earlier, first.clone());
         trip.mac = mac;
         let travelled = travel(trip, origin);
+        if let Err(Stop::Unknown) = travelled.result {
+            let met = self.met(&travelled.steps, travelled.decided_by);
+            return Err(format!(
+                "what NAT made of the connection is not known: its first packet met {met}"
+            ));
+        }
         if travelled.result.is_err() {
             self.connections.clear();
             let mut connection = Connection::begin(&first, 0);
@@ -281,11 +299,42 @@ impl<'s> Run<'s, '_> {
             self.opened_with = Some(travelled.packet.mark);
         }
         if travelled.result.is_ok() {
-            self.rehearse_answer(&travelled, &first, origin);
+            self.rehearse_answer(&travelled, &first, origin)?;
         }
         for connection in self.connections.iter_mut().take(begun) {
             connection.seen_reply = true;
             connection.assured = Assured::of_established(connection.original.protocol);
+        }
+        Ok(())
+    }
+
+    /// A program has let a packet of a connection that is there pass, which goes on behind the chain
+    /// that queued it (`nf_reinject`; kernel-facts K34).
+    pub(crate) fn passed_queue(&mut self) {
+        self.assume(
+            QUEUE_PASSED,
+            "the first packets of the connection met NFQUEUE: the program is taken to have let them pass as they were",
+        );
+    }
+
+    /// What an earlier packet met of which nobody knows what it does.
+    fn met(&self, steps: &[Step], at: Option<usize>) -> String {
+        let rules = &self.system.rules;
+        match at.and_then(|at| steps.get(at)) {
+            Some(Step::Rule { rule: id, .. }) => match (rules.chain(id.chain), rules.rule(*id)) {
+                (Some(chain), Some(rule)) => {
+                    let (number, place) = (id.number(), rules.place(rule));
+                    format!(
+                        "{}/{}/{number} ({place}), which is not modelled",
+                        chain.table, chain.name
+                    )
+                }
+                _ => "a rule that is not modelled".to_owned(),
+            },
+            Some(Step::Route { because: Some(because), .. }) => {
+                format!("what is not known: {because}")
+            }
+            _ => "what is not modelled".to_owned(),
         }
     }
 
@@ -293,12 +342,18 @@ impl<'s> Run<'s, '_> {
     /// connection: tracking has seen it, so it came this way, whatever is known of the hosts around
     /// (kernel-facts K20). Of the ways that it may take, those count by which it arrives; where they
     /// leave other marks, each of these is tried (kernel-facts K30).
-    fn rehearse_answer(&mut self, travelled: &Travelled<'s>, first: &Packet, origin: Origin<'s>) {
+    fn rehearse_answer(
+        &mut self,
+        travelled: &Travelled<'s>,
+        first: &Packet,
+        origin: Origin<'s>,
+    ) -> Result<(), String> {
         let mut oracle = Oracle::default();
         oracle.witness = self.oracle.witness.take();
         let begun = std::mem::take(&mut self.connections);
         let one_is_enough = !self.system.rules.moves_connection_marks();
         let (mut arrived, mut lost): (Vec<Vec<Connection>>, Vec<_>) = (Vec::new(), Vec::new());
+        let (mut met_unknown, mut queued) = (None, None);
         for tried in 1.. {
             let mut run = Run {
                 system: self.system,
@@ -316,7 +371,14 @@ impl<'s> Run<'s, '_> {
                 opened_with: None,
                 link: self.link,
             };
-            let arrives = run.consequence(travelled, first, origin).outcome == Outcome::Connects;
+            let consequence = run.consequence(travelled, first, origin);
+            let arrives = consequence.outcome == Outcome::Connects;
+            let stopped = consequence.reply.filter(|own| own.verdict == Verdict::Undetermined);
+            if let Some(reply) = stopped {
+                met_unknown.get_or_insert_with(|| run.met(&reply.steps, reply.decided_by));
+            }
+            queued =
+                queued.or_else(|| run.assumptions.into_iter().find(|a| a.code == QUEUE_PASSED));
             let left = run.connections;
             let ways = if arrives { &mut arrived } else { &mut lost };
             if !ways.iter().any(|known| marks(known, begun.len()) == marks(&left, begun.len())) {
@@ -331,6 +393,17 @@ impl<'s> Run<'s, '_> {
             }
         }
         self.oracle.witness = oracle.witness;
+        if !one_is_enough {
+            self.assumptions.extend(queued);
+            let known = || "the answer to the first packet met what is modelled alone".to_owned();
+            if let Some(met) = met_unknown
+                && (arrived.is_empty() || !self.oracle.decide(known, true))
+            {
+                return Err(format!(
+                    "which mark the connection has is not known: the answer to its first packet met {met}"
+                ));
+            }
+        }
         let mut ways = if arrived.is_empty() { lost } else { arrived }.into_iter();
         let mut left = ways.next().unwrap_or_default();
         for other in ways {
@@ -345,6 +418,7 @@ impl<'s> Run<'s, '_> {
             left = other;
         }
         self.connections = left;
+        Ok(())
     }
 
     /// What the packet would have met had the step that stopped it let it pass.

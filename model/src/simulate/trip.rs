@@ -236,6 +236,15 @@ impl<'r, 's, 'o> Trip<'r, 's, 'o> {
         }
     }
 
+    /// Whether the packet passed before the one that was asked about: its connection is there.
+    pub(crate) fn is_history(&self) -> bool {
+        match self.leg {
+            Leg::Earlier => true,
+            Leg::Back => self.run.answerers == Answerers::AllThisWay,
+            Leg::Forth => false,
+        }
+    }
+
     /// Records a step that stops the packet, unless this very step is pardoned.
     pub(crate) fn refuse(&mut self, step: Step, stop: Stop) -> Result<(), Stop> {
         self.steps.push(step);
