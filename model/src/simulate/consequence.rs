@@ -374,7 +374,7 @@ impl<'s> Run<'s, '_> {
             let link = outside::arrival(&self.system.host, packet, interface);
             WayBack::Arrives(Arrival { link: LinkTarget::Host, ..link })
         } else {
-            match outside::way_back(self.system, packet, interface) {
+            match outside::way_back(self, packet, interface) {
                 WayBack::Arrives(arrival) => WayBack::Arrives(arrival),
                 other if self.answerers == Answerers::AsTold => other,
                 _ => {

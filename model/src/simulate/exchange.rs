@@ -99,6 +99,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         bridge_filter: None,
         unseen_is_quiet: None,
         link: None,
+        asker: None,
         pardoned: None,
         answerers: Answerers::AsTold,
         established: flow.state == FlowState::Established,
@@ -118,6 +119,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
     let mut flow_asked = flow_asked;
     if let Origin::Wire(arrival) = origin {
         run.link = Some(arrival.interface);
+        run.asker = Some(packet.source);
         flow_asked.in_interface = Some(arrival.interface.to_owned());
         if let Some(why) = outside::stays_inside(&system.host, &packet, arrival) {
             return not_here(flow_asked, Verdict::Dropped, Outcome::Timeout, why);
@@ -370,6 +372,7 @@ impl<'s> Run<'s, '_> {
                 any_ttl: self.any_ttl,
                 opened_with: None,
                 link: self.link,
+                asker: self.asker,
             };
             let consequence = run.consequence(travelled, first, origin);
             let arrives = consequence.outcome == Outcome::Connects;
@@ -447,6 +450,7 @@ impl<'s> Run<'s, '_> {
             bridge_filter: None,
             unseen_is_quiet: None,
             link: self.link,
+            asker: self.asker,
             pardoned: Some(at),
             answerers: self.answerers,
             established: self.established,

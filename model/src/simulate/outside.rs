@@ -19,6 +19,7 @@ use crate::simulate::address_type;
 use crate::simulate::hidden::is_hidden;
 use crate::simulate::path::{Arrival, LinkTarget};
 use crate::simulate::routing::{self, Lookup, LookupResult};
+use crate::simulate::trip::Run;
 use crate::target::Target;
 
 /// What becomes of an answer before it meets this host again.
@@ -38,13 +39,14 @@ pub(crate) enum WayBack<'s> {
 }
 
 /// How the answer to a packet that left by an interface comes back.
-pub(crate) fn way_back<'s>(system: &'s System, packet: &Packet, interface: &'s str) -> WayBack<'s> {
+pub(crate) fn way_back<'s>(run: &Run<'s, '_>, packet: &Packet, interface: &'s str) -> WayBack<'s> {
+    let system = run.system;
     let host = &system.host;
     if let Some(container) = attached(host, packet.destination, interface) {
         return container_way_back(host, container, packet.source, interface);
     }
     if host.is_container_bridge(interface) {
-        return bridge_way_back(host, packet, interface);
+        return bridge_way_back(run, packet, interface);
     }
     remote_way_back(system, packet, interface)
 }
@@ -105,12 +107,20 @@ fn container_way_back<'s>(
     }
 }
 
-/// Whether the inventory tells that nobody on a container bridge has an address.
-pub(crate) fn nobody_has(host: &Host, address: IpAddr, bridge: &str) -> bool {
-    let inventory = &host.inventory;
-    let known = inventory.networks.iter().any(|network| network.bridge == bridge)
-        && !inventory.containers.is_empty();
-    known && host.is_on_link(address, bridge) && attached(host, address, bridge).is_none()
+impl Run<'_, '_> {
+    /// Whether the inventory tells that nobody on a container bridge has an address; who sent the
+    /// packet that is asked about is there, listed or not.
+    pub(crate) fn nobody_has(&self, address: IpAddr, bridge: &str) -> bool {
+        let host = &self.system.host;
+        let inventory = &host.inventory;
+        let known = inventory.networks.iter().any(|network| network.bridge == bridge)
+            && !inventory.containers.is_empty();
+        let asks = self.asker == Some(address) && self.link == Some(bridge);
+        known
+            && !asks
+            && host.is_on_link(address, bridge)
+            && attached(host, address, bridge).is_none()
+    }
 }
 
 /// The running container that has an address, where it is attached to a bridge.
@@ -124,8 +134,16 @@ fn attached<'s>(host: &'s Host, address: IpAddr, bridge: &str) -> Option<&'s Con
 }
 
 /// A machine on a container bridge that no inventory knows.
-fn bridge_way_back<'s>(host: &'s Host, packet: &Packet, interface: &'s str) -> WayBack<'s> {
-    if nobody_has(host, packet.destination, interface) {
+fn bridge_way_back<'s>(run: &Run<'s, '_>, packet: &Packet, interface: &'s str) -> WayBack<'s> {
+    let host = &run.system.host;
+    if packet.source == packet.destination {
+        // As in a container (kernel-facts D7).
+        return WayBack::Lost(format!(
+            "{0} sees its own address {0} as the source, and drops the packet",
+            packet.destination
+        ));
+    }
+    if run.nobody_has(packet.destination, interface) {
         return WayBack::Nobody(format!(
             "no running container has {}: nobody answers for it on `{interface}`",
             packet.destination

@@ -14,7 +14,6 @@ use crate::host::{Host, InterfaceKind, Part};
 use crate::simulate::address_type;
 use crate::simulate::connection::Tracking;
 use crate::simulate::matching::PhysicalPort;
-use crate::simulate::outside;
 use crate::simulate::settings;
 use crate::simulate::trip::{HeldRoute, Leg, OutRoute, Stop, Trip};
 
@@ -131,8 +130,7 @@ impl<'s> Trip<'_, 's, '_> {
                 self.noted_interface = "";
                 // The frame waits for its neighbour before FORWARD
                 // (`br_nf_pre_routing_finish_bridge`, measured).
-                let host = &self.run.system.host;
-                if outside::nobody_has(host, self.packet.destination, arrival.interface) {
+                if self.run.nobody_has(self.packet.destination, arrival.interface) {
                     self.bridge_step(arrival.interface, Some("nobody answers for it".into()));
                     return Ok(End::Bridged { bridge: arrival.interface });
                 }

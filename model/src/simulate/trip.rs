@@ -39,6 +39,8 @@ pub(crate) struct Run<'s, 'o> {
     pub(crate) bridge_filter: Option<bool>,
     /// The interface by which the packet asked about came, if it did come in.
     pub(crate) link: Option<&'s str>,
+    /// The address that it came from, if it did come in: somebody there has it.
+    pub(crate) asker: Option<IpAddr>,
     /// The step of the first packet that is let pass although it refuses, to see what comes next.
     pub(crate) pardoned: Option<usize>,
     /// Whom the hosts outside answer by way of this one.

@@ -71,6 +71,8 @@ pub(crate) struct Encoder<'s> {
 pub(crate) struct Run {
     /// The interface by which the packet that is asked about came; 0 for none.
     link: V,
+    /// The source that it was asked with: somebody at that interface has it.
+    asker: V,
     /// Whether the packet under way is an answer.
     back: Cell<bool>,
     /// Whether the kernel picks the source.
@@ -152,9 +154,10 @@ impl<'s> Encoder<'s> {
         })
     }
 
-    fn run(&self, link: V, any_source: bool) -> Run {
+    fn run(&self, (link, asker): (V, V), any_source: bool) -> Run {
         Run {
             link,
+            asker,
             back: Cell::new(false),
             any_source,
             legacy_first: Cell::new(None),

@@ -163,7 +163,7 @@ impl<'s> Encoder<'s> {
             Start::Local { any_source } => (self.no_interface(), any_source),
             Start::Wire(interface) => (interface, false),
         };
-        let run = self.run(link, any_source);
+        let run = self.run((link, packet.tuple.source), any_source);
         if any_source {
             packet.tuple.source = self.kernel_source(packet);
         }
@@ -307,7 +307,7 @@ impl<'s> Encoder<'s> {
     fn left(&self, about: &About<'_>, (when, interface): (B, V)) -> V {
         let t = &self.t;
         let packet = &about.forth.packet;
-        let mut way = self.way_back(packet, interface);
+        let mut way = self.way_back(about.run, packet, interface);
         // Whatever own address it is, the answer comes back to it.
         let hidden = about.forth.source_unknown;
         let own = Arrival { neighbour: t.no, ..self.arrival(packet, interface) };

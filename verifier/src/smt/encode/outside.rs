@@ -12,8 +12,8 @@ use nattrace_model::host::{Interface, InterfaceKind, Part, Scope};
 use nattrace_model::target::Target;
 use nattrace_parser::syntax::Family;
 
-use super::Encoder;
 use super::state::{Maybe, Merge, Packet};
+use super::{Encoder, Run};
 use crate::smt::term::{B, Terms, V};
 
 /// A packet as it comes in.
@@ -198,8 +198,9 @@ impl<'s> Encoder<'s> {
         }))
     }
 
-    /// Whether the inventory tells that nobody on a container bridge has an address.
-    pub(super) fn nobody_has(&self, address: V, bridge: V) -> B {
+    /// Whether the inventory tells that nobody on a container bridge has an address; who asked is
+    /// there.
+    pub(super) fn nobody_has(&self, run: &Run, address: V, bridge: V) -> B {
         let t = &self.t;
         let inventory = &self.host.inventory;
         let known = self.interface_is(bridge, |name| {
@@ -207,19 +208,22 @@ impl<'s> Encoder<'s> {
                 && inventory.networks.iter().any(|network| network.bridge == name)
         });
         let known = t.and(known, self.is_on_link(address, bridge));
-        t.minus(known, self.attached(address, bridge))
+        let asks = t.and(t.equal(run.link, bridge), t.equal(run.asker, address));
+        t.minus(known, t.or(asks, self.attached(address, bridge)))
     }
 
     /// How the answer to a packet that left by an interface comes back.
-    pub(super) fn way_back(&self, packet: &Packet, interface: V) -> WayBack {
+    pub(super) fn way_back(&self, run: &Run, packet: &Packet, interface: V) -> WayBack {
         let t = &self.t;
         let (from, to) = (packet.tuple.source, packet.tuple.destination);
         let mut way = self.remote_way_back(packet, interface);
         let on_bridge = self.is_container_bridge(interface);
-        let nobody = self.nobody_has(to, interface);
+        let own = t.equal(from, to);
+        let nobody = t.minus(self.nobody_has(run, to, interface), own);
         let neighbour = self.is_neighbour(from, self.is_on_link(from, interface));
         let bridged = Arrival { interface, neighbour, container: t.number(16, 0u8) };
-        way = self.merged(on_bridge, (t.not(nobody), bridged, nobody), way);
+        let answers = t.not(t.or(nobody, own));
+        way = self.merged(on_bridge, (answers, bridged, nobody), way);
         for (address, (index, container, _)) in self.containers() {
             let here = self.interface_is(interface, |name| {
                 container.endpoints.iter().any(|e| self.bridge_of(e) == Some(name))

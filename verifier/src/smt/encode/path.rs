@@ -96,7 +96,7 @@ impl<'s> Encoder<'s> {
         let returns = t.or(own, t.and(asks, self.bridge_filters(run, asks)));
         trip.delivery = t.choice(returns, frame, trip.delivery);
         trip.noted = t.choice(returns, self.no_interface(), trip.noted);
-        let waits = t.and(returns, self.nobody_has(trip.packet.tuple.destination, came));
+        let waits = t.and(returns, self.nobody_has(run, trip.packet.tuple.destination, came));
         self.stop(trip, waits, end::BRIDGED);
         let bridged = t.and(trip.alive, t.or(bridged, returns));
         let forward = t.minus(t.and(trip.alive, onward.forward), bridged);
