@@ -104,6 +104,7 @@ pages![
     "interface-never-matches",
     "interface-up",
     "interfaces-not-shown",
+    "internal-gateway-assumed",
     "invalid-address",
     "invalid-bytecode",
     "invalid-chain",

@@ -131,10 +131,10 @@ fn the_default_route_of_a_container_in_two_networks_is_by_name() {
     let networks: Vec<_> = fb.endpoints.iter().map(|e| e.network.as_str()).collect();
     assert_eq!(networks, ["back", "front"]);
     assert_eq!(fb.default_network.as_deref(), Some("back"));
-    // An internal network hands out no gateway.
+    // Before Docker 25.0 an internal network hands out a gateway, too.
     let inner = container("i1");
-    assert!(inner.endpoints[0].gateways.is_empty());
-    assert_eq!(inner.default_network, None);
+    assert_eq!(inner.endpoints[0].gateways, [address("172.20.0.1")]);
+    assert_eq!(inner.default_network.as_deref(), Some("inner"));
     assert!(host.inventory.network("inner").unwrap().internal);
 }
 

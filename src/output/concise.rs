@@ -17,8 +17,8 @@ pub(crate) fn render(context: &Context<'_>, answer: &Answer) -> String {
     if let Some(proxy) = answer.proxy.as_ref().filter(|_| answer.verdict == Verdict::Proxied) {
         let _ = write!(line, "; docker-proxy: {}", render(context, proxy));
     }
-    if let Some(because) = &answer.because {
-        let _ = write!(line, ": {}", words::visible(because));
+    if let Some(because) = words::reason(answer, &verdict) {
+        let _ = write!(line, ": {because}");
     }
     line
 }

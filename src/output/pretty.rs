@@ -87,7 +87,8 @@ fn write_result(page: &mut Page, context: &Context<'_>, answer: &Answer) {
         Outcome::Refused | Outcome::Unreachable | Outcome::Timeout => BAD,
         Outcome::Undetermined => OPEN,
     };
-    page.row("verdict", "verdict", &words::verdict_words(context, answer), None);
+    let verdict = words::verdict_words(context, answer);
+    page.row("verdict", "verdict", &verdict, None);
     if let Some(reply) = &answer.reply {
         let mut text = words::reply_words(context, reply);
         let rules = words::reply_rules(context, reply);
@@ -98,8 +99,8 @@ fn write_result(page: &mut Page, context: &Context<'_>, answer: &Answer) {
     }
     let outcome = names::outcome(answer.outcome);
     let mut text = format!("{outcome}: {}", words::outcome_words(answer.outcome));
-    if let Some(because) = &answer.because {
-        let _ = write!(text, "; {}", words::visible(because));
+    if let Some(because) = words::reason(answer, &verdict) {
+        let _ = write!(text, "; {because}");
     }
     page.row("result", &format!("{style}result{style:#}"), &text, Some((outcome.len(), style)));
 }

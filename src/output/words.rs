@@ -227,6 +227,12 @@ pub(crate) fn decider(
     })
 }
 
+/// Why the outcome is what it is, where the words about the verdict do not say it.
+pub(crate) fn reason(answer: &Answer, verdict: &str) -> Option<String> {
+    let because = visible(answer.because.as_deref()?);
+    (!verdict.contains(&*because)).then_some(because)
+}
+
 /// What became of the packet, and by whose doing.
 pub(crate) fn verdict_words(context: &Context<'_>, answer: &Answer) -> String {
     let mut words = names::verdict(answer.verdict).to_owned();

@@ -9,7 +9,7 @@ use nattrace_parser::syntax::Family;
 
 use crate::address::Prefix;
 use crate::host::inventory::{
-    Container, Endpoint, Inventory, Network, NetworkOptions, PublishedPort,
+    Container, Endpoint, Inventory, Network, NetworkOptions, PublishedPort, ToldBy,
 };
 use crate::host::{Assumption, Interface, Part, SocketProtocol};
 
@@ -180,6 +180,7 @@ fn of_containers(
                     host_network: network.driver == "host",
                     endpoints: vec![attached],
                     default_network: None,
+                    told_by: ToldBy::Network,
                     published: Vec::new(),
                 }),
             }
@@ -213,11 +214,7 @@ fn of_container(
             network: attachment.network.clone(),
             addresses: addresses(attachment.ipv4, attachment.ipv6),
             assigned: attachment.assigned.clone(),
-            gateways: if is_internal(networks, &attachment.network) {
-                Vec::new()
-            } else {
-                [attachment.gateway, attachment.ipv6_gateway].into_iter().flatten().collect()
-            },
+            gateways: [attachment.gateway, attachment.ipv6_gateway].into_iter().flatten().collect(),
             mac: attachment.mac,
         })
         .filter(|endpoint| !endpoint.addresses.is_empty())
@@ -230,6 +227,7 @@ fn of_container(
         host_network: container.network_mode == listed::NetworkMode::Host
             || shared.is_some_and(|other| other.network_mode == listed::NetworkMode::Host),
         default_network: default_network(attachments, networks),
+        told_by: ToldBy::Inspection,
         endpoints,
         published: published(container),
     }
@@ -239,17 +237,16 @@ fn is_internal(networks: &[Network], name: &str) -> bool {
     networks.iter().any(|network| network.name == name && network.internal)
 }
 
-/// The network by which the default route goes (libnetwork's `Endpoint.Less`): the highest
-/// priority, then the first by name, of those that are not internal and have a gateway.
+/// The network by which the default route goes (libnetwork's `Endpoint.Less`), of those that have a
+/// gateway: the internal ones last, then by the highest priority, then the first by name.
 fn default_network(attachments: &[listed::Attachment], networks: &[Network]) -> Option<String> {
-    let leads_out = |attachment: &&listed::Attachment| {
-        let has_gateway = attachment.gateway.is_some() || attachment.ipv6_gateway.is_some();
-        has_gateway && !is_internal(networks, &attachment.network)
+    let has_gateway = |attachment: &&listed::Attachment| {
+        attachment.gateway.is_some() || attachment.ipv6_gateway.is_some()
     };
-    let best = attachments
-        .iter()
-        .filter(leads_out)
-        .min_by_key(|a| (std::cmp::Reverse(a.gateway_priority), a.network.as_str()));
+    let best = attachments.iter().filter(has_gateway).min_by_key(|a| {
+        let internal = is_internal(networks, &a.network);
+        (internal, std::cmp::Reverse(a.gateway_priority), a.network.as_str())
+    });
     best.map(|attachment| attachment.network.clone())
 }
 

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use nattrace_parser::host::docker::GatewayMode;
+use nattrace_parser::syntax::Family;
 
 use crate::address::Prefix;
 use crate::host::SocketProtocol;
@@ -26,7 +27,8 @@ pub struct Network {
     pub subnets: Vec<Prefix>,
     /// The gateways that its containers use.
     pub gateways: Vec<IpAddr>,
-    /// Whether its containers have no way out (`--internal`): they have no default route.
+    /// Whether its containers have no way out (`--internal`): Docker drops what they send
+    /// elsewhere, and since 25.0 it gives them no default route.
     pub internal: bool,
     /// Which rules Docker makes for it.
     pub options: NetworkOptions,
@@ -71,7 +73,8 @@ pub struct Endpoint {
     pub addresses: Vec<(IpAddr, u8)>,
     /// Those of them that somebody asked for, and that stay.
     pub assigned: Vec<IpAddr>,
-    /// The default gateways it hands out, one a family at most.
+    /// The default gateways it hands out, one a family at most; of an internal network those that
+    /// the container is known to have got.
     pub gateways: Vec<IpAddr>,
     /// The hardware address.
     pub mac: Option<[u8; 6]>,
@@ -90,6 +93,15 @@ pub struct PublishedPort {
     pub container_port: u16,
 }
 
+/// Who tells of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToldBy {
+    /// Its own inspection.
+    Inspection,
+    /// A network that it is in, which does not say which gateway it has.
+    Network,
+}
+
 /// A container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Container {
@@ -103,11 +115,13 @@ pub struct Container {
     pub running: bool,
     /// Whether it shares the network of the host.
     pub host_network: bool,
-    /// Its attachments, sorted by network name. The default route is by the first whose network
-    /// is not internal, unless [`Container::default_network`] says otherwise.
+    /// Its attachments, sorted by network name.
     pub endpoints: Vec<Endpoint>,
-    /// The network by which its default route goes, where it is known.
+    /// The network by which its default route goes, where it is known; see
+    /// [`Inventory::default_network`].
     pub default_network: Option<String>,
+    /// Who tells of it.
+    pub told_by: ToldBy,
     /// Its published ports.
     pub published: Vec<PublishedPort>,
 }
@@ -145,6 +159,24 @@ impl Inventory {
             // A name is unique among containers, but a snapshot may be pieced together.
             several => several.iter().find(|c| c.running && c.name == name).copied(),
         }
+    }
+
+    /// The network by which a container's default route of a family goes: the one that is known,
+    /// else that of the first attachment that is not internal. By an internal one it goes only where
+    /// the container has a gateway there, as before Docker 25.0 (measured with 20.10).
+    #[must_use]
+    pub fn default_network(&self, container: &Container, family: Family) -> Option<&Network> {
+        let endpoints = &container.endpoints;
+        let of = |endpoint: &Endpoint| self.network(&endpoint.network);
+        let named = container.default_network.as_deref().and_then(|name| self.network(name));
+        let network =
+            named.or_else(|| endpoints.iter().filter_map(of).find(|own| !own.internal))?;
+        let has_gateway = || {
+            let own = endpoints.iter().filter(|endpoint| endpoint.network == network.name);
+            let mut gateways = own.flat_map(|endpoint| &endpoint.gateways);
+            gateways.any(|gateway| Family::of(*gateway) == family)
+        };
+        (!network.internal || has_gateway()).then_some(network)
     }
 
     /// The running container that has an address, and by which attachment.

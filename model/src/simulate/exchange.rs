@@ -15,7 +15,7 @@ use crate::simulate::consequence::Consequence;
 use crate::simulate::drawn::Drawn;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
-use crate::simulate::outside;
+use crate::simulate::outside::{self, Kept};
 use crate::simulate::path::{End, decision};
 use crate::simulate::question::{Origin, filled_in, first_packet_of, origin};
 use crate::simulate::reply::{About, Progress};
@@ -113,7 +113,7 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
     let origin = match origin(system, flow, &packet) {
         Ok(origin) => origin,
         Err(why) => {
-            return not_here(flow_asked, Verdict::Undetermined, Outcome::Undetermined, why);
+            return not_here(flow_asked, (RouteDecision::Unknown, Verdict::Undetermined), why);
         }
     };
     let mut flow_asked = flow_asked;
@@ -121,17 +121,16 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         run.link = Some(arrival.interface);
         run.asker = Some(packet.source);
         flow_asked.in_interface = Some(arrival.interface.to_owned());
-        if let Some(why) = outside::stays_inside(&system.host, &packet, arrival) {
-            return not_here(flow_asked, Verdict::Dropped, Outcome::Timeout, why);
+        if let Some(kept) = outside::stays_inside(&system.host, &packet, arrival) {
+            return run.kept(flow_asked, kept);
         }
     }
     if flow.state == FlowState::Established
         && let Err(why) = run.establish(&flow_asked, origin)
     {
-        let unknown = not_here(flow_asked, Verdict::Undetermined, Outcome::Undetermined, why);
+        let unknown = not_here(flow_asked, (RouteDecision::Unknown, Verdict::Undetermined), why);
         let assumptions = run.assumptions.into_iter().collect();
-        // The step that decides says why.
-        return Answer { assumptions, because: None, ..unknown };
+        return Answer { assumptions, ..unknown };
     }
     let travelled = run.forth(packet.clone(), flow.state, origin);
     let mut consequence = run.consequence(&travelled, &packet, origin);
@@ -212,10 +211,11 @@ pub(crate) fn deciding_step(steps: &[Step]) -> Option<usize> {
 }
 
 /// The answer for a packet that no hook of this host sees.
-fn not_here(flow: Flow, verdict: Verdict, outcome: Outcome, why: String) -> Answer {
-    let what = match verdict {
-        Verdict::Undetermined => RouteDecision::Unknown,
-        _ => RouteDecision::NoNeighbour,
+fn not_here(flow: Flow, (what, verdict): (RouteDecision, Verdict), why: String) -> Answer {
+    let outcome = match verdict {
+        Verdict::Undetermined => Outcome::Undetermined,
+        Verdict::Unroutable => Outcome::Unreachable,
+        _ => Outcome::Timeout,
     };
     Answer {
         flow,
@@ -234,6 +234,24 @@ fn not_here(flow: Flow, verdict: Verdict, outcome: Outcome, why: String) -> Answ
 }
 
 impl<'s> Run<'s, '_> {
+    /// The answer for a packet that does not leave its container.
+    fn kept(&mut self, flow: Flow, kept: Kept) -> Answer {
+        let (what, why) = match kept {
+            Kept::NoRoute { why, assumed } => {
+                if assumed {
+                    self.assume(
+                        "internal-gateway-assumed",
+                        "no part says whether the container has a default route (docker-inspect.json): Docker gives none on an internal network since 25.0",
+                    );
+                }
+                ((RouteDecision::NoRoute, Verdict::Unroutable), why)
+            }
+            Kept::NoNeighbour(why) => ((RouteDecision::NoNeighbour, Verdict::Dropped), why),
+        };
+        let assumptions = std::mem::take(&mut self.assumptions).into_iter().collect();
+        Answer { assumptions, ..not_here(flow, what, why) }
+    }
+
     /// The trip of the packet that was asked about.
     pub(crate) fn forth(
         &mut self,

@@ -11,7 +11,7 @@ use nattrace_parser::syntax::Family;
 
 use crate::System;
 use crate::address::{Prefix, is_internet};
-use crate::host::inventory::{Container, Endpoint};
+use crate::host::inventory::{Container, Endpoint, ToldBy};
 use crate::host::route::RouteKind;
 use crate::host::{Host, Interface, InterfaceKind, Part};
 use crate::packet::Packet;
@@ -94,11 +94,8 @@ fn container_way_back<'s>(
     {
         return arrives(bridge, link_target(host, to, true));
     }
-    let default = container.default_network.as_deref().and_then(network_of).or_else(|| {
-        let mut networks = container.endpoints.iter().filter_map(|e| network_of(&e.network));
-        networks.find(|network| !network.internal)
-    });
-    match default.filter(|network| !network.internal && !network.bridge.is_empty()) {
+    let default = host.inventory.default_network(container, Family::of(to));
+    match default.filter(|network| !network.bridge.is_empty()) {
         Some(network) => arrives(&network.bridge, LinkTarget::Host),
         None => WayBack::Lost(format!(
             "the container `{}` has no default route (its network is internal), so it can't answer {to}",
@@ -344,24 +341,60 @@ pub(crate) fn unknown_to_sender(host: &Host, packet: &Packet, interface: &str) -
     })
 }
 
-/// Why a container's packet does not even leave it: the gateway that it uses is no address of this
-/// host (docker's `inhibit_ipv4`), so nobody answers when it asks for the hardware address.
-pub(crate) fn stays_inside(host: &Host, packet: &Packet, arrival: Arrival<'_>) -> Option<String> {
+/// Whether what is sent to an address goes out by a link as it is, to no gateway.
+fn stays_on_link(to: IpAddr) -> bool {
+    match to {
+        IpAddr::V4(to) => to.is_multicast() || to.is_broadcast(),
+        IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local(),
+    }
+}
+
+/// Why a container's packet does not even leave it.
+pub(crate) enum Kept {
+    /// The container has no route for it: its socket call fails.
+    NoRoute {
+        why: String,
+        /// That it has none is what Docker does today, and told by nobody.
+        assumed: bool,
+    },
+    /// The gateway that it uses is no address of this host (docker's `inhibit_ipv4`), so nobody
+    /// answers when it asks for the hardware address.
+    NoNeighbour(String),
+}
+
+/// Whether a packet that a container sends by one of its bridges stays in it, and why.
+pub(crate) fn stays_inside(host: &Host, packet: &Packet, arrival: Arrival<'_>) -> Option<Kept> {
     if arrival.link == LinkTarget::Neighbour || host.interface(arrival.interface).is_none() {
         return None;
     }
     let (container, endpoint) = host.inventory.owner(packet.source)?;
-    let on_link = endpoint
-        .addresses
-        .iter()
-        .any(|(own, length)| Prefix::new(*own, *length).contains(packet.destination));
-    let same_family = |gateway: &&IpAddr| gateway.is_ipv4() == packet.source.is_ipv4();
-    let gateway = endpoint.gateways.iter().find(same_family)?;
-    let absent = !on_link && !routing::is_own_address(host, *gateway) && host.has(Part::Addresses);
+    let network = host.inventory.network(&endpoint.network)?;
+    let on_link = |endpoint: &Endpoint| {
+        let mut own = endpoint.addresses.iter();
+        own.any(|(own, length)| Prefix::new(*own, *length).contains(packet.destination))
+    };
+    // What comes in elsewhere with the container's address is not from the container.
+    if network.bridge != arrival.interface || on_link(endpoint) || stays_on_link(packet.destination)
+    {
+        return None;
+    }
+    let (name, to) = (&container.name, packet.destination);
+    let family = packet.family();
+    let leads = network.internal
+        && (container.endpoints.iter().any(on_link)
+            || host.inventory.default_network(container, family).is_some());
+    if network.internal && !leads {
+        let why = format!(
+            "the container `{name}` has no route to {to}: its network `{}` is internal, and it has no default route",
+            network.name
+        );
+        return Some(Kept::NoRoute { why, assumed: container.told_by == ToldBy::Network });
+    }
+    let gateway = endpoint.gateways.iter().find(|gateway| Family::of(**gateway) == family)?;
+    let absent = !routing::is_own_address(host, *gateway) && host.has(Part::Addresses);
     absent.then(|| {
-        format!(
-            "the gateway {gateway} of the container `{}` is no address of this host: nobody answers for it, and the packet does not leave the container",
-            container.name
-        )
+        Kept::NoNeighbour(format!(
+            "the gateway {gateway} of the container `{name}` is no address of this host: nobody answers for it, and the packet does not leave the container"
+        ))
     })
 }

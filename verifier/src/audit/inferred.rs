@@ -8,7 +8,7 @@ use nattrace_model::condition::{Condition, PortSide, Sense};
 use nattrace_model::graph::ChainGraph;
 use nattrace_model::hook::Hook;
 use nattrace_model::host::inventory::{
-    Container, Endpoint, Network, NetworkOptions, PublishedPort,
+    Container, Endpoint, Network, NetworkOptions, PublishedPort, ToldBy,
 };
 use nattrace_model::host::{
     Host, Interface, InterfaceAddress, InterfaceKind, Part, Scope, SocketProtocol,
@@ -109,6 +109,7 @@ fn container(address: IpAddr, network: &Network, port: PublishedPort) -> Contain
         host_network: false,
         endpoints: vec![endpoint],
         default_network: Some(network.name.clone()),
+        told_by: ToldBy::Network,
         published: vec![port],
     }
 }

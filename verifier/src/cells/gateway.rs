@@ -36,6 +36,7 @@ pub(crate) fn alike(system: &System, family: Family, entry: &Entry) -> BTreeMap<
     let apart = !host.has(Part::Addresses)
         || !local_first(host, family)
         || !gateways_are_own(host, family)
+        || lacks_default_route(host, family, came_by)
         || tells_interfaces_apart(system, family);
     if apart {
         return BTreeMap::new();
@@ -85,6 +86,19 @@ fn local_first(host: &Host, family: Family) -> bool {
                 && rule.destination_port.is_none()
                 && rule.users.is_none()
         })
+}
+
+/// Whether a container behind a bridge has no default route: what its networks are then decides what
+/// it can send.
+fn lacks_default_route(host: &Host, family: Family, bridge: &str) -> bool {
+    let inventory = &host.inventory;
+    let mut inner = inventory.networks.iter().filter(|own| own.internal && own.bridge == bridge);
+    inner.any(|network| {
+        let mut attached = inventory.containers.iter().filter(|container| {
+            container.running && container.endpoints.iter().any(|own| own.network == network.name)
+        });
+        attached.any(|own| inventory.default_network(own, family).is_none())
+    })
 }
 
 /// Whether every container's gateway is the host: else what a container's network is decides what

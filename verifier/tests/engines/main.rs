@@ -278,6 +278,30 @@ fn both_engines_leave_open_what_no_part_says() {
     }
 }
 
+/// What a container on an internal network sends elsewhere: Docker 25.0 and later give it no default
+/// route, so it doesn't get to the rules; older ones do, and rules stop it.
+#[test]
+fn both_engines_say_the_same_of_internal_networks() {
+    const GATEWAY: &str = "\"Gateway\": \"172.20.0.1\"";
+    // Without Docker's own rules, the route alone decides.
+    let policy = read(
+        "version = 1\n[[deny]]\nname = \"to docker0\"\nfamily = \"ipv4\"\nfrom = \"container:i1\"\n\
+         lands = \"172.17.0.1:9090/tcp\"\n[[allow]]\nname = \"to its gateway\"\n\
+         family = \"ipv4\"\nfrom = \"container:i1\"\nto = \"172.20.0.1:9090/tcp\"\n",
+    );
+    for (gateway, to_docker0) in [(GATEWAY, Status::Fails), ("\"Gateway\": \"\"", Status::Holds)] {
+        let mut case = Case::read(&cases_dir().join("04-networks")).unwrap();
+        let part = case.parts.iter_mut().find(|(name, _)| name == "docker-inspect.json").unwrap();
+        assert!(part.1.contains(GATEWAY));
+        part.1 = part.1.replace(GATEWAY, gateway);
+        let system = load(&case.texts(), &[]).system;
+        let solver = Z3 { seconds: 60 };
+        let found = check_with(&policy, &system, &Given::default(), Engine::Both(&solver)).unwrap();
+        let found: Vec<_> = found.iter().map(|one| (one.status, one.proved_by.len())).collect();
+        assert_eq!(found, [(to_docker0, 2), (Status::Holds, 2)], "{gateway}");
+    }
+}
+
 #[test]
 fn both_engines_say_the_same_of_what_holds_today() {
     compare("drafts", 1, |_, system| Some(read(&draft::draft(system))));

@@ -168,6 +168,8 @@ impl<'s> Encoder<'s> {
             packet.tuple.source = self.kernel_source(packet);
         }
         let mut forth = self.new_trip(packet, when);
+        // The socket call of a container fails.
+        let mut kept = t.no;
         let arrival = match start {
             Start::Local { .. } => {
                 // TCP of IPv4 looks its route up again with the source that it got.
@@ -179,8 +181,10 @@ impl<'s> Encoder<'s> {
             }
             Start::Wire(interface) => {
                 let arrival = self.arrival(packet, interface);
-                let stays = self.stays_inside(packet, &arrival);
-                self.stop(&mut forth, stays, end::DROPPED);
+                let (unroutable, absent) = self.stays_inside(packet, &arrival);
+                self.stop(&mut forth, unroutable, end::UNROUTABLE);
+                self.stop(&mut forth, absent, end::DROPPED);
+                kept = unroutable;
                 forth.mac = self.mac_of(packet.tuple.source, interface);
                 self.arrive(&run, &mut forth, &arrival);
                 Some(arrival)
@@ -200,6 +204,7 @@ impl<'s> Encoder<'s> {
             let timeout = t.number(OUTCOME, outcome::TIMEOUT);
             outcome = t.choice(t.and(lost, known), timeout, outcome);
         }
+        outcome = t.choice(kept, t.number(OUTCOME, outcome::UNREACHABLE), outcome);
         Fate { trip: forth, egress, outcome, proxied: connections }
     }
 

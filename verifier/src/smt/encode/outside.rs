@@ -128,23 +128,43 @@ impl<'s> Encoder<'s> {
         }
     }
 
-    /// The packets that do not leave their container: its gateway is no address of this host.
-    pub(super) fn stays_inside(&self, packet: &Packet, arrival: &Arrival) -> B {
+    /// The packets that do not leave their container: those that have no route in it, and those
+    /// whose gateway is no address of this host.
+    pub(super) fn stays_inside(&self, packet: &Packet, arrival: &Arrival) -> (B, B) {
         let t = &self.t;
-        if !self.host.has(Part::Addresses) {
-            return t.no;
-        }
+        let to = packet.tuple.destination;
         let known = self.interface_is(arrival.interface, |n| self.host.interface(n).is_some());
-        let absent = self.containers().into_iter().map(|(address, (_, _, endpoint))| {
-            let same = |gateway: &&IpAddr| Family::of(**gateway) == self.family();
-            let Some(gateway) = endpoint.gateways.iter().find(same) else { return t.no };
-            if self.host.owner(*gateway).is_some() {
-                return t.no;
+        let stays_on_link = match self.family() {
+            Family::Ipv4 => t.or(self.is_multicast(to), self.is_limited_broadcast(to)),
+            Family::Ipv6 => t.or(self.is_multicast(to), self.is_link_local6(to)),
+        };
+        let leaves = t.any([t.not(known), arrival.neighbour, stays_on_link]);
+        let (mut unroutable, mut absent) = (t.no, t.no);
+        for (address, (_, container, endpoint)) in self.containers() {
+            let Some(network) = self.network(&endpoint.network) else { continue };
+            let from = t.all([
+                self.is_address(packet.tuple.source, address),
+                self.interface_named(arrival.interface, &network.bridge),
+                t.not(self.on_link_of(endpoint, to)),
+            ]);
+            let mut lost = t.no;
+            if network.internal {
+                let inventory = &self.host.inventory;
+                if inventory.default_network(container, self.family()).is_none() {
+                    let own = container.endpoints.iter().map(|own| self.on_link_of(own, to));
+                    lost = t.minus(from, t.any(own));
+                }
+                unroutable = t.or(unroutable, lost);
             }
-            let on_link = self.on_link_of(endpoint, packet.tuple.destination);
-            t.minus(self.is_address(packet.tuple.source, address), on_link)
-        });
-        t.and(t.minus(known, arrival.neighbour), t.any(absent))
+            let same = |gateway: &&IpAddr| Family::of(**gateway) == self.family();
+            let gateway = endpoint.gateways.iter().find(same);
+            if gateway.is_some_and(|gateway| self.host.owner(*gateway).is_none())
+                && self.host.has(Part::Addresses)
+            {
+                absent = t.or(absent, t.minus(from, lost));
+            }
+        }
+        (t.minus(unroutable, leaves), t.minus(absent, leaves))
     }
 
     /// The packets that can't have come here: nobody beyond a router knows that the container is
@@ -264,13 +284,8 @@ impl<'s> Encoder<'s> {
     ) -> (B, Arrival) {
         let t = &self.t;
         let number = self.container_number(index);
-        let default =
-            container.default_network.as_deref().and_then(|n| self.network(n)).or_else(|| {
-                let mut networks =
-                    container.endpoints.iter().filter_map(|e| self.network(&e.network));
-                networks.find(|network| !network.internal)
-            });
-        let default = default.filter(|network| !network.internal && !network.bridge.is_empty());
+        let default = self.host.inventory.default_network(container, self.family());
+        let default = default.filter(|network| !network.bridge.is_empty());
         let by_default = default.map(|network| network.bridge.as_str());
         let mut arrives = t.is(by_default.is_some());
         let mut arrival = Arrival {
