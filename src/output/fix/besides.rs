@@ -93,9 +93,9 @@ fn internal_network(edit: &Edit, system: &System) -> Option<String> {
     });
     let name = &inside.next()?.name;
     Some(format!(
-        "`{name}` was made with `--internal`, and Docker gives its containers no default route: \
-         rather connect those that need more to another network (`docker network connect bridge \
-         CONTAINER`)"
+        "`{name}` was made with `--internal`, and since 25.0 Docker gives its containers no default \
+         route: rather connect those that need more to another network (`docker network connect \
+         bridge CONTAINER`)"
     ))
 }
 
