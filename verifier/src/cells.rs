@@ -11,7 +11,7 @@ mod port;
 mod special;
 
 pub(crate) use address::{AddressCells, AddressPlan};
-pub(crate) use gateway::{Alike, alike};
+pub(crate) use gateway::{Alike, alike, is_first, local_first, tells_interfaces_apart};
 pub(crate) use port::{PortCell, PortCells};
 pub(crate) use special::ranges as special_ranges;
 

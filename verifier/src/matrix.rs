@@ -8,6 +8,7 @@
 mod batch;
 mod column;
 mod diagram;
+mod doubles;
 mod example;
 mod fate;
 mod group;

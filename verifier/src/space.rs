@@ -6,6 +6,7 @@
 
 mod field;
 mod point;
+mod sources;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;

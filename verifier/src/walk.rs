@@ -159,7 +159,7 @@ pub(crate) fn divide<F: Clone + Eq + Hash>(
     let space = question.packets.space();
     let ground = Rc::new(Ground::new(system, world, space, question));
     let mut found = Found { classes: Vec::new(), known: HashMap::new() };
-    let mut rest = Rest::of(&question.packets);
+    let mut rest = Rest::of(&question.packets, &question.entry);
     let mut asked = 0;
     while let Some(header) = rest.next() {
         if asked == question.most || space.is_exhausted() {

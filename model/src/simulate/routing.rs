@@ -360,10 +360,11 @@ pub(crate) fn has_custom_rules(host: &Host, family: Family) -> bool {
 /// where rp_filter is off).
 fn has_custom_local_routes(host: &Host) -> bool {
     let tables = host.routing.tables(Family::Ipv4).values();
-    tables.flat_map(RouteTable::routes).any(|route| {
-        let of_address =
-            route.destination.length() == 32 && is_own_address(host, route.destination.network());
-        route.kind == RouteKind::Local && !of_address && !route.destination.network().is_loopback()
+    let local = |route: &&Route| {
+        route.kind == RouteKind::Local && !route.destination.network().is_loopback()
+    };
+    tables.flat_map(RouteTable::routes).filter(local).any(|route| {
+        route.destination.length() < 32 || !is_own_address(host, route.destination.network())
     })
 }
 

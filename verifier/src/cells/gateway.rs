@@ -69,7 +69,7 @@ pub(crate) fn alike(system: &System, family: Family, entry: &Entry) -> BTreeMap<
 }
 
 /// Whether table local is asked before all others, and every packet is routed alike.
-fn local_first(host: &Host, family: Family) -> bool {
+pub(crate) fn local_first(host: &Host, family: Family) -> bool {
     let rules = host.routing.rules(family);
     let local = RuleAction::Lookup { table: LOCAL, suppress_prefix_length: None };
     rules.first().is_some_and(|rule| rule.action == local)
@@ -118,14 +118,14 @@ fn is_global(host: &Host, address: IpAddr) -> bool {
 }
 
 /// Whether the route that table local has for an address is of a kind.
-fn is_first(host: &Host, address: IpAddr, kind: RouteKind) -> bool {
+pub(crate) fn is_first(host: &Host, address: IpAddr, kind: RouteKind) -> bool {
     let local = host.routing.tables(Family::of(address)).get(&LOCAL);
     let mut routes = local.into_iter().flat_map(|table| table.routes());
     routes.find(|route| route.destination.contains(address)).is_some_and(|route| route.kind == kind)
 }
 
 /// Whether rules may ask which interface has an address.
-fn tells_interfaces_apart(system: &System, family: Family) -> bool {
+pub(crate) fn tells_interfaces_apart(system: &System, family: Family) -> bool {
     let chains = system.rules.chains.iter().filter(|chain| chain.family == family);
     chains.flat_map(|chain| &chain.rules).any(|rule| {
         let native = matches!(rule.target, Target::Sequence(_) | Target::Map(_));

@@ -8,7 +8,7 @@ use super::column::{Column, Lot, Nodes};
 use super::diagram::Id;
 use super::example::{Among, Search};
 use super::fate::proxied_sources;
-use super::part::{MOST_NAMED, Which, ports, prefixes};
+use super::part::{MOST_NAMED, Which, addresses, ports, prefixes};
 use super::row::{Found, Made, Start};
 use super::service::{Service, merged};
 use super::shadow::{Bits, Live, Shadow, levels};
@@ -194,7 +194,15 @@ impl<'a> Batch<'a> {
         if part.is_all_of(whole, lot) {
             return None;
         }
-        Some(prefixes(space.family(), part.blocks(lot, MOST_NAMED)))
+        let doubles = self.column.doubles;
+        if doubles.is_empty() || field == Field::Source {
+            return Some(prefixes(space.family(), part.blocks(lot, MOST_NAMED)));
+        }
+        let all = addresses(space.family(), part.blocks(lot, usize::MAX));
+        let mut named = doubles.with(&all).prefixes();
+        let more = named.len() > MOST_NAMED;
+        named.truncate(MOST_NAMED);
+        Some(super::part::Share { named, more })
     }
 
     /// The ports of a part, where they tell.

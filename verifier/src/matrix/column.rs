@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::batch::Batch;
 use super::diagram::{Diagram, Id, Met, NOTHING, Services};
+use super::doubles::Doubles;
 use super::row::{Fates, Found, Made, Row, Start};
 use super::service::{self, Service};
 use super::shadow::BATCH;
@@ -18,6 +19,8 @@ pub(super) struct Column<'a> {
     pub(super) row: &'a Row<'a>,
     pub(super) space: &'a Space,
     pub(super) starts: &'a [Start],
+    /// Own addresses that are looked at for others.
+    pub(super) doubles: &'a Doubles,
     pub(super) fates: &'a Fates,
     /// The packets with the source port of an example, and those without ports.
     pub(super) usual: &'a PacketSet,

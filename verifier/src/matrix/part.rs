@@ -5,7 +5,7 @@ use nattrace_parser::syntax::Family;
 
 use super::diagram::{ANYTHING, Diagram, Id, NOTHING};
 use crate::header::address;
-use crate::policy::Where;
+use crate::policy::{AddressSet, Where};
 use crate::space::Field;
 
 /// How many prefixes or ranges of ports are named.
@@ -53,6 +53,16 @@ pub(super) fn prefixes(family: Family, blocks: Vec<(u128, u32)>) -> Share<Prefix
     };
     let more = blocks.len() > MOST_NAMED;
     Share { named: blocks.into_iter().take(MOST_NAMED).map(prefix).collect(), more }
+}
+
+/// Addresses as a set, from their first bits and how many those are.
+pub(super) fn addresses(family: Family, blocks: Vec<(u128, u32)>) -> AddressSet {
+    let width = Field::Source.width(family);
+    let range = |(bits, length): (u128, u32)| {
+        let first = bits.checked_shl(width - length).unwrap_or(0);
+        (first, first | u128::MAX.checked_shr(128 - width + length).unwrap_or(0))
+    };
+    AddressSet::of_ranges(family, blocks.into_iter().map(range).collect())
 }
 
 /// The values of a field of ports in a set that says nothing of others.

@@ -10,6 +10,7 @@ use nattrace_parser::syntax::Family;
 use rayon::prelude::*;
 
 use super::column::Column;
+use super::doubles::Doubles;
 use super::fate::Fate;
 use super::service::{self, Service, merged};
 use super::{Breadth, Cell, Kept, Part, Reach, Zone};
@@ -114,7 +115,7 @@ impl Row<'_> {
             return Made::default();
         }
         let all = service::packets_of_any(&space, self.services, self.services);
-        let starts = self.starts(&space, &all, columns);
+        let (starts, doubles) = self.starts(&space, &all, columns);
         let mut made = Made::default();
         let mut fates = Fates::default();
         let mut found: Vec<Vec<Found>> = columns.iter().map(|_| Vec::new()).collect();
@@ -145,6 +146,7 @@ impl Row<'_> {
                     row: self,
                     space: &space,
                     starts: &starts,
+                    doubles: &doubles,
                     fates: &fates,
                     usual: &usual,
                     here,
@@ -180,7 +182,7 @@ impl Row<'_> {
     fn too_large(&self, column: usize) -> Option<Cell> {
         let space = Space::new(self.family);
         let all = service::packets_of_any(&space, self.services, self.services);
-        let starts = self.starts(&space, &all, &[column]);
+        let (starts, _) = self.starts(&space, &all, &[column]);
         let start = starts.first()?;
         let header = start.question.packets.sample(&[])?;
         let part = Part {
@@ -205,10 +207,22 @@ impl Row<'_> {
     }
 
     /// The places where packets of the row start, with those to each column.
-    fn starts(&self, space: &Space, services: &PacketSet, columns: &[usize]) -> Vec<Start> {
+    fn starts(
+        &self,
+        space: &Space,
+        services: &PacketSet,
+        columns: &[usize],
+    ) -> (Vec<Start>, Doubles) {
         let zones = Zones::new(self.system, self.family);
-        let Some(zone) = self.from.get(self.index) else { return Vec::new() };
-        let sides = zones.senders(&zone.place, policy::Breadth::Meant);
+        let Some(zone) = self.from.get(self.index) else { return Default::default() };
+        let mut sides = zones.senders(&zone.place, policy::Breadth::Meant);
+        let mut doubles = Doubles::default();
+        let unbound = sides.iter().find(|side| side.at == Where::Unbound).cloned();
+        if let (Some(any), Kept::Witness) = (unbound, self.kept) {
+            let to = columns.iter().filter_map(|column| self.to.get(*column));
+            let to: Vec<AddressSet> = to.map(|zone| zones.addressed(&zone.place, &any)).collect();
+            doubles = Doubles::take(self.system, self.family, &mut sides, &to);
+        }
         let start = |side: Side| {
             let addressed = |column: &usize| match self.to.get(*column) {
                 Some(zone) => {
@@ -247,7 +261,7 @@ impl Row<'_> {
                 None => starts.push(start),
             }
         }
-        starts
+        (starts, doubles)
     }
 }
 

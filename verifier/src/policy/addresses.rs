@@ -105,13 +105,20 @@ impl AddressSet {
     pub fn intersection(&self, other: &Self) -> Self {
         let mut ranges = Vec::new();
         if self.family == other.family {
-            for (first, last) in &self.ranges {
-                for (other_first, other_last) in &other.ranges {
-                    let (from, to) = (*first.max(other_first), *last.min(other_last));
-                    if from <= to {
-                        ranges.push((from, to));
-                    }
+            let (mut own, mut theirs) =
+                (self.ranges.iter().peekable(), other.ranges.iter().peekable());
+            while let (Some((first, last)), Some((other_first, other_last))) =
+                (own.peek(), theirs.peek())
+            {
+                let (from, to) = (*first.max(other_first), *last.min(other_last));
+                if from <= to {
+                    ranges.push((from, to));
                 }
+                if last <= other_last {
+                    own.next()
+                } else {
+                    theirs.next()
+                };
             }
         }
         Self { family: self.family, ranges: merged(ranges) }

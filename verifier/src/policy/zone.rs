@@ -32,6 +32,7 @@ pub(crate) struct Zones<'s> {
     system: &'s System,
     family: Family,
     routed: OnceCell<Vec<Region<'s>>>,
+    own: OnceCell<AddressSet>,
 }
 
 /// Addresses that are expected in one place.
@@ -42,7 +43,7 @@ struct Region<'s> {
 
 impl<'s> Zones<'s> {
     pub(crate) fn new(system: &'s System, family: Family) -> Self {
-        Self { system, family, routed: OnceCell::new() }
+        Self { system, family, routed: OnceCell::new(), own: OnceCell::new() }
     }
 
     fn host(&self) -> &'s Host {

@@ -1,5 +1,6 @@
 //! The addresses that routes, subnets and the kernel tell apart.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nattrace_model::address::{Prefix, is_internet};
@@ -19,7 +20,7 @@ type Ranges = Vec<(u128, u128)>;
 
 impl<'s> Zones<'s> {
     pub(super) fn union(&self, sets: impl Iterator<Item = AddressSet>) -> AddressSet {
-        sets.fold(self.none(), |all, set| all.union(&set))
+        AddressSet::of_ranges(self.family, sets.flat_map(|set| set.ranges().to_vec()).collect())
     }
 
     pub(super) fn of_prefix(&self, prefix: &Prefix) -> AddressSet {
@@ -46,8 +47,11 @@ impl<'s> Zones<'s> {
 
     /// The host's own addresses.
     pub(crate) fn own(&self) -> AddressSet {
-        let addresses = self.host().interfaces.iter().flat_map(|own| &own.addresses);
-        self.union(addresses.map(|address| self.of_address(address.local)))
+        let made = || {
+            let addresses = self.host().interfaces.iter().flat_map(|own| &own.addresses);
+            self.union(addresses.map(|address| self.of_address(address.local)))
+        };
+        self.own.get_or_init(made).clone()
     }
 
     /// What an interface has on-link.
@@ -157,11 +161,13 @@ impl<'s> Zones<'s> {
     /// source that it picks, those to the destinations that it picks it for.
     pub(super) fn unbound(&self) -> Vec<Side> {
         let mut picked: Vec<(Option<IpAddr>, Ranges)> = Vec::new();
+        let mut known: HashMap<Option<IpAddr>, usize> = HashMap::new();
         // Source selection of IPv6 asks for scopes, labels and common prefixes (kernel-facts J3).
         let special = special_ranges(self.host(), self.family);
         for addresses in self.atoms(special.iter().map(|(prefix, _)| prefix)) {
             let source = addresses.first().and_then(|to| kernel_source(self.system, to));
-            match picked.iter_mut().find(|(known, _)| *known == source) {
+            let at = *known.entry(source).or_insert(picked.len());
+            match picked.get_mut(at) {
                 Some((_, to)) => to.extend(addresses.ranges()),
                 None => picked.push((source, addresses.ranges().to_vec())),
             }
