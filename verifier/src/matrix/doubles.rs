@@ -186,3 +186,94 @@ fn asks_no_address(condition: &Condition) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nattrace_model::build::{Text, load};
+    use nattrace_parser::policy::parse_expression;
+
+    use super::*;
+    use crate::matrix::{Kept, Matrix, Scope as Asked, matrix};
+
+    fn host(rules: &str, listeners: &str) -> System {
+        let each = (2..14u32).map(|at| {
+            format!(
+                "{at}: br{at}: <UP>\n    inet6 fe80::{at:x}/64 scope link\n    \
+                 inet6 fd00:{at}::1/64 scope global\n"
+            )
+        });
+        let addresses: String = ["1: lo: <LOOPBACK,UP>\n    inet6 ::1/128 scope host\n".to_owned()]
+            .into_iter()
+            .chain(each)
+            .collect();
+        let parts = [
+            Text { name: "ip6tables-save", text: rules },
+            Text { name: "ip-addr", text: &addresses },
+            Text { name: "listeners", text: listeners },
+        ];
+        let loaded = load(&parts, &[]);
+        assert!(!loaded.has_errors(), "{:?}", loaded.diagnostics);
+        loaded.system
+    }
+
+    fn of_host(system: &System, kept: Kept) -> Matrix {
+        let host = || vec![parse_expression("host").unwrap()];
+        let family = Some(Family::Ipv6);
+        let asked = Asked { from: host(), to: host(), family, kept, ..Asked::default() };
+        matrix(system, &asked).unwrap()
+    }
+
+    fn said(matrix: &Matrix) -> Vec<String> {
+        let each = matrix.cells.iter().flat_map(|cell| {
+            let services: Vec<String> = cell.services.iter().map(ToString::to_string).collect();
+            cell.parts.iter().map(move |part| {
+                format!(
+                    "{} {:?} {:?} {:?} {:?} {:?} {:?}",
+                    services.join(" "),
+                    part.outcome,
+                    part.verdict,
+                    part.sources,
+                    part.landings,
+                    part.because,
+                    part.which
+                )
+            })
+        });
+        each.collect()
+    }
+
+    const FILTER: &str =
+        "*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n";
+    const LISTENER: &str = "tcp LISTEN 0 128 [::]:80 [::]:*\n";
+
+    /// Where every packet is kept no address stands for another one: the same has to be said.
+    #[test]
+    fn what_is_said_of_one_is_so_of_those_that_it_stands_for() {
+        let rules = |rules: &str| format!("{FILTER}{rules}COMMIT\n");
+        for (rules, listeners, fewer) in [
+            (String::new(), LISTENER, true),
+            (rules(""), LISTENER, true),
+            (rules("-A INPUT -d fe80::5/128 -p tcp -m tcp --dport 80 -j DROP\n"), LISTENER, true),
+            (
+                rules("-A OUTPUT -d fe80::4/126 -j REJECT\n-A INPUT -s fd00:3::/32 -j DROP\n"),
+                LISTENER,
+                true,
+            ),
+            (rules("-A INPUT -i lo -m addrtype --dst-type LOCAL -j DROP\n"), LISTENER, true),
+            (String::new(), "tcp LISTEN 0 128 [fe80::7]:80 [::]:*\n", true),
+            (
+                "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n\
+                 -A OUTPUT -p tcp -m tcp --dport 81 -j REDIRECT --to-ports 80\nCOMMIT\n"
+                    .to_owned(),
+                LISTENER,
+                false,
+            ),
+            (rules("-A INPUT -m u32 --u32 \"20&0xFF=0x5\" -j DROP\n"), LISTENER, false),
+        ] {
+            let system = host(&rules, listeners);
+            let (quick, whole) = (of_host(&system, Kept::Witness), of_host(&system, Kept::Packets));
+            assert_eq!(said(&quick), said(&whole), "{rules}{listeners}");
+            assert_eq!(quick.asked < whole.asked, fewer, "{rules}{listeners}");
+        }
+    }
+}
