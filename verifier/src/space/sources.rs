@@ -1,7 +1,5 @@
 //! A function taken apart by what it says of sources.
 
-use std::collections::HashMap;
-
 use oxidd::bdd::BDDFunction;
 use oxidd::util::Ref;
 use oxidd::{Function, HasLevel, InnerNode, Manager, Node};
@@ -34,11 +32,9 @@ impl Space {
         function
             .with_manager_shared(|manager, edge| blocks.gather(manager, edge, &mut Vec::new()))?;
         let mut products: Vec<(Vec<BDDFunction>, BDDFunction)> = Vec::new();
-        let mut known: HashMap<BDDFunction, usize> = HashMap::new();
         for (block, others) in blocks.found {
             let sources = self.block(&block);
-            let at = *known.entry(others.clone()).or_insert(products.len());
-            match products.get_mut(at) {
+            match products.iter_mut().find(|(_, own)| *own == others) {
                 Some((own, _)) => own.push(sources),
                 None => products.push((vec![sources], others)),
             }
