@@ -211,6 +211,7 @@ pages![
     "rule-without-chain",
     "runs-elsewhere",
     "sensitive-port-world-reachable",
+    "sent-to-itself",
     "several-hosts",
     "shell-syntax",
     "shell-variable",

@@ -242,6 +242,33 @@ fn a_hand_made_snat_does_not_tell_whose_subnet_it_is() {
     assert_eq!(docker0.addresses, [], "{:?}", host.assumptions);
 }
 
+/// Rules that say who is behind a bridge leave the bridge another address.
+#[test]
+fn a_bridge_has_no_address_that_is_somebody_elses() {
+    let own = |rules_about: &str| {
+        let host = rules(&format!(
+            "*nat\n-A POSTROUTING -s 10.0.0.0/8 ! -o br-b74b417b331f -j MASQUERADE\nCOMMIT\n\
+             *filter\n{rules_about}COMMIT\n"
+        ));
+        let bridge = host.interface("br-b74b417b331f").unwrap();
+        bridge.addresses.iter().map(|own| own.local).collect::<Vec<_>>()
+    };
+    assert_eq!(own(""), [address("10.0.0.1")]);
+    for first in [
+        "-A FORWARD -s 10.0.0.1/32 -i br-b74b417b331f -j ACCEPT\n",
+        "-A FORWARD -d 10.0.0.1/32 ! -i br-b74b417b331f -o br-b74b417b331f -j ACCEPT\n",
+    ] {
+        assert_eq!(own(first), [address("10.255.255.254")], "{first}");
+        let last = first.replace("10.0.0.1/", "10.255.255.254/");
+        assert!(own(&format!("{first}{last}")).is_empty(), "{first}");
+    }
+    // What goes to it comes in, and does not leave.
+    assert_eq!(
+        own("-A INPUT -d 10.0.0.1/32 -i br-b74b417b331f -j ACCEPT\n"),
+        [address("10.0.0.1")]
+    );
+}
+
 #[test]
 fn the_way_out_is_the_only_interface_that_may_be_it() {
     let uplink = |text: &str| {

@@ -157,6 +157,21 @@ fn only_what_the_container_sends_stays_in_it() {
     assert_eq!(spoofed.verdict, Verdict::Delivered);
 }
 
+/// A container delivers what it sends to itself, and no rule of the host sees it.
+#[test]
+fn what_a_container_sends_to_itself_is_said_not_to_leave_it() {
+    let noted = |source: &str, to: &str| {
+        let answer = ask(Inventory::WithGateways, true, source, to, "");
+        answer.assumptions.iter().any(|assumption| assumption.code == "sent-to-itself")
+    };
+    assert!(noted("172.28.4.2", "172.28.4.2:80"));
+    assert!(noted("fd00:4::2", "[fd00:4::2]:80"));
+    assert!(noted("172.28.1.3", "172.28.4.3:80"), "its other address");
+    assert!(noted("172.28.4.77", "172.28.4.77:80"), "whoever it is");
+    assert!(!noted("172.28.4.2", "172.28.4.3:80"));
+    assert!(!noted("172.28.4.2", "172.28.4.1:80"));
+}
+
 /// The answer needs a way too.
 #[test]
 fn without_a_default_route_no_answer_comes_to_strangers() {

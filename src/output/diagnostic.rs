@@ -1,6 +1,7 @@
 //! Messages on standard error: one line where there is no place to show, else with the place
 //! underlined.
 
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
 
@@ -17,6 +18,12 @@ use crate::exit::Failure;
 
 /// How many messages are shown; a text that is no rules at all has one for each line.
 const SHOWN: usize = 50;
+
+/// How many that say the same are shown in full; of the others only the places are.
+const ALIKE: usize = 3;
+
+/// How many places of those are named.
+const PLACES: usize = 40;
 
 /// A line longer than this is shown only around the place.
 const LONG_LINE: usize = 400;
@@ -100,18 +107,66 @@ fn render_diagnostics(all: &[(Source<'_>, &Diagnostic)], width: usize, color: bo
         .with_context_lines(1)
         .with_width(width);
     let mut text = String::new();
-    for (source, diagnostic) in all.iter().take(SHOWN) {
-        let report = Report { excerpt: Excerpt::new(*source, diagnostic), diagnostic };
-        // Writing into a string can't fail, and the excerpt answers every place.
-        let _ = handler.render_report(&mut text, &report);
-        text.push('\n');
+    let groups = groups(all);
+    for group in groups.iter().take(SHOWN) {
+        for (source, diagnostic) in group.iter().take(ALIKE) {
+            let report = Report { excerpt: Excerpt::new(*source, diagnostic), diagnostic };
+            // Writing into a string can't fail, and the excerpt answers every place.
+            let _ = handler.render_report(&mut text, &report);
+            text.push('\n');
+        }
+        write_places(&mut text, group.get(ALIKE..).unwrap_or(&[]), width);
     }
-    let hidden = all.get(SHOWN..).unwrap_or(&[]);
+    let hidden: Vec<_> = groups.iter().skip(SHOWN).flatten().collect();
     if !hidden.is_empty() {
         let errors = hidden.iter().filter(|(_, d)| d.severity == Severity::Error).count();
         let _ = writeln!(text, "and {} more, {errors} of them errors", hidden.len());
     }
     text
+}
+
+/// A message with the text that it is about.
+type Placed<'a, 'd> = (Source<'a>, &'d Diagnostic);
+
+/// The messages, those that say the same together at the place of the first.
+fn groups<'a, 'd>(all: &[Placed<'a, 'd>]) -> Vec<Vec<Placed<'a, 'd>>> {
+    let mut groups: Vec<Vec<Placed<'_, '_>>> = Vec::new();
+    let mut known = BTreeMap::new();
+    for (source, found) in all {
+        let says = (source.name, found.code, &found.message, &found.label, &found.help);
+        let at = *known.entry(says).or_insert(groups.len());
+        match groups.get_mut(at) {
+            Some(group) => group.push((*source, found)),
+            None => groups.push(vec![(*source, found)]),
+        }
+    }
+    groups
+}
+
+/// Where else the same is to be said.
+fn write_places(text: &mut String, others: &[Placed<'_, '_>], width: usize) {
+    if others.is_empty() {
+        return;
+    }
+    let mut line = "  the same at".to_owned();
+    for (at, (source, diagnostic)) in others.iter().take(PLACES).enumerate() {
+        let Excerpt { name, line: row, column, .. } = Excerpt::new(*source, diagnostic);
+        let place = format!(" {name}:{}:{}", row + 1, column + 1);
+        if line.len() + place.len() >= width {
+            text.push_str(&line);
+            text.push('\n');
+            line = "   ".to_owned();
+        }
+        line.push_str(&place);
+        line.push_str(if at + 1 < others.len() { "," } else { "" });
+    }
+    text.push_str(&line);
+    let more = others.len().saturating_sub(PLACES);
+    if more > 0 {
+        // Writing into a string can't fail.
+        let _ = write!(text, " and {more} more");
+    }
+    text.push_str("\n\n");
 }
 
 /// A diagnostic as miette wants it.
@@ -285,10 +340,39 @@ mod tests {
 
     #[test]
     fn only_so_many_are_shown() {
-        let diagnostic = Diagnostic::error("code", "message", Span::new(0, 1));
+        let messages: Vec<Diagnostic> = (0..SHOWN + 7)
+            .map(|at| Diagnostic::error("code", format!("message {at}"), Span::new(0, 1)))
+            .collect();
         let source = Source { name: "rules", text: "a" };
-        let all = vec![(source, &diagnostic); SHOWN + 7];
+        let all: Vec<_> = messages.iter().map(|message| (source, message)).collect();
         let page = render_diagnostics(&all, 80, false);
         assert!(page.ends_with("and 7 more, 7 of them errors\n"), "{page}");
+    }
+
+    #[test]
+    fn of_those_that_say_the_same_the_places_are_named() {
+        let text = "a\n".repeat(60);
+        let source = Source { name: "rules", text: &text };
+        let says = |message: &str| {
+            let at = |line: usize| Span::new(2 * line, 2 * line + 1);
+            (0..60).map(|line| Diagnostic::error("code", message, at(line))).collect::<Vec<_>>()
+        };
+        let page = |messages: &[Diagnostic]| {
+            let all: Vec<_> = messages.iter().map(|message| (source, message)).collect();
+            render_diagnostics(&all, 80, false)
+        };
+        let few = page(&says("few")[..ALIKE]);
+        assert_eq!((few.matches("few").count(), few.contains("the same at")), (ALIKE, false));
+        let many = page(&says("many")[..6]);
+        assert_eq!(many.matches("many").count(), ALIKE);
+        assert!(many.ends_with("  the same at rules:4:1, rules:5:1, rules:6:1\n\n"), "{many}");
+        let most = page(&says("most"));
+        let listed = most.split_once("the same at").unwrap().1;
+        assert_eq!(listed.matches("rules:").count(), PLACES);
+        assert!(most.ends_with(&format!(", and {} more\n\n", 60 - ALIKE - PLACES)), "{most}");
+        assert!(most.lines().all(|line| line.chars().count() <= 80), "{most}");
+        // Others between them stand for themselves.
+        let mixed = [says("one")[..5].to_vec(), says("other")[..1].to_vec()].concat();
+        assert_eq!(page(&mixed).matches("other").count(), 1);
     }
 }

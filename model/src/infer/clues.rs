@@ -1,6 +1,6 @@
 //! What single rules give away about interfaces and addresses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nattrace_parser::syntax::{Family, TableName};
@@ -49,6 +49,8 @@ pub(super) struct Clues {
     pub(super) subnets: Vec<SubnetClue>,
     /// Single addresses behind an interface.
     pub(super) behind: Vec<(IpAddr, String, String)>,
+    /// Single addresses that packets come from by an interface, or go to by one: none of the host's.
+    pub(super) strangers: BTreeSet<IpAddr>,
     /// Addresses that DNAT sends packets to.
     pub(super) targets: BTreeMap<IpAddr, String>,
     /// Single addresses in rules whose interfaces a listing hides.
@@ -249,6 +251,15 @@ impl Clues {
                 place: place(),
             });
         }
+        // `! -i tailscale0 -s 100.64.0.0/10 -j DROP`: what has such a source comes in there.
+        if let (Some(subnet), Some(interface), Target::Drop) =
+            (shape.source, shape.input_is_not(), &rule.target)
+            && is_network(subnet)
+            && shape.plain
+            && is_tunnel_name(interface)
+        {
+            self.arrivals.push((subnet.clone(), interface.to_owned(), place()));
+        }
         // What is refused may be just what must not come in there.
         let welcome = matches!(
             rule.target,
@@ -301,8 +312,11 @@ impl Clues {
                 self.behind.push((to, bridge.to_owned(), place()));
             }
         }
+        let source = shape.source.and_then(single).filter(|_| shape.input_is().is_some());
+        self.strangers.extend(source);
         // `-d 172.17.0.2/32 ! -i docker0 -o docker0 … -j ACCEPT`
         if let (Some(address), Some(interface)) = (destination, shape.output_is()) {
+            self.strangers.insert(address);
             self.behind.push((address, interface.to_owned(), place()));
         }
         // `-A PREROUTING -d 172.17.0.2/32 ! -i docker0 -j DROP`, Docker 28 and later.

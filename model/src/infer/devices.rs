@@ -1,6 +1,6 @@
 //! Interfaces that the rules name, and the networks behind them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use nattrace_parser::syntax::Family;
@@ -27,6 +27,8 @@ pub(super) struct Devices {
     subnets: BTreeMap<(String, NetKey), (Prefix, String)>,
     /// Single addresses behind interfaces whose network is not known.
     neighbours: BTreeMap<(IpAddr, String), String>,
+    /// Addresses that rules show to be somebody else's.
+    strangers: BTreeSet<IpAddr>,
     /// Other interfaces with the rule that names them.
     others: BTreeMap<String, String>,
     /// Interfaces whose name no rule tells, with the rule that shows that they are there.
@@ -51,7 +53,11 @@ fn key(prefix: &Prefix) -> NetKey {
 
 impl Devices {
     pub(super) fn find(clues: &Clues, rules: &Ruleset) -> Self {
-        let mut devices = Self { bridges: clues.bridges.clone(), ..Self::default() };
+        let mut devices = Self {
+            bridges: clues.bridges.clone(),
+            strangers: clues.strangers.clone(),
+            ..Self::default()
+        };
         devices.others = clues
             .interfaces
             .iter()
@@ -244,16 +250,27 @@ impl Devices {
         }
     }
 
-    /// Gives a bridge the first address of its subnet, as Docker does.
+    /// Gives a bridge the first address of its subnet, as Docker does; the last one where rules show
+    /// that somebody else has the first.
     fn add_gateway(&self, host: &mut Host, name: &str, subnet: &Prefix, place: &str) {
-        let gateway = match subnet {
-            Prefix::V4(network, _) => IpAddr::V4((network | 1).into()),
-            Prefix::V6(prefix) => IpAddr::V6((prefix.0 | 1).into()),
+        let taken = |address: &IpAddr| {
+            self.strangers.contains(address)
+                || self.neighbours.keys().any(|(neighbour, _)| neighbour == address)
+        };
+        let (first, last) = match subnet {
+            Prefix::V4(network, mask) => {
+                let last = (network | !mask).saturating_sub(1);
+                (IpAddr::V4((network | 1).into()), Some(IpAddr::V4(last.into())))
+            }
+            Prefix::V6(prefix) => (IpAddr::V6((prefix.0 | 1).into()), None),
+        };
+        let Some(gateway) = [Some(first), last].into_iter().flatten().find(|own| !taken(own))
+        else {
+            return;
         };
         let settled = Part::Addresses.file_name();
         let Some(interface) = host.interfaces.iter_mut().find(|i| i.name == *name) else { return };
-        let taken = self.neighbours.keys().any(|(address, _)| *address == gateway);
-        if interface.kind != InterfaceKind::Bridge || taken {
+        if interface.kind != InterfaceKind::Bridge {
             return;
         }
         if interface.addresses.iter().any(|address| address.local == gateway) {

@@ -124,6 +124,15 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         if let Some(kept) = outside::stays_inside(&system.host, &packet, arrival) {
             return run.kept(flow_asked, kept);
         }
+        if outside::is_to_itself(&system.host, &packet) {
+            run.assume(
+                "sent-to-itself",
+                format!(
+                    "{} is the sender's own: it delivers such a packet itself, and none comes in here but a forged one",
+                    packet.destination
+                ),
+            );
+        }
     }
     if flow.state == FlowState::Established
         && let Err(why) = run.establish(&flow_asked, origin)

@@ -341,6 +341,13 @@ pub(crate) fn unknown_to_sender(host: &Host, packet: &Packet, interface: &str) -
     })
 }
 
+/// Whether a packet is for the very machine that sends it: that delivers it itself.
+pub(crate) fn is_to_itself(host: &Host, packet: &Packet) -> bool {
+    let (from, to) = (packet.source, packet.destination);
+    let of = |address: IpAddr| host.inventory.owner(address).map(|(container, _)| &container.id);
+    from == to || of(from).is_some_and(|own| of(to) == Some(own))
+}
+
 /// Whether what is sent to an address goes out by a link as it is, to no gateway.
 fn stays_on_link(to: IpAddr) -> bool {
     match to {
