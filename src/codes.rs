@@ -211,6 +211,7 @@ pages![
     "rule-without-chain",
     "runs-elsewhere",
     "sensitive-port-world-reachable",
+    "sent-by-another-network",
     "sent-to-itself",
     "several-hosts",
     "shell-syntax",

@@ -14,6 +14,7 @@ mod chain;
 mod connection;
 mod consequence;
 mod decisions;
+mod departure;
 mod drawn;
 mod error;
 mod exchange;

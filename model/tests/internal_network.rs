@@ -157,6 +157,23 @@ fn only_what_the_container_sends_stays_in_it() {
     assert_eq!(spoofed.verdict, Verdict::Delivered);
 }
 
+/// The address of one network does not make the packet leave by it.
+#[test]
+fn what_leaves_by_another_network_is_said_to() {
+    let noted = |source: &str, to: &str| {
+        let answer = ask(Inventory::WithGateways, true, source, to, "");
+        let mut notes = answer.assumptions.into_iter();
+        notes.find(|note| note.code == "sent-by-another-network").map(|note| note.text)
+    };
+    let text = noted("172.28.4.3", "1.1.1.1:443").unwrap();
+    assert!(text.contains("`both`") && text.contains("`--in br-front`"), "{text}");
+    assert!(noted("172.28.4.3", "172.28.1.1:53").is_some());
+    assert_eq!(noted("172.28.1.3", "1.1.1.1:443"), None);
+    assert_eq!(noted("172.28.4.3", "172.28.4.2:80"), None);
+    assert_eq!(noted("172.28.4.2", "1.1.1.1:443"), None);
+    assert!(noted("172.28.1.3", "172.28.4.2:80").is_some());
+}
+
 /// A container delivers what it sends to itself, and no rule of the host sees it.
 #[test]
 fn what_a_container_sends_to_itself_is_said_not_to_leave_it() {

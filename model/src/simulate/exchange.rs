@@ -12,10 +12,11 @@ use crate::host::Assumption;
 use crate::packet::{Packet, protocol, tcp_flag};
 use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::consequence::Consequence;
+use crate::simulate::departure::{Departure, Kept};
 use crate::simulate::drawn::Drawn;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
-use crate::simulate::outside::{self, Kept};
+use crate::simulate::outside;
 use crate::simulate::path::{End, decision};
 use crate::simulate::question::{Origin, filled_in, first_packet_of, origin};
 use crate::simulate::reply::{About, Progress};
@@ -121,18 +122,12 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         run.link = Some(arrival.interface);
         run.asker = Some(packet.source);
         flow_asked.in_interface = Some(arrival.interface.to_owned());
-        if let Some(kept) = outside::stays_inside(&system.host, &packet, arrival) {
+        let departure = Departure::of(&system.host, &packet, arrival);
+        if let Some(kept) = departure.as_ref().and_then(|own| own.kept(packet.destination, arrival))
+        {
             return run.kept(flow_asked, kept);
         }
-        if outside::is_to_itself(&system.host, &packet) {
-            run.assume(
-                "sent-to-itself",
-                format!(
-                    "{} is the sender's own: it delivers such a packet itself, and none comes in here but a forged one",
-                    packet.destination
-                ),
-            );
-        }
+        run.note_sender(&packet, departure);
     }
     if flow.state == FlowState::Established
         && let Err(why) = run.establish(&flow_asked, origin)
@@ -243,6 +238,29 @@ fn not_here(flow: Flow, (what, verdict): (RouteDecision, Verdict), why: String) 
 }
 
 impl<'s> Run<'s, '_> {
+    /// Notes that the sender of a packet would not send it so.
+    fn note_sender(&mut self, packet: &Packet, departure: Option<Departure<'_>>) {
+        let to = packet.destination;
+        if packet.source == to || departure.as_ref().is_some_and(|own| own.owns(to)) {
+            self.assume(
+                "sent-to-itself",
+                format!(
+                    "{to} is the sender's own: it delivers such a packet itself, and none comes in here but a forged one"
+                ),
+            );
+        } else if let Some(own) = departure
+            && let Some(by) = own.elsewhere(to)
+        {
+            self.assume(
+                "sent-by-another-network",
+                format!(
+                    "the container `{}` sends what is for {to} by its network `{}`, not by `{}` (`--in {}` asks about that)",
+                    own.container.name, by.name, own.network.name, by.bridge
+                ),
+            );
+        }
+    }
+
     /// The answer for a packet that does not leave its container.
     fn kept(&mut self, flow: Flow, kept: Kept) -> Answer {
         let (what, why) = match kept {

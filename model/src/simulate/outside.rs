@@ -11,7 +11,7 @@ use nattrace_parser::syntax::Family;
 
 use crate::System;
 use crate::address::{Prefix, is_internet};
-use crate::host::inventory::{Container, Endpoint, ToldBy};
+use crate::host::inventory::{Container, Endpoint};
 use crate::host::route::RouteKind;
 use crate::host::{Host, Interface, InterfaceKind, Part};
 use crate::packet::Packet;
@@ -338,70 +338,5 @@ pub(crate) fn unknown_to_sender(host: &Host, packet: &Packet, interface: &str) -
             "{} has no route to {to} by this host that any part names (zones.toml: `routes`), so the packet does not get here",
             packet.source
         )
-    })
-}
-
-/// Whether a packet is for the very machine that sends it: that delivers it itself.
-pub(crate) fn is_to_itself(host: &Host, packet: &Packet) -> bool {
-    let (from, to) = (packet.source, packet.destination);
-    let of = |address: IpAddr| host.inventory.owner(address).map(|(container, _)| &container.id);
-    from == to || of(from).is_some_and(|own| of(to) == Some(own))
-}
-
-/// Whether what is sent to an address goes out by a link as it is, to no gateway.
-fn stays_on_link(to: IpAddr) -> bool {
-    match to {
-        IpAddr::V4(to) => to.is_multicast() || to.is_broadcast(),
-        IpAddr::V6(to) => to.is_multicast() || to.is_unicast_link_local(),
-    }
-}
-
-/// Why a container's packet does not even leave it.
-pub(crate) enum Kept {
-    /// The container has no route for it: its socket call fails.
-    NoRoute {
-        why: String,
-        /// That it has none is what Docker does today, and told by nobody.
-        assumed: bool,
-    },
-    /// The gateway that it uses is no address of this host (docker's `inhibit_ipv4`), so nobody
-    /// answers when it asks for the hardware address.
-    NoNeighbour(String),
-}
-
-/// Whether a packet that a container sends by one of its bridges stays in it, and why.
-pub(crate) fn stays_inside(host: &Host, packet: &Packet, arrival: Arrival<'_>) -> Option<Kept> {
-    if arrival.link == LinkTarget::Neighbour || host.interface(arrival.interface).is_none() {
-        return None;
-    }
-    let (container, endpoint) = host.inventory.owner(packet.source)?;
-    let network = host.inventory.network(&endpoint.network)?;
-    let on_link = |endpoint: &Endpoint| {
-        let mut own = endpoint.addresses.iter();
-        own.any(|(own, length)| Prefix::new(*own, *length).contains(packet.destination))
-    };
-    // What comes in elsewhere with the container's address is not from the container.
-    if network.bridge != arrival.interface || on_link(endpoint) || stays_on_link(packet.destination)
-    {
-        return None;
-    }
-    let (name, to) = (&container.name, packet.destination);
-    let family = packet.family();
-    let leads = network.internal
-        && (container.endpoints.iter().any(on_link)
-            || host.inventory.default_network(container, family).is_some());
-    if network.internal && !leads {
-        let why = format!(
-            "the container `{name}` has no route to {to}: its network `{}` is internal, and it has no default route",
-            network.name
-        );
-        return Some(Kept::NoRoute { why, assumed: container.told_by == ToldBy::Network });
-    }
-    let gateway = endpoint.gateways.iter().find(|gateway| Family::of(**gateway) == family)?;
-    let absent = !routing::is_own_address(host, *gateway) && host.has(Part::Addresses);
-    absent.then(|| {
-        Kept::NoNeighbour(format!(
-            "the gateway {gateway} of the container `{name}` is no address of this host: nobody answers for it, and the packet does not leave the container"
-        ))
     })
 }
