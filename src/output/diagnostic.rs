@@ -20,10 +20,10 @@ use crate::exit::Failure;
 const SHOWN: usize = 50;
 
 /// How many that say the same are shown in full; of the others only the places are.
-const ALIKE: usize = 3;
+const ALIKE: usize = 5;
 
 /// How many places of those are named.
-const PLACES: usize = 40;
+const PLACES: usize = 100;
 
 /// A line longer than this is shown only around the place.
 const LONG_LINE: usize = 400;
@@ -351,11 +351,11 @@ mod tests {
 
     #[test]
     fn of_those_that_say_the_same_the_places_are_named() {
-        let text = "a\n".repeat(60);
+        let text = "a\n".repeat(160);
         let source = Source { name: "rules", text: &text };
         let says = |message: &str| {
             let at = |line: usize| Span::new(2 * line, 2 * line + 1);
-            (0..60).map(|line| Diagnostic::error("code", message, at(line))).collect::<Vec<_>>()
+            (0..160).map(|line| Diagnostic::error("code", message, at(line))).collect::<Vec<_>>()
         };
         let page = |messages: &[Diagnostic]| {
             let all: Vec<_> = messages.iter().map(|message| (source, message)).collect();
@@ -363,13 +363,13 @@ mod tests {
         };
         let few = page(&says("few")[..ALIKE]);
         assert_eq!((few.matches("few").count(), few.contains("the same at")), (ALIKE, false));
-        let many = page(&says("many")[..6]);
+        let many = page(&says("many")[..ALIKE + 3]);
         assert_eq!(many.matches("many").count(), ALIKE);
-        assert!(many.ends_with("  the same at rules:4:1, rules:5:1, rules:6:1\n\n"), "{many}");
+        assert!(many.ends_with("  the same at rules:6:1, rules:7:1, rules:8:1\n\n"), "{many}");
         let most = page(&says("most"));
         let listed = most.split_once("the same at").unwrap().1;
         assert_eq!(listed.matches("rules:").count(), PLACES);
-        assert!(most.ends_with(&format!(", and {} more\n\n", 60 - ALIKE - PLACES)), "{most}");
+        assert!(most.ends_with(&format!(", and {} more\n\n", 160 - ALIKE - PLACES)), "{most}");
         assert!(most.lines().all(|line| line.chars().count() <= 80), "{most}");
         // Others between them stand for themselves.
         let mixed = [says("one")[..5].to_vec(), says("other")[..1].to_vec()].concat();
