@@ -232,6 +232,7 @@ pages![
     "taken-to-go-on",
     "text-after-end",
     "text-around",
+    "text-over-lines",
     "too-deep",
     "too-large",
     "too-long",

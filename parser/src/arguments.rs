@@ -20,7 +20,8 @@ pub(crate) mod set;
 pub(crate) mod text;
 pub(crate) mod tos;
 
-use crate::diagnostic::Severity;
+use crate::diagnostic::{Diagnostic, Severity};
+use crate::span::Span;
 use crate::syntax::{Family, Value};
 use crate::words::Word;
 
@@ -160,6 +161,19 @@ impl Fault {
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
+    }
+
+    /// What is said of it at its place.
+    pub(crate) fn at(self, span: Span) -> Diagnostic {
+        let said = match self.severity {
+            Severity::Error => Diagnostic::error(self.code, self.message, span),
+            Severity::Warning => Diagnostic::warning(self.code, self.message, span),
+            Severity::Note => Diagnostic::note(self.code, self.message, span),
+        };
+        match self.help {
+            Some(help) => said.help(help),
+            None => said,
+        }
     }
 
     /// The same, but iptables may know better.

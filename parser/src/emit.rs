@@ -1,11 +1,14 @@
 //! Rules back into text, byte for byte as iptables-save 1.8.9 prints them (kernel-facts H1 to H8).
 
+mod kept;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use foldhash::fast::RandomState;
 use rayon::prelude::*;
 
+use self::kept::{Kept, kept_as};
 use crate::arguments::address;
 use crate::protocols;
 use crate::syntax::{
@@ -43,7 +46,9 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
     out.push_str("-A ");
     out.push_str(&rule.chain);
     emit_address("-s", rule.source, out);
+    kept_as(rule, "-s ").for_each(|one| emit_raw(one, out));
     emit_address("-d", rule.destination, out);
+    kept_as(rule, "-d ").for_each(|one| emit_raw(one, out));
     for (option, name) in [("-i", &rule.in_interface), ("-o", &rule.out_interface)] {
         let shown = name.as_ref().filter(|name| backend == Backend::Nft || name.value != "+");
         emit_name(option, shown, out);
@@ -57,34 +62,22 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
             }
         }
     }
-    // A protocol that no packet has.
-    let protocol = |raw: &str| raw.starts_with("-p ") || raw.starts_with("! -p ");
-    for unsupported in rule.unsupported.iter().filter(|one| protocol(&one.raw)) {
-        emit_raw(unsupported, out);
-    }
+    kept_as(rule, "-p ").for_each(|one| emit_raw(one, out));
     if let Some(Negatable { negated, .. }) = rule.fragment {
         out.push_str(if negated { " ! -f" } else { " -f" });
     }
-    // What is not understood keeps its place, so that it takes no option of a match before it.
-    let mut kept: Vec<&Unsupported<'_>> =
-        rule.unsupported.iter().filter(|one| !protocol(&one.raw)).collect();
-    kept.sort_by_key(|one| one.span.start);
-    let mut kept = kept.into_iter().peekable();
+    let mut kept = Kept::of(rule);
     for used in &rule.matches {
-        while let Some(one) = kept.next_if(|one| one.span.start < used.span.start) {
+        while let Some(one) = kept.before(used.span.start) {
             emit_raw(one, out);
         }
         out.push_str(" -m ");
         emit_use(used, out);
+        kept.options(used).for_each(|one| emit_raw(one, out));
     }
-    // So does an option of the target.
-    let target_start = match &rule.target {
-        Target::Extension(used) => used.span.start,
-        _ => u32::MAX,
-    };
-    let (of_target, before): (Vec<_>, Vec<_>) =
-        kept.partition(|one| one.span.start > target_start && one.raw.starts_with("--"));
-    before.into_iter().for_each(|one| emit_raw(one, out));
+    while let Some(one) = kept.before(u32::MAX) {
+        emit_raw(one, out);
+    }
     match &rule.target {
         Target::None => {}
         Target::Accept => out.push_str(" -j ACCEPT"),
@@ -101,10 +94,11 @@ fn emit_rule_of(rule: &Rule<'_>, backend: Backend, out: &mut String) {
         Target::Extension(used) => {
             out.push_str(" -j ");
             emit_use(used, out);
+            kept.options(used).for_each(|one| emit_raw(one, out));
         }
+        Target::Unsupported(_) if kept.has_target() => {}
         Target::Unsupported(unsupported) => emit_raw(unsupported, out),
     }
-    of_target.into_iter().for_each(|one| emit_raw(one, out));
 }
 
 /// Prints what is not understood as it was written.

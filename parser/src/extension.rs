@@ -14,6 +14,7 @@ use crate::diagnostic::Diagnostic;
 use crate::rule::RuleContext;
 use crate::span::Span;
 use crate::syntax::{Family, Negatable, OptionUse, TableName, Value};
+use crate::words::Word;
 
 pub use crate::arguments::{Argument, Custom};
 pub use example::{Example, example};
@@ -75,6 +76,8 @@ pub struct OptionDecl {
     pub again: bool,
     /// Whether iptables refuses an empty text as it reads the option.
     pub not_empty: bool,
+    /// Whether iptables refuses a text that goes over several lines.
+    pub one_line: bool,
     /// Its argument.
     pub argument: Argument,
     /// Its other spellings, which may take another argument for the same value.
@@ -219,6 +222,7 @@ impl OptionDecl {
             negatable: false,
             again: false,
             not_empty: false,
+            one_line: false,
             argument,
             aliases: &[],
             omitted: None,
@@ -252,6 +256,13 @@ impl OptionDecl {
     #[must_use]
     pub const fn not_empty(mut self) -> Self {
         self.not_empty = true;
+        self
+    }
+
+    /// Takes a text without line ends.
+    #[must_use]
+    pub const fn one_line(mut self) -> Self {
+        self.one_line = true;
         self
     }
 
@@ -291,8 +302,17 @@ impl OptionDecl {
         self
     }
 
-    /// The value, unless it is a text without a character where there must be one.
-    pub(crate) fn admit<'a>(&self, value: Value<'a>) -> Result<Value<'a>, Fault> {
+    /// The value of these words, unless it is a text without a character where there must be one,
+    /// or with a line end where there may be none.
+    pub(crate) fn admit<'a>(
+        &self,
+        value: Value<'a>,
+        words: &[Word<'a>],
+    ) -> Result<Value<'a>, Fault> {
+        if self.one_line && words.iter().any(|word| word.text.contains('\n')) {
+            let message = format!("`--{}` needs a text on one line", self.name);
+            return Err(Fault::new("invalid-text", message));
+        }
         if self.not_empty && matches!(&value, Value::Text(text) if text.is_empty()) {
             let message = format!("`--{}` needs a text of at least one character", self.name);
             return Err(Fault::new("invalid-text", message));

@@ -12,7 +12,7 @@ mod jump;
 
 use std::borrow::Cow;
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::extension::Extension;
 use crate::recognize::Tool;
 use crate::span::Span;
@@ -208,6 +208,8 @@ struct Reader<'r, 'a> {
     in_interface: Option<Negatable<Cow<'a, str>>>,
     out_interface: Option<Negatable<Cow<'a, str>>>,
     protocol: Option<Negatable<u8>>,
+    /// What iptables-nft makes of a protocol whose number does not fit, when the rule is read.
+    cut_protocol: Option<Negatable<u8>>,
     fragment: Option<Negatable<()>>,
     counters: Option<Counters>,
     target: Target<'a>,
@@ -222,6 +224,8 @@ struct Reader<'r, 'a> {
     early_ports: Option<Span>,
     /// Whether an unknown extension was loaded, whose options can't be known.
     foreign: bool,
+    /// The number of what is kept of it, with all that no other extension knows behind it.
+    foreign_piece: Option<usize>,
     /// The protocol that stands behind an option of its match, where an extension that is not known
     /// lets such an option stand.
     announced: Option<u8>,
@@ -230,6 +234,8 @@ struct Reader<'r, 'a> {
     /// How much was kept as not understood before a target that is not known.
     kept_before_target: usize,
     unsupported: Vec<Unsupported<'a>>,
+    /// Options of extensions whose values are not known, with the number of the use.
+    open_options: Vec<(usize, Unsupported<'a>)>,
     /// How many messages there were before this rule.
     said: usize,
     /// What is to be said when the whole rule is read.
@@ -260,6 +266,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             in_interface: None,
             out_interface: None,
             protocol: None,
+            cut_protocol: None,
             fragment: None,
             counters: context.counters,
             target: Target::None,
@@ -269,10 +276,12 @@ impl<'r, 'a> Reader<'r, 'a> {
             implied: false,
             early_ports: None,
             foreign: false,
+            foreign_piece: None,
             announced: None,
             kept_option: false,
             kept_before_target: 0,
             unsupported: Vec::new(),
+            open_options: Vec::new(),
             said: diagnostics.len(),
             later: Vec::new(),
             scratch,
@@ -283,7 +292,8 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// The protocol, if options were kept before it that may be those of its match: the rule is
     /// printed with the protocol first, and has to be read alike then.
     fn late_protocol(&self) -> Option<u8> {
-        self.protocol.as_ref().filter(|_| self.kept_option).map(|given| given.value)
+        let given = self.protocol.as_ref().or(self.cut_protocol.as_ref());
+        given.filter(|_| self.kept_option).map(|given| given.value)
     }
 
     /// Reads the rule once more, with its protocol known from the beginning.
@@ -376,18 +386,43 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     /// Keeps the words from `start` to here as not understood.
     fn keep(&mut self, start: usize) {
-        let words = self.words.get(start..self.at).unwrap_or_default();
-        let Some(unsupported) = raw(words, self.negation.take()) else { return };
-        if let Some(last) = self.unsupported.last_mut()
-            && self.foreign
+        let Some(kept) = self.kept(start) else { return };
+        if let Some(index) = self.foreign_piece
+            && let Some(piece) = self.unsupported.get_mut(index)
         {
-            let raw = last.raw.to_mut();
+            let raw = piece.raw.to_mut();
             raw.push(' ');
-            raw.push_str(&unsupported.raw);
-            last.span = last.span.cover(unsupported.span);
+            raw.push_str(&kept.raw);
+            piece.span = piece.span.cover(kept.span);
             return;
         }
-        self.unsupported.push(unsupported);
+        if self.foreign {
+            self.foreign_piece = Some(self.unsupported.len());
+        }
+        self.unsupported.push(kept);
+    }
+
+    /// Keeps the words of an option that a use of an extension takes, and whose value is not known.
+    fn keep_option(&mut self, start: usize, number: usize) {
+        let kept = self.kept(start);
+        self.open_options.extend(kept.map(|kept| (number, kept)));
+    }
+
+    fn kept(&mut self, start: usize) -> Option<Unsupported<'a>> {
+        let words = self.words.get(start..self.at).unwrap_or_default();
+        let mut said = self.diagnostics.iter().skip(self.said);
+        if let Some(word) = words.iter().find(|word| word.text.contains('\n'))
+            && said.all(|found| found.severity != Severity::Error)
+        {
+            // It could only be printed as several lines, too.
+            let message = format!("`{}` goes over several lines", clip(&word.text));
+            self.say(
+                Diagnostic::error("text-over-lines", message, word.span)
+                    .label("it can't be kept, since what it belongs to is not known")
+                    .help("write it on one line"),
+            );
+        }
+        raw(words, self.negation.take())
     }
 
     fn error(&mut self, code: &'static str, message: String, span: Span) {
@@ -429,9 +464,10 @@ fn is_argument(text: &str) -> bool {
     text == "--" || text.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
 }
 
-/// Whether iptables-restore takes a word of a shell for several: a control character ends one.
-fn is_split(word: &Word<'_>) -> bool {
-    word.text.bytes().any(|byte| byte < b' ')
+/// Whether iptables-restore takes a word of a shell for another: a control character ends it, and a
+/// quotation mark begins a text.
+fn needs_quotes(word: &Word<'_>) -> bool {
+    word.text.bytes().any(|byte| byte < b' ' || byte == b'"')
 }
 
 /// Words as one piece of text, with a `!` before them.
@@ -440,12 +476,12 @@ fn raw<'a>(words: &[Word<'a>], negation: Option<Span>) -> Option<Unsupported<'a>
     let span = words.last().map_or(first, |last| first.cover(last.span));
     let span = negation.map_or(span, |negation| negation.cover(span));
     let raw = match words {
-        [word] if negation.is_none() && !word.quoted && !is_split(word) => word.text.clone(),
+        [word] if negation.is_none() && !word.quoted && !needs_quotes(word) => word.text.clone(),
         _ => {
             let mut text = String::new();
             for word in words {
                 text.push_str(if text.is_empty() { "" } else { " " });
-                if word.quoted && word.text.starts_with('-') || is_split(word) {
+                if word.quoted && word.text.starts_with('-') || needs_quotes(word) {
                     // Without quotes it would be an option, or several words; what needs more than
                     // quotes has a character that makes them be printed.
                     let start = text.len();
@@ -466,5 +502,5 @@ fn raw<'a>(words: &[Word<'a>], negation: Option<Span>) -> Option<Unsupported<'a>
             Cow::Owned(text)
         }
     };
-    Some(Unsupported { raw, span })
+    Some(Unsupported { raw, span, of: None })
 }

@@ -205,7 +205,7 @@ impl<'a> Script<'_, 'a> {
     fn doubt<T>(&mut self, condition: Span, run: impl FnOnce(&mut Self) -> T) -> T {
         let words = condition.slice(self.text).split_whitespace().collect::<Vec<_>>().join(" ");
         let raw = as_match("if", &clip(&words));
-        self.doubts.push(Unsupported { raw: Cow::Owned(raw), span: condition });
+        self.doubts.push(Unsupported { raw: Cow::Owned(raw), span: condition, of: None });
         let before = self.variables.clone();
         let result = run(self);
         self.doubts.pop();

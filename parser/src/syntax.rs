@@ -258,6 +258,8 @@ pub struct Unsupported<'a> {
     pub raw: Cow<'a, str>,
     /// Where they stand.
     pub span: Span,
+    /// Where the extension stands whose option it is, if one that is known takes it.
+    pub of: Option<u32>,
 }
 
 /// One `-m NAME …` or `-j NAME …` with its options.

@@ -172,7 +172,11 @@ fn odd_word<'a>(
                 repaired = Some("typographic quotes");
             }
             '”' | '“' if inside && repaired.is_some() => inside = false,
-            '\\' if inside => text.extend(chars.next().map(|(_, escaped)| escaped)),
+            '\\' if inside => {
+                // Before the end of a line it is how a shell goes on with the next.
+                let escaped = chars.next().map(|(_, escaped)| escaped);
+                text.extend(escaped.filter(|escaped| *escaped != '\n'));
+            }
             _ if !inside && char.is_whitespace() => {
                 end = index;
                 break;
@@ -215,6 +219,14 @@ pub(crate) fn clip(text: &str) -> Cow<'_, str> {
         Some((end, _)) => Cow::Owned(format!("{}…", text.get(..end).unwrap_or_default())),
         None => Cow::Borrowed(text),
     }
+}
+
+/// Says that iptables takes this word, and prints it as several lines.
+pub(crate) fn over_lines(word: &Word<'_>) -> Diagnostic {
+    let message = format!("`{}` goes over several lines", clip(&word.text));
+    Diagnostic::warning("text-over-lines", message, word.span)
+        .label("iptables-restore can't read back what iptables-save prints of it")
+        .help("write it on one line")
 }
 
 #[cfg(test)]

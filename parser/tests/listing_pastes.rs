@@ -562,3 +562,20 @@ fn a_prompt_with_brackets_is_no_counter() {
         assert_eq!(read.tables[0].rules.len(), 1, "{text}");
     }
 }
+
+/// What printed the tables is understood, and nothing else that ends alike.
+#[test]
+fn a_prompt_before_tables_has_a_program_that_saves() {
+    for (line, understood) in [
+        ("$ iptables-save", true),
+        ("[user@fedora ~]$ sudo ip6tables-legacy-save", true),
+        ("root@host:~$ /usr/sbin/iptables-nft-save -t nat | tee rules", true),
+        ("$ cat /etc/iptables-save", false),
+        ("root@host:~$ xtables-save", false),
+        ("these are my iptables-save", false),
+    ] {
+        let text = format!("{line}\n*filter\n:FORWARD DROP [0:0]\nCOMMIT\n");
+        let (_, diagnostics) = nattrace_parser::parse_rules(&text);
+        assert_eq!(diagnostics.is_empty(), understood, "{line} {diagnostics:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use nattrace_parser::replay::Replay;
 use nattrace_parser::syntax::Backend;
-use nattrace_parser::{EmitOptions, emit_rules};
+use nattrace_parser::{EmitOptions, Severity, emit_rules, parse_rules};
 
 /// Reads a script; returns the codes of what is said, and the rules of its first ruleset.
 fn read(text: &str) -> (Vec<&'static str>, Vec<String>) {
@@ -115,4 +115,75 @@ fn faults_of_one_line_and_of_all_lines_are_told_at_once() {
         "iptables -A INPUT -p tcp --dprot 80 -j ACEPT\niptables -D INPUT 7\niptables -A INPUT -s 300.1.1.1\n",
     );
     assert_eq!(codes, ["unknown-option", "unknown-chain", "bad-position", "invalid-address"]);
+}
+
+/// What is printed of them is read alike, and stands where it stood.
+#[test]
+fn unknown_words_between_two_uses_of_a_match_stand_together() {
+    check(
+        "iptables -A INPUT -s $NET -m limit --limit $RATE -m limit --limit 3/min -j DROP",
+        &["shell-variable", "shell-variable"],
+        &[
+            "-A INPUT -m shell \"-s $NET\" -m shell \"--limit $RATE\" -m limit --limit 3/hour -m limit --limit 3/min -j DROP",
+        ],
+    );
+    check(
+        "iptables -A INPUT -m limit --limit $RATE -m limit --limit 3/min -d $NET -j DROP",
+        &["shell-variable", "shell-variable"],
+        &[
+            "-A INPUT -m limit --limit 3/hour -m shell \"--limit $RATE\" -m shell \"-d $NET\" -m limit --limit 3/min -j DROP",
+        ],
+    );
+    for script in [
+        "[ -f x ] && iptables -A INPUT -m limit --limit $RATE -m limit --limit 3/min -j DROP",
+        "iptables -A INPUT -m nosuch -m limit --limit $RATE -m limit --limit 3/min --y 3 -j LOG --log-level $L",
+        "iptables -A INPUT -m limit --limit $RATE -m limit -m nosuch --x -m tcp -j $X -p tcp",
+    ] {
+        let (rules, _) = Replay::default().script(script, Backend::Nft, 0);
+        let once = emit_rules(&rules[0], EmitOptions::default());
+        assert!(once.contains("-A INPUT"), "{script}");
+        let (again, _) = parse_rules(&once);
+        assert_eq!(emit_rules(&again, EmitOptions::default()), once, "{script}");
+    }
+}
+
+/// iptables takes them, and prints what iptables-restore can't read (kernel-facts H7); LOG and
+/// others refuse them.
+#[test]
+fn words_over_several_lines_are_named() {
+    let name = |before: &str, rest: &str| format!("iptables -A INPUT {before} \"a\nb\"{rest}");
+    for (rule, kept) in [
+        ("-m comment --comment", true),
+        ("-m recent --set --name", true),
+        ("-j NFLOG --nflog-prefix", false),
+        ("-j LOG --log-prefix", false),
+        ("-j ULOG --ulog-prefix", false),
+        ("-m nfacct --nfacct-name", false),
+        ("-m nosuch --text", false),
+    ] {
+        let text = name(rule, "");
+        let (rules, diagnostics) = Replay::default().script(&text, Backend::Nft, 0);
+        let errors = diagnostics.iter().filter(|found| found.severity == Severity::Error).count();
+        let named = diagnostics.iter().filter(|found| found.code == "text-over-lines").count();
+        let left =
+            rules.first().map_or(0, |rules| rules.tables.iter().map(|t| t.rules.len()).sum());
+        assert_eq!(
+            (errors, left),
+            (usize::from(!kept), usize::from(kept)),
+            "{rule} {diagnostics:?}"
+        );
+        let own = rule.contains("prefix") || rule.contains("nfacct");
+        assert_eq!(named, usize::from(!own), "{rule} {diagnostics:?}");
+    }
+    // A string is printed in hexadecimal, and words that are not known on one line.
+    check(
+        &name("-m string --algo bm --string", ""),
+        &[],
+        &["-A INPUT -m string --hex-string \"|610a62|\" --algo bm"],
+    );
+    check(
+        &name("-m comment --comment $X", " -j DROP"),
+        &["shell-variable"],
+        &["-A INPUT -m shell \"-m comment --comment $X a b -j DROP\" -j shell"],
+    );
 }

@@ -171,7 +171,7 @@ impl<'a> Extra<'a> {
     /// Keeps a piece as not understood, so that it can be read again.
     fn keep(&mut self, piece: Piece<'a>) {
         let raw = Cow::Owned(as_match("listing", piece.text));
-        self.unsupported.push(Unsupported { raw, span: piece.span() });
+        self.unsupported.push(Unsupported { raw, span: piece.span(), of: None });
     }
 
     fn mark(&self) -> Mark {

@@ -85,7 +85,7 @@ pub(super) fn rule_of<'a>(
         rule.unsupported.extend(extra.unsupported.iter().cloned());
         if let (TargetText::Unknown, Some(target)) = (target_text, row.target) {
             let raw = Cow::Owned(format!("-j {}", target.text));
-            rule.target = Target::Unsupported(Unsupported { raw, span: target.span() });
+            rule.target = Target::Unsupported(Unsupported { raw, span: target.span(), of: None });
         }
         if let Target::Jump(name, span) | Target::Goto(name, span) = &rule.target
             && around.table.builtin_chains().contains(&name.as_ref())

@@ -10,4 +10,5 @@ use crate::extension::{Extension, OptionDecl, Requirement};
 pub(super) static EXTENSION: Extension =
     Extension::of_match("nfacct", OPTIONS).requires(&[Requirement::OneOf(&["nfacct-name"])]);
 
-const OPTIONS: &[OptionDecl] = &[OptionDecl::new("nfacct-name", Argument::Bare(31)).not_empty()];
+const OPTIONS: &[OptionDecl] =
+    &[OptionDecl::new("nfacct-name", Argument::Bare(31)).not_empty().one_line()];

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::command::Invocation;
+use super::verb::Verb;
 use super::{At, Field, TableSet};
 use crate::arguments::text::print_quoted;
 use crate::diagnostic::{Diagnostic, Severity, nearest};
@@ -11,7 +12,7 @@ use crate::recognize::Tool;
 use crate::rule::{RuleContext, Scratch, check_words, is_chain_name, read_rule};
 use crate::span::Span;
 use crate::syntax::{Backend, Counters, Interfaces, Placement, Rule, Target, Unsupported};
-use crate::words::{Word, clip};
+use crate::words::{Word, clip, over_lines};
 
 /// The rules of a command: several where it has lists of addresses. `None` where iptables refuses
 /// it, which is then among the messages.
@@ -36,7 +37,7 @@ pub(super) fn read<'a>(
         let whole = whole(&invocation.rule, at.span);
         for rule in &mut rules {
             let raw = Cow::Borrowed("-j shell");
-            rule.target = Target::Unsupported(Unsupported { raw, span: at.span });
+            rule.target = Target::Unsupported(Unsupported { raw, span: at.span, of: None });
             rule.unsupported.push(whole.clone());
         }
     } else {
@@ -52,6 +53,9 @@ pub(super) fn read<'a>(
         );
     }
     check_target(set, invocation, rules.first(), &mut found);
+    if !refused(&found) {
+        check_lines(invocation, rules.first(), &mut found);
+    }
     let refused = refused(&found);
     diagnostics.append(&mut found);
     if refused {
@@ -151,7 +155,7 @@ fn without_unknown<'a>(fields: &[Field<'a>]) -> (Vec<Word<'a>>, Vec<Unsupported<
             // So that neither iptables nor nattrace takes it for a value when it is read again.
             raw = as_match("shell", &raw);
         }
-        kept.push(Unsupported { raw: Cow::Owned(raw), span });
+        kept.push(Unsupported { raw: Cow::Owned(raw), span, of: None });
     }
     (words, kept)
 }
@@ -168,9 +172,10 @@ fn keep<'a>(rule: &mut Rule<'a>, kept: &[Unsupported<'a>]) {
         } else if jump.is_some() {
             // No chain has such a name, which must be readable all the same.
             let raw = Cow::Owned(as_match("shell", &unsupported.raw));
-            rule.unsupported.push(Unsupported { raw, span: unsupported.span });
+            rule.unsupported.push(Unsupported { raw, span: unsupported.span, of: None });
             let raw = Cow::Borrowed("-j shell");
-            rule.target = Target::Unsupported(Unsupported { raw, span: unsupported.span });
+            rule.target =
+                Target::Unsupported(Unsupported { raw, span: unsupported.span, of: None });
         } else {
             rule.unsupported.push(unsupported.clone());
         }
@@ -191,7 +196,7 @@ pub(crate) fn as_match(name: &str, text: &str) -> String {
 
 fn whole<'a>(fields: &[Field<'a>], span: Span) -> Unsupported<'a> {
     let words: Vec<&str> = fields.iter().map(|field| field.word.text.as_ref()).collect();
-    Unsupported { raw: Cow::Owned(as_match("shell", &words.join(" "))), span }
+    Unsupported { raw: Cow::Owned(as_match("shell", &words.join(" "))), span, of: None }
 }
 
 /// Refuses a jump to a chain that does not exist, or to a built-in one.
@@ -218,6 +223,18 @@ fn check_target(
         names.extend(crate::targets::ALL.iter().map(|extension| extension.name));
         diagnostic.help = nearest(name, names).map(|near| format!("did you mean `{near}`?"));
         found.push(diagnostic);
+    }
+}
+
+/// Names the first word over several lines that a new rule has: iptables takes it, and prints it as
+/// two lines.
+fn check_lines(invocation: &Invocation<'_>, rule: Option<&Rule<'_>>, found: &mut Vec<Diagnostic>) {
+    let adds = matches!(invocation.verb, Verb::Append | Verb::Insert | Verb::Replace);
+    let mut words = invocation.rule.iter().filter(|field| field.known).map(|field| &field.word);
+    if let Some(word) = words.find(|word| word.text.contains('\n'))
+        && rule.is_some_and(|rule| adds && printed(rule).contains('\n'))
+    {
+        found.push(over_lines(word));
     }
 }
 

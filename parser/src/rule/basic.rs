@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{Addresses, Reader};
 use crate::arguments::{Fault, address, number};
-use crate::diagnostic::{Diagnostic, nearest};
+use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::extension::{ExtensionKind, find};
 use crate::protocols;
 use crate::recognize::Tool;
@@ -242,13 +242,13 @@ impl<'a> Reader<'_, 'a> {
 
     /// Reports a fault at a word and keeps the option's words.
     pub(super) fn fault(&mut self, start: usize, span: Span, fault: Fault) {
-        self.say(said(fault, span));
+        self.say(fault.at(span));
         self.keep(start);
     }
 
     /// The same for what iptables looks at when it has read the whole rule.
     fn fault_of_rule(&mut self, start: usize, span: Span, fault: Fault) {
-        self.later.push(said(fault, span));
+        self.later.push(fault.at(span));
         self.keep(start);
     }
 
@@ -294,13 +294,13 @@ impl<'a> Reader<'_, 'a> {
                     Ok(address) => {
                         found.more.push(significant(address, false).map(|found| found.value));
                     }
-                    Err(fault) => return self.fault_of_rule(start, argument.span, fault),
+                    Err(fault) => return self.bad_address(start, bit, argument, fault),
                 }
             }
         } else {
             match address::network(&argument.text, family) {
                 Ok(address) => found.first = significant(address, negation.is_some()),
-                Err(fault) => return self.fault_of_rule(start, argument.span, fault),
+                Err(fault) => return self.bad_address(start, bit, argument, fault),
             }
             if negation.is_some()
                 && matches!(
@@ -319,6 +319,20 @@ impl<'a> Reader<'_, 'a> {
             1 => self.source = found,
             _ => self.destination = found,
         }
+    }
+
+    /// Reports what is no address. A name that may be one is kept as it is printed: among the
+    /// addresses.
+    fn bad_address(&mut self, start: usize, bit: u16, argument: &Word<'a>, fault: Fault) {
+        if fault.severity == Severity::Error {
+            return self.fault_of_rule(start, argument.span, fault);
+        }
+        self.later.push(fault.at(argument.span));
+        let span = self.words.get(start).map_or(argument.span, |word| word.span);
+        let text = Cow::Borrowed(if bit == 1 { "-s" } else { "-d" });
+        let option = Word { text, span, quoted: false };
+        let kept = super::raw(&[option, argument.clone()], self.negation.take());
+        self.unsupported.extend(kept);
     }
 
     fn protocol(&mut self, start: usize, word: &Word<'a>) {
@@ -356,7 +370,7 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// `-p mptcp`, whose number 262 no packet has: iptables-nft keeps 8 bits of it, which are tcp,
-    /// and iptables-legacy a rule that never matches.
+    /// and iptables-legacy a rule that never matches. Extensions of tcp are refused by both.
     fn mptcp(&mut self, start: usize, argument: &Word<'a>) {
         let negated = self.negation.is_some();
         let message = if self.context.backend == Some(Backend::Legacy) {
@@ -371,7 +385,7 @@ impl<'a> Reader<'_, 'a> {
             }
             "protocol `mptcp` has the number 262, which no packet has"
         } else {
-            self.protocol = Some(Negatable { negated, value: protocols::TCP });
+            self.cut_protocol = Some(Negatable { negated, value: protocols::TCP });
             "iptables-nft reads protocol `mptcp`, whose number is 262, as tcp"
         };
         self.say(Diagnostic::warning("odd-protocol", message, argument.span));
@@ -509,15 +523,6 @@ impl<'a> Reader<'_, 'a> {
             let message = format!("`{}` makes this a rule of the other family", word.text);
             self.fault(start, word.span, Fault::new("wrong-family", message));
         }
-    }
-}
-
-fn said(fault: Fault, span: Span) -> Diagnostic {
-    Diagnostic {
-        severity: fault.severity,
-        help: fault.help,
-        // A value from a script may hold ends of lines.
-        ..Diagnostic::error(fault.code, fault.message, span)
     }
 }
 

@@ -41,8 +41,8 @@ impl<'a> Reader<'_, 'a> {
                 };
                 let message = format!("match `{}` is not known", clip(&name.text));
                 self.say(Diagnostic::warning("unknown-match", message, name.span).help(help));
-                self.keep(start);
                 self.foreign = true;
+                self.keep(start);
             }
         }
     }
@@ -84,11 +84,16 @@ impl<'a> Reader<'_, 'a> {
         if self.implied {
             return Found::Nothing;
         }
-        let protocol = self.protocol.as_ref().map(|given| given.value).or(self.announced);
+        let cut = self.cut_protocol.as_ref().filter(|_| self.foreign);
+        let given = self.protocol.as_ref().or(cut).map(|given| given.value);
+        let protocol = given.or(self.announced);
         let Some(protocol) = protocol else { return Found::Nothing };
         let Some(extension) = match_of_protocol(protocol) else { return Found::Nothing };
         let name = text.strip_prefix("--").unwrap_or(text);
-        if !extension.spellings().any(|(spelling, ..)| spelling.starts_with(name)) {
+        let knows = |(spelling, index, _): (&str, usize, Argument)| {
+            spelling.starts_with(name) && self.has(extension, index)
+        };
+        if !extension.spellings().any(knows) {
             return Found::Nothing;
         }
         self.implied = true;
@@ -279,7 +284,7 @@ impl<'a> Reader<'_, 'a> {
             _ => self.protocol.map(|protocol| protocol.value),
         };
         let context = Context { family: self.context.family, protocol };
-        match argument.parse(words, &context).and_then(|value| option.admit(value)) {
+        match argument.parse(words, &context).and_then(|value| option.admit(value, words)) {
             Ok(value) => {
                 let end = words.last().map_or(word.span, |last| last.span);
                 let span = negation.unwrap_or(word.span).cover(end);
@@ -298,7 +303,8 @@ impl<'a> Reader<'_, 'a> {
                 }
                 let span = words.first().map_or(word.span, |first| first.span);
                 let span = words.last().map_or(span, |last| span.cover(last.span));
-                self.fault(start, span, fault);
+                self.say(fault.at(span));
+                self.keep_option(start, number);
             }
         }
     }

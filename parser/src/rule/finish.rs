@@ -2,7 +2,7 @@
 //! allows (kernel-facts B18, G4, G17).
 
 use super::{Read, Reader};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity};
 use crate::extension::{Completion, Extension, ExtensionKind, Repetition, Requirement};
 use crate::span::Span;
 use crate::syntax::{
@@ -24,13 +24,13 @@ impl<'a> Reader<'_, 'a> {
                 self.target_span,
             );
         }
-        if self.foreign
-            && self.unsupported.len() > self.kept_before_target
+        if let Some(index) = self.foreign_piece
+            && index >= self.kept_before_target
             && let Target::Unsupported(target) = &mut self.target
-            && let Some(last) = self.unsupported.pop()
         {
-            target.raw = std::borrow::Cow::Owned(format!("{} {}", target.raw, last.raw));
-            target.span = target.span.cover(last.span);
+            let piece = self.unsupported.remove(index);
+            target.raw = std::borrow::Cow::Owned(format!("{} {}", target.raw, piece.raw));
+            target.span = target.span.cover(piece.span);
         }
         if self.protocol.is_some() {
             self.check_early_ports();
@@ -47,7 +47,7 @@ impl<'a> Reader<'_, 'a> {
             in_interface: self.in_interface,
             out_interface: self.out_interface,
             interfaces: self.context.interfaces,
-            protocol: self.protocol,
+            protocol: self.protocol.or(self.cut_protocol),
             fragment: self.fragment,
             matches,
             target: self.target,
@@ -88,7 +88,7 @@ impl<'a> Reader<'_, 'a> {
             self.source.more.clear();
             self.destination.more.clear();
             let raw = "".into();
-            self.unsupported.push(Unsupported { raw, span: self.context.span });
+            self.unsupported.push(Unsupported { raw, span: self.context.span, of: None });
         }
     }
 
@@ -124,6 +124,9 @@ impl<'a> Reader<'_, 'a> {
             if self.check(&one, &mut options, &matches) {
                 continue;
             }
+            let open = self.open_options.extract_if(.., |(of, _)| *of == number);
+            let open = open.map(|(_, kept)| Unsupported { of: Some(span.start), ..kept });
+            self.unsupported.extend(open);
             let used = ExtensionUse { extension, options, span };
             match self.target_use == Some(number) {
                 true => target = Some(used),
@@ -253,8 +256,11 @@ impl<'a> Reader<'_, 'a> {
             && self.context.backend != Some(Backend::Legacy);
         let named = matches!(self.protocol, Some(Negatable { negated, value })
             if (native || !negated) && extension.protocols.contains(&value));
-        if named || self.given & 16 != 0 && self.protocol.is_none() && !self.unsupported.is_empty()
-        {
+        let mut said = self.diagnostics.iter().skip(self.said);
+        let refused = self.given & 16 != 0
+            && self.protocol.is_none()
+            && said.any(|found| found.severity == Severity::Error);
+        if named || refused {
             return;
         }
         let names: Vec<String> = extension

@@ -4,7 +4,7 @@ use super::Reader;
 use super::chain_name::bad_chain_name;
 use crate::diagnostic::Diagnostic;
 use crate::extension::{ExtensionKind, find};
-use crate::syntax::Target;
+use crate::syntax::{Target, Unsupported};
 use crate::words::{Word, clip};
 
 /// Targets of xtables-addons, which may well exist on a host.
@@ -84,8 +84,9 @@ impl<'a> Reader<'_, 'a> {
                 .help("the rule is kept, but what it does can't be said"),
         );
         self.foreign = true;
+        self.foreign_piece = None;
         self.kept_before_target = self.unsupported.len();
-        let words = self.words.get(start..self.at).unwrap_or_default();
-        super::raw(words, None).map_or(Target::None, Target::Unsupported)
+        let span = self.words.get(start).map_or(name.span, |word| word.span.cover(name.span));
+        Target::Unsupported(Unsupported { raw: format!("-j {}", name.text).into(), span, of: None })
     }
 }

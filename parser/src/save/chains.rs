@@ -241,7 +241,7 @@ impl<'b> Declared<'b> {
         diagnostic.help = self.near(name);
         diagnostics.push(diagnostic);
         let raw = format!("{option} {name}").into();
-        rule.target = Target::Unsupported(Unsupported { raw, span });
+        rule.target = Target::Unsupported(Unsupported { raw, span, of: None });
     }
 
     /// Checks no more than that there is such a target, as iptables-legacy does of a rule for the

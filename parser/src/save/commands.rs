@@ -8,7 +8,7 @@ use crate::diagnostic::Diagnostic;
 use crate::recognize::{header, invocation, table};
 use crate::span::Span;
 use crate::syntax::{Chain, Counters, Family, TableName};
-use crate::words::{Word, clip, split_typed_words, split_words};
+use crate::words::{Word, clip, over_lines, split_typed_words, split_words};
 
 /// A command of the text.
 struct Command<'a> {
@@ -340,6 +340,9 @@ pub(super) fn clean(form: LineForm, words: &mut Vec<Word<'_>>, diagnostics: &mut
                     .help("give the rules as the kernel has them: `iptables-save`"),
             );
         }
+    }
+    for word in words.iter().filter(|word| word.quoted && word.text.contains('\n')) {
+        diagnostics.push(over_lines(word));
     }
     // Options such as `-w` may stand before the command.
     let command = words.iter().position(|word| {

@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use super::chains::{self, Declared, Order};
 use super::{Block, Line, LineForm, Origin, RuleLine, all_lines, commands};
 use crate::diagnostic::{Diagnostic, nearest};
-use crate::recognize::{header, table};
+use crate::recognize::{Tool, header, program, table};
 use crate::syntax::{Backend, Chain, Family, TableName};
 use crate::words::clip;
 
@@ -244,7 +244,7 @@ impl<'a> Scan<'_, 'a> {
         if self.place == Place::Outside {
             // A prompt with the command that printed the tables is understood.
             let prompt = crate::shell::prompt(line.text, crate::shell::Lead::Script);
-            if prompt == 0 || !line.text.trim_end().ends_with("tables-save") {
+            if prompt == 0 || !line.text.get(prompt..).is_some_and(saves) {
                 self.prose.push(line);
             }
             return;
@@ -284,6 +284,12 @@ impl<'a> Scan<'_, 'a> {
                 .help("the text may be cut off; if it is whole, add `COMMIT`"),
         );
     }
+}
+
+/// Whether a command prints tables.
+fn saves(command: &str) -> bool {
+    let mut words = command.split_ascii_whitespace().filter(|word| *word != "sudo");
+    words.next().and_then(program).is_some_and(|program| program.tool == Tool::Save)
 }
 
 /// Whether a header tells when iptables-save ran, as it always does: others write one for the

@@ -14,7 +14,7 @@ use crate::words::Word;
 pub(super) static EXTENSION: Extension = Extension::of_target("LOG", OPTIONS);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("log-prefix", Argument::Text(29)).not_empty(),
+    OptionDecl::new("log-prefix", Argument::Text(29)).not_empty().one_line(),
     OptionDecl::new("log-level", Argument::Custom(&LEVEL)).omitted(&Value::Number(4)),
     OptionDecl::flag("log-tcp-sequence"),
     OptionDecl::flag("log-tcp-options"),

@@ -14,7 +14,7 @@ pub(super) static EXTENSION: Extension = Extension::of_target("NFLOG", OPTIONS)
     .complete(forget_range);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("nflog-prefix", Argument::Text(127)).not_empty(),
+    OptionDecl::new("nflog-prefix", Argument::Text(127)).not_empty().one_line(),
     OptionDecl::new("nflog-group", Argument::Number(65_535)).omitted(&Value::Number(0)),
     OptionDecl::new("nflog-size", Argument::Number(u32::MAX as u64)),
     OptionDecl::new("nflog-range", Argument::Number(u32::MAX as u64)).omitted(&Value::Number(0)),

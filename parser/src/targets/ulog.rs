@@ -14,7 +14,9 @@ use crate::syntax::{Family, Value};
 pub(super) static EXTENSION: Extension = Extension::of_target("ULOG", OPTIONS).family(Family::Ipv4);
 
 const OPTIONS: &[OptionDecl] = &[
-    OptionDecl::new("ulog-prefix", Argument::Text(31)).omitted(&Value::Text(Cow::Borrowed(""))),
+    OptionDecl::new("ulog-prefix", Argument::Text(31))
+        .one_line()
+        .omitted(&Value::Text(Cow::Borrowed(""))),
     OptionDecl::new("ulog-nlgroup", Argument::Number(32)).omitted(&Value::Number(1)),
     OptionDecl::new("ulog-cprange", Argument::Number(u32::MAX as u64)).omitted(&Value::Number(0)),
     OptionDecl::new("ulog-qthreshold", Argument::Number(50)).omitted(&Value::Number(1)),
