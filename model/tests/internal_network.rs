@@ -150,6 +150,19 @@ fn a_network_that_is_not_internal_leads_out() {
     }
 }
 
+/// Whoever else is there is taken to have what the listed ones have.
+#[test]
+fn an_unlisted_sender_has_no_default_route_where_nobody_has() {
+    let of = |inventory, to: &str| ask(inventory, true, "172.28.4.77", to, "");
+    let kept = of(Inventory::WithoutGateways, "1.1.1.1:443");
+    assert_eq!(fate(&kept), KEPT);
+    assert!(kept.assumptions.iter().any(|own| own.code == "internal-gateway-assumed"));
+    assert_eq!(fate(&of(Inventory::WithGateways, "1.1.1.1:443")), OUT);
+    assert_eq!(fate(&of(Inventory::WithoutGateways, "172.28.4.1:22")), HERE);
+    let forged = ask(Inventory::WithoutGateways, true, "192.0.2.7", "1.1.1.1:443", "br-inner");
+    assert_eq!(forged.verdict, Verdict::Forwarded);
+}
+
 /// What comes in by another interface with the container's address is not from the container.
 #[test]
 fn only_what_the_container_sends_stays_in_it() {

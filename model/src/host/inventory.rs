@@ -179,6 +179,24 @@ impl Inventory {
         (!network.internal || has_gateway()).then_some(network)
     }
 
+    /// Whether a network gives its containers no default route of a family, as those that are known
+    /// show: it is internal, and none of those that run in it has one.
+    #[must_use]
+    pub fn gives_no_default_route(&self, network: &Network, family: Family) -> bool {
+        let is_in = |container: &&Container| {
+            let mut own = container.endpoints.iter().filter(|own| own.network == network.name);
+            container.running
+                && own.any(|own| own.addresses.iter().any(|(own, _)| Family::of(*own) == family))
+        };
+        let mut inside = self.containers.iter().filter(is_in).peekable();
+        network.internal
+            && inside.peek().is_some()
+            && inside.all(|own| {
+                let way_out = self.default_network(own, family);
+                way_out.is_none_or(|way_out| way_out.name != network.name)
+            })
+    }
+
     /// The running container that has an address, and by which attachment.
     #[must_use]
     pub fn owner(&self, address: IpAddr) -> Option<(&Container, &Endpoint)> {

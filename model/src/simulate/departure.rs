@@ -102,6 +102,28 @@ impl<'s> Departure<'s> {
     }
 }
 
+/// Whether a packet that nobody listed sends by the bridge of an internal network stays inside: its
+/// sender is taken to have what the listed containers there have.
+pub(crate) fn kept_of_unlisted(host: &Host, packet: &Packet, arrival: Arrival<'_>) -> Option<Kept> {
+    let (from, to, family) = (packet.source, packet.destination, packet.family());
+    let bridge = arrival.interface;
+    let inventory = &host.inventory;
+    let mut networks = inventory.networks.iter().filter(|own| own.internal && own.bridge == bridge);
+    let network = networks.find(|own| inventory.gives_no_default_route(own, family))?;
+    let goes_out = arrival.container.is_some()
+        || host.is_on_link(to, bridge)
+        || stays_on_link(to)
+        || !host.is_on_link(from, bridge);
+    if goes_out {
+        return None;
+    }
+    let why = format!(
+        "{from} has no route to {to}: its network `{}` is internal, and gives no default route",
+        network.name
+    );
+    Some(Kept::NoRoute { why, assumed: true })
+}
+
 /// Whether an address is on-link at an attachment.
 fn is_on_link(endpoint: &Endpoint, address: IpAddr) -> bool {
     let mut own = endpoint.addresses.iter();

@@ -12,7 +12,7 @@ use crate::host::Assumption;
 use crate::packet::{Packet, protocol, tcp_flag};
 use crate::simulate::connection::{Assured, Connection, Tracking};
 use crate::simulate::consequence::Consequence;
-use crate::simulate::departure::{Departure, Kept};
+use crate::simulate::departure::{Departure, Kept, kept_of_unlisted};
 use crate::simulate::drawn::Drawn;
 use crate::simulate::matching::PhysicalPort;
 use crate::simulate::oracle::Oracle;
@@ -123,8 +123,11 @@ pub(crate) fn answer<'s>(system: &'s System, flow: &'s Flow, oracle: &mut Oracle
         run.asker = Some(packet.source);
         flow_asked.in_interface = Some(arrival.interface.to_owned());
         let departure = Departure::of(&system.host, &packet, arrival);
-        if let Some(kept) = departure.as_ref().and_then(|own| own.kept(packet.destination, arrival))
-        {
+        let kept = match &departure {
+            Some(own) => own.kept(packet.destination, arrival),
+            None => kept_of_unlisted(&system.host, &packet, arrival),
+        };
+        if let Some(kept) = kept {
             return run.kept(flow_asked, kept);
         }
         run.note_sender(&packet, departure);
@@ -268,7 +271,7 @@ impl<'s> Run<'s, '_> {
                 if assumed {
                     self.assume(
                         "internal-gateway-assumed",
-                        "no part says whether the container has a default route (docker-inspect.json): Docker gives none on an internal network since 25.0",
+                        "no part says whether the sender has a default route (docker-inspect.json): Docker gives none on an internal network since 25.0",
                     );
                 }
                 ((RouteDecision::NoRoute, Verdict::Unroutable), why)

@@ -164,7 +164,26 @@ impl<'s> Encoder<'s> {
                 absent = t.or(absent, t.minus(from, lost));
             }
         }
-        (t.minus(unroutable, leaves), t.minus(absent, leaves))
+        let unlisted = self.stays_with_unlisted(packet, arrival);
+        (t.minus(t.or(unroutable, unlisted), leaves), t.minus(absent, leaves))
+    }
+
+    /// The packets of senders on internal networks whom nobody lists, and who are taken to have no
+    /// default route as the others there.
+    fn stays_with_unlisted(&self, packet: &Packet, arrival: &Arrival) -> B {
+        let t = &self.t;
+        let inventory = &self.host.inventory;
+        let inner = self.interface_is(arrival.interface, |name| {
+            inventory.networks.iter().any(|own| {
+                own.bridge == name && inventory.gives_no_default_route(own, self.family())
+            })
+        });
+        t.all([
+            inner,
+            t.is_number(arrival.container, 0u8),
+            self.is_on_link(packet.tuple.source, arrival.interface),
+            t.not(self.is_on_link(packet.tuple.destination, arrival.interface)),
+        ])
     }
 
     /// The packets that can't have come here: nobody beyond a router knows that the container is
