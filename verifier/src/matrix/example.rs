@@ -12,10 +12,10 @@ use foldhash::fast::RandomState;
 
 use super::diagram::{ANYTHING, Diagram, Id, Mark, NOTHING, split};
 use super::row::Start;
-use super::shadow::{Bits, Live};
+use super::shadow::{Bits, Live, levels};
 use crate::header::Header;
 use crate::packets::{PacketSet, point_of};
-use crate::space::{Relation, Space};
+use crate::space::{Field, Relation, Space};
 
 /// What is asked of a packet: a node of addresses, and one of what comes behind them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,10 @@ pub(super) struct Search<'a> {
     /// What makes packets telling, by where they start; `None` where that can't be said here.
     telling: Vec<Option<Vec<Wish>>>,
     different: Id,
+    same: Id,
+    /// The levels of both addresses.
+    source: Range<u32>,
+    destination: Range<u32>,
     /// Whether a set has packets with what is asked of addresses, whatever the service.
     inhabited: HashMap<(Id, Id), bool, RandomState>,
 }
@@ -72,10 +76,27 @@ impl<'a> Search<'a> {
         let telling = starts.iter().map(|start| start.telling.iter().map(&mut of).collect());
         let telling = telling.collect();
         let different = places.add(space, &space.relation(Relation::SameAddress, false));
+        let same = places.add(space, &space.relation(Relation::SameAddress, true));
+        let [source, destination] =
+            [Field::Source, Field::Destination].map(|field| levels(space, field));
         let fresh = rests.mark();
         let inhabited = HashMap::default();
         let (meant, of_usual) = (NOTHING, None);
-        Self { space, usual, places, rests, fresh, meant, of_usual, telling, different, inhabited }
+        Self {
+            space,
+            usual,
+            places,
+            rests,
+            fresh,
+            meant,
+            of_usual,
+            telling,
+            different,
+            same,
+            source,
+            destination,
+            inhabited,
+        }
     }
 
     /// From now on it is about packets of a lot.
@@ -130,6 +151,11 @@ impl<'a> Search<'a> {
         let telling = self.telling.get(among.start)?.clone()?;
         let usual = self.of_usual?;
         let mut tried = Tried::default();
+        if self.is_mirrored(among, among.set, &mut Vec::new()) {
+            // What is preferred is asked of packets whose addresses differ.
+            let wish = Wish { place: self.same, rest: usual };
+            return self.point(among, wish, &mut tried).map(Some);
+        }
         let mut wish = Wish { place: self.different, rest: usual };
         if !self.meets(among, among.set, wish, &mut tried) {
             let same = Wish { place: ANYTHING, rest: usual };
@@ -162,6 +188,40 @@ impl<'a> Search<'a> {
             }
         }
         self.point(among, wish, &mut tried).map(Some)
+    }
+
+    /// Whether each packet behind a node has one address for both, of which some first bits are
+    /// known.
+    fn is_mirrored(&self, among: &Among<'_>, node: Id, known: &mut Vec<bool>) -> bool {
+        if among.live.behind(node) & among.lot == 0 {
+            return true;
+        }
+        let (level, one, zero) = among.live.diagram.at(node);
+        let (source, destination) = (&self.source, &self.destination);
+        if level < source.start {
+            return self.is_mirrored(among, one, known) && self.is_mirrored(among, zero, known);
+        }
+        let width = source.end - source.start;
+        let Ok(at) = u32::try_from(known.len()) else { return false };
+        if at < width {
+            return level == source.start + at
+                && [(zero, false), (one, true)].into_iter().all(|(child, bit)| {
+                    known.push(bit);
+                    let is = self.is_mirrored(among, child, known);
+                    known.pop();
+                    is
+                });
+        }
+        let mut node = node;
+        for (level, bit) in destination.clone().zip(known.iter()) {
+            let (own, one, zero) = among.live.diagram.at(node);
+            let (taken, other) = if *bit { (one, zero) } else { (zero, one) };
+            if own != level || among.live.behind(other) & among.lot != 0 {
+                return false;
+            }
+            node = taken;
+        }
+        true
     }
 
     /// What a set without addresses says of the rest.

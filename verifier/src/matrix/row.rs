@@ -123,12 +123,24 @@ impl Row<'_> {
         for (index, start) in starts.iter().enumerate() {
             let classes = walk_in(self.system, self.world, &start.question);
             made.asked += classes.asked;
+            let apart = start.tells_columns_apart(&space);
+            let mut last = 0;
             for class in &classes.classes {
                 let fate = fates.index(Fate::of(class, &start.at), class.undetermined.clone());
-                for (column, found) in start.columns.iter().zip(&mut found) {
+                // Most classes are of one column, and neighbours of the same.
+                for at in (last..columns.len()).chain(0..last) {
+                    let Some(column) = start.columns.get(at) else { continue };
                     let set = class.set.intersection(column);
-                    if !set.is_nothing() {
+                    if set.is_nothing() {
+                        continue;
+                    }
+                    let whole = set == class.set;
+                    if let Some(found) = found.get_mut(at) {
                         Found::add(found, index, fate, (met, set));
+                    }
+                    last = at;
+                    if apart && whole {
+                        break;
                     }
                 }
                 met += 1;
@@ -266,6 +278,16 @@ impl Row<'_> {
 }
 
 impl Start {
+    /// Whether no packet is of two columns.
+    fn tells_columns_apart(&self, space: &Space) -> bool {
+        let mut all = space.none();
+        self.columns.iter().all(|column| {
+            let apart = !space.meet(all.function(), column.function());
+            all = all.union(column);
+            apart
+        })
+    }
+
     /// Takes the packets of another one that start in the same place.
     fn join(&mut self, other: &Self) {
         self.question.packets = self.question.packets.union(&other.question.packets);
