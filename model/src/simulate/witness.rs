@@ -161,6 +161,17 @@ pub struct Place {
     header: (u8, u8, Option<u16>),
 }
 
+impl Place {
+    /// The same for rules that never ask where the packet leaves.
+    #[must_use]
+    pub fn wherever_it_leaves(&self) -> Self {
+        let mut place = self.clone();
+        place.interfaces.1 = "".into();
+        place.ports.1 = None;
+        place
+    }
+}
+
 impl View<'_> {
     /// All that rules may ask about besides the header.
     #[must_use]

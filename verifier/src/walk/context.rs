@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 use std::rc::Rc;
 
-use nattrace_model::condition::{Condition, ConnectionCondition, TupleField};
+use nattrace_model::condition::{Condition, ConnectionCondition, TupleField, TypeLimit, Undecided};
 use nattrace_model::packet::Transport;
-use nattrace_model::ruleset::{ChainId, Ruleset};
+use nattrace_model::ruleset::{ChainId, RuleId, Ruleset};
 use nattrace_model::simulate::{Place, Stand, View};
 
 use crate::space::Field;
@@ -72,6 +72,14 @@ impl Context {
         self.from.callers.is_empty()
             && self.from.next.chain == self.base
             && self.from.next.index == 0
+    }
+
+    /// What matters of it to a chain that is called, whose rules never ask where packets leave: who
+    /// calls it is asked for besides.
+    pub(crate) fn of_called(&self) -> Self {
+        let next = RuleId { chain: self.base, index: 0 };
+        let from = Stand { callers: Vec::new(), next };
+        Self { place: self.place.wherever_it_leaves(), from, ..self.clone() }
     }
 
     /// The cells of the fields whose meaning rules ask about.
@@ -235,6 +243,55 @@ impl Traits {
             }
             _ => {}
         }
+    }
+}
+
+/// Whether the rules that a chain leads to may ask where a packet leaves.
+pub(super) fn asks_out(rules: &Ruleset, chain: ChainId) -> bool {
+    let mut open = vec![chain];
+    let mut seen = HashSet::from([chain]);
+    let mut asks = false;
+    while let Some(chain) = open.pop().and_then(|id| rules.chain(id)) {
+        for rule in &chain.rules {
+            asks |= !rule.conditions.iter().all(asks_nothing_of_out);
+            rule.target.calls(&mut |called, _| {
+                if seen.insert(called) {
+                    open.push(called);
+                }
+            });
+        }
+    }
+    asks
+}
+
+/// Whether a condition surely has nothing to do with where a packet leaves.
+fn asks_nothing_of_out(condition: &Condition) -> bool {
+    match condition {
+        Condition::Source(..)
+        | Condition::Destination(..)
+        | Condition::SourceRange(..)
+        | Condition::DestinationRange(..)
+        | Condition::InInterface(..)
+        | Condition::Protocol(..)
+        | Condition::Fragment(_)
+        | Condition::Port(..)
+        | Condition::Ports(..)
+        | Condition::TcpFlags { .. }
+        | Condition::Icmp { .. }
+        | Condition::Connection(..)
+        | Condition::Mark { .. }
+        | Condition::ConnectionMark { .. }
+        | Condition::Mac(..)
+        | Condition::Length(..)
+        | Condition::Ttl(..)
+        | Condition::Tos { .. }
+        | Condition::Owner(..)
+        | Condition::Constant(_)
+        | Condition::Undecided(Undecided::Chance { .. } | Undecided::Count { .. }) => true,
+        Condition::SourceType(_, _, limit) | Condition::DestinationType(_, _, limit) => {
+            *limit == TypeLimit::None
+        }
+        _ => false,
     }
 }
 

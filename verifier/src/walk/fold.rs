@@ -5,6 +5,7 @@
 //! to end the chain, or nobody can say whether it matches and what it does then is not simple, the
 //! fold is open: there the packet walks on by itself.
 
+mod called;
 mod forks;
 mod locate;
 
@@ -24,6 +25,7 @@ use crate::walk::filter::{Bits, Filter};
 use crate::walk::index::{Known, is_count};
 use crate::walk::piece::{Exit, Key, Left, Piece};
 use crate::walk::region::Region;
+pub(crate) use called::Called;
 use forks::Then;
 
 /// With at most so many parts the packet's own is sought among them; else among the rules.
@@ -97,6 +99,8 @@ struct Matter<'v, 'p, 'r> {
     /// The chains that were left for others.
     callers: Vec<(ChainId, u32)>,
     exits: Exits,
+    /// What it is about but for where packets leave, where it is about all of them.
+    context: Option<Context>,
 }
 
 impl Region {
@@ -124,13 +128,15 @@ impl Region {
             // context that comes again is folded for all packets that are asked about.
             !context.is_picked() || !known.is_empty()
         } else {
-            // Few packets walk on from most of the rules.
-            known.len() >= FEW
+            // Few packets walk on from most of the rules of a chain that is called; of one that
+            // calls, what it calls is known for all of them.
+            from.callers.is_empty() || known.len() >= FEW
         };
         let care = self.care(&context, whole);
         let before = self.parts();
         self.touched = false;
-        let fold = self.fold(view, rules, (base, from), &care);
+        let called = whole.then(|| context.of_called());
+        let fold = self.fold(view, rules, (base, from), &care, called);
         let sound = !self.touched;
         self.reset(before);
         let Some(fold) = fold.filter(|_| sound) else {
@@ -191,6 +197,7 @@ impl Region {
         rules: &Ruleset,
         (base, from): (ChainId, &Stand),
         care: &BDDFunction,
+        context: Option<Context>,
     ) -> Option<Fold> {
         let space = self.ground.space.clone();
         let mut matter = Matter {
@@ -199,6 +206,7 @@ impl Region {
             known: self.known(view),
             callers: from.callers.clone(),
             exits: Exits::default(),
+            context,
         };
         let (mut gone, mut left) = (Vec::new(), care.clone());
         let mut at = (from.next.chain, from.next.index);
@@ -339,7 +347,7 @@ impl Region {
         if returns {
             matter.callers.push((id.chain, id.index + 1));
         }
-        let called = self.piece(matter, (to, 0), sure);
+        let called = self.called(matter, to, sure);
         if returns {
             matter.callers.pop();
         }

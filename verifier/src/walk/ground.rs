@@ -14,7 +14,7 @@ use crate::cells::{AddressCells, PortCell};
 use crate::header::{Header, bits};
 use crate::space::{Field, Space};
 use crate::walk::context::Context;
-use crate::walk::fold::Folded;
+use crate::walk::fold::{Called, Folded};
 use crate::walk::world::{Destinations, Landscape, World};
 use crate::walk::{Entry, Question};
 
@@ -39,6 +39,8 @@ pub(crate) struct Ground {
     pub(crate) asked: BDDFunction,
     /// The base chains that were folded.
     pub(crate) folds: RefCell<HashMap<Context, Folded>>,
+    /// The chains that others call, which were folded for any way out.
+    pub(super) called: RefCell<Called>,
     known_waiting: RefCell<HashMap<Waiting, BDDFunction>>,
     known_protocols: RefCell<HashMap<u8, BDDFunction>>,
     /// What is asked about, by the fields that are left of it.
@@ -61,6 +63,7 @@ impl Ground {
             hashed: Cell::new(0),
             asked: question.packets.function().clone(),
             folds: RefCell::default(),
+            called: RefCell::default(),
             known_waiting: RefCell::default(),
             known_protocols: RefCell::default(),
             asked_of: RefCell::default(),

@@ -131,6 +131,7 @@ pub(super) enum Otherwise {
 pub(super) type Forks<'f> = dyn FnMut(Exit, Otherwise) -> Exit + 'f;
 
 /// A piece of a chain: the packets that it decides about.
+#[derive(Clone)]
 pub(super) struct Piece {
     pub(super) exits: Vec<Left>,
     pub(super) any: BDDFunction,
@@ -165,6 +166,13 @@ impl Piece {
                 self.put(space, Left { by, packets, key, rule });
             }
         }
+        self
+    }
+
+    /// The piece with other numbers for its exits.
+    pub(super) fn renumbered(mut self, number: impl Fn(Exit) -> Exit) -> Self {
+        self.exits.iter_mut().for_each(|left| left.by = number(left.by));
+        self.pending.iter_mut().for_each(|own| own.target = number(own.target));
         self
     }
 

@@ -12,7 +12,7 @@ use nattrace_parser::syntax::Family;
 
 use crate::cells::{self, AddressPlan, Alike, Division, PortCells, Protocols};
 use crate::walk::Entry;
-use crate::walk::context::Traits;
+use crate::walk::context::{self, Traits};
 use crate::walk::index::Index;
 
 /// A host as questions of both families are asked about it.
@@ -58,6 +58,8 @@ pub(crate) struct Landscape {
     indices: Vec<OnceLock<Arc<Index>>>,
     /// What the rules ask that each base chain leads to.
     traits: Vec<OnceLock<Traits>>,
+    /// Whether the rules that each chain leads to may ask where a packet leaves.
+    asks_out: Vec<OnceLock<bool>>,
 }
 
 /// How a host divides destinations, which is less finely than sources.
@@ -95,6 +97,7 @@ impl Landscape {
             knows_macs: endpoints.any(|endpoint| endpoint.mac.is_some()),
             indices: (0..chains).map(|_| OnceLock::new()).collect(),
             traits: (0..chains).map(|_| OnceLock::new()).collect(),
+            asks_out: (0..chains).map(|_| OnceLock::new()).collect(),
         }
     }
 
@@ -119,6 +122,12 @@ impl Landscape {
         let make = || Arc::new(Index::of(rules));
         let known = self.indices.get(chain.0 as usize);
         known.map_or_else(make, |known| Arc::clone(known.get_or_init(make)))
+    }
+
+    /// Whether the rules that a chain leads to may ask where a packet leaves.
+    pub(super) fn asks_out(&self, rules: &Ruleset, chain: ChainId) -> bool {
+        let known = self.asks_out.get(chain.0 as usize);
+        known.is_none_or(|known| *known.get_or_init(|| context::asks_out(rules, chain)))
     }
 
     /// What the rules ask that a base chain leads to.

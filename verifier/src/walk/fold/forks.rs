@@ -9,7 +9,7 @@ use nattrace_model::ruleset::{ChainId, Rule, RuleId};
 use nattrace_model::simulate::{Foresight, Stand};
 use nattrace_model::target::Target;
 
-use super::Matter;
+use super::{Exits, Matter};
 use crate::walk::piece::{Exit, Otherwise};
 
 /// What comes then.
@@ -21,6 +21,23 @@ pub(super) enum Then {
     Policy,
     /// The packet comes to a place.
     Comes(Stand),
+}
+
+impl Exits {
+    /// The number of a way out by what comes where a rule matches, and where it does not.
+    pub(super) fn fork(&mut self, key: (Then, Then)) -> usize {
+        if let Some(known) = self.known_forks.get(&key) {
+            return *known;
+        }
+        let foresight = match &key.1 {
+            Then::Comes(stand) => Foresight::From(stand.clone()),
+            Then::Ends(at) => Foresight::Ends(self.ends.get(*at).copied()),
+            Then::Policy => Foresight::Ends(None),
+        };
+        self.known_forks.insert(key, self.forks.len());
+        self.forks.push(foresight);
+        self.forks.len() - 1
+    }
 }
 
 impl Matter<'_, '_, '_> {
@@ -61,18 +78,7 @@ impl Matter<'_, '_, '_> {
             Otherwise::Meets(index) => here(index),
             Otherwise::Falls => here(end),
         };
-        let key = (leaves(target), none);
-        if let Some(known) = self.exits.known_forks.get(&key) {
-            return Exit::Fork(*known);
-        }
-        let foresight = match &key.1 {
-            Then::Comes(stand) => Foresight::From(stand.clone()),
-            Then::Ends(at) => Foresight::Ends(self.exits.ends.get(*at).copied()),
-            Then::Policy => Foresight::Ends(None),
-        };
-        self.exits.known_forks.insert(key, self.exits.forks.len());
-        self.exits.forks.push(foresight);
-        Exit::Fork(self.exits.forks.len() - 1)
+        Exit::Fork(self.exits.fork((leaves(target), none)))
     }
 
     /// Where RETURN leads to from the chain that is looked at.
