@@ -36,6 +36,9 @@ const RECORDED: &[(&[&str], Option<&[&str]>)] = &[
     (&["-A INPUT -j ACCEPT -6", "-A INPUT -4 -j DROP"], Some(&["-A INPUT -j DROP"])),
     (&["-A INPUT -j OUTPUT -6", "-A INPUT -g DROP -6"], Some(&[])),
     (&["-A INPUT -m hl --hl-eq 1 -6"], None),
+    (&["\"-t\" filter -A INPUT -j ACCEPT"], None),
+    (&["-N FOO \"--table\" filter"], None),
+    (&["\"-A\" INPUT \"-j\" ACCEPT"], Some(&["-A INPUT -j ACCEPT"])),
     (&["-A INPUT -6 -m hl --hl-eq 1"], Some(&[])),
     (
         &[":FOO - [0:0]", "-A FOO -j ACCEPT", "-I FOO 1 -j DROP", "-A INPUT -j FOO"],

@@ -452,9 +452,7 @@ fn table_option<'a>(
     diagnostics: &mut Vec<Diagnostic>,
 ) -> Option<()> {
     let word = &field.word;
-    if !word.quoted {
-        not_in_restore(arguments, word, diagnostics)?;
-    }
+    not_in_restore(arguments, word, diagnostics)?;
     arguments.refuse_negation(word, diagnostics)?;
     let name = match value {
         Some(name) => {
