@@ -234,7 +234,9 @@ fn rules_that_are_understood_in_part_print_the_same_again() {
             let suffix = if backend == Backend::Nft { "-nft" } else { "-legacy" };
             let program = format!("{program}{suffix} -t {table}");
             let words = words(&drafts, draft, &all, &mut random);
-            format!("#!/bin/sh\n{program} -N CHAIN\n{program} -A {chain} {words}\n")
+            let condition = ["", "", "[ -e x ] && ", "check && ", "! check -x || "];
+            let condition = random.choice(condition).expect("some");
+            format!("#!/bin/sh\n{program} -N CHAIN\n{condition}{program} -A {chain} {words}\n")
         } else {
             let words = words(&drafts, draft, ODD, &mut random);
             format!("{header}*{table}\n:CHAIN - [0:0]\n-A {chain} {words}\nCOMMIT\n")

@@ -187,7 +187,8 @@ pub(crate) fn as_match(name: &str, text: &str) -> String {
     let mut raw = format!("-m {name} ");
     let start = raw.len();
     print_quoted(&text.replace(['\n', '\r'], " "), &mut raw);
-    if raw.get(start..).is_some_and(|printed| !printed.starts_with('"')) {
+    // An option only in quotes, and everything else as it is printed when it is read again.
+    if raw.get(start..).is_some_and(|printed| printed.starts_with('-')) {
         raw.insert(start, '"');
         raw.push('"');
     }
